@@ -1,0 +1,36 @@
+# dcp_module(NAME SOURCES ... [DEPS ...] [LINKS ...]): one module of libdcp.
+#
+# Makes dcp_<NAME>_objects, from which libdcp is put together, and the static
+# library dcp_<NAME> for tests and for the modules above. DEPS are modules of
+# lower layers, LINKS are libraries from outside.
+
+add_library(dcp_options INTERFACE)
+target_compile_options(dcp_options INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Werror
+  # Designated initializers leave the other fields at their defaults.
+  -Wno-missing-field-initializers)
+if(DCP_SANITIZE)
+  target_compile_options(dcp_options INTERFACE
+    -fsanitize=${DCP_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+  target_link_options(dcp_options INTERFACE -fsanitize=${DCP_SANITIZE})
+endif()
+
+function(dcp_module name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LINKS" ${ARGN})
+  list(TRANSFORM ARG_DEPS PREPEND dcp_)
+
+  add_library(dcp_${name}_objects OBJECT ${ARG_SOURCES})
+  target_include_directories(dcp_${name}_objects PRIVATE
+    ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(dcp_${name}_objects
+    PRIVATE ${ARG_DEPS} ${ARG_LINKS} dcp_options)
+
+  add_library(dcp_${name} STATIC $<TARGET_OBJECTS:dcp_${name}_objects>)
+  target_include_directories(dcp_${name} PUBLIC
+    ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(dcp_${name} PUBLIC ${ARG_DEPS} ${ARG_LINKS})
+
+  set_property(GLOBAL APPEND PROPERTY DCP_MODULES ${name})
+  set_property(GLOBAL APPEND PROPERTY DCP_LINKS ${ARG_LINKS})
+endfunction()

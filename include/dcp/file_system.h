@@ -1,0 +1,177 @@
+// FileSystem and File: the seam to storage.
+//
+// Implementations: POSIX (MakePosixFileSystem), memory (MakeMemoryFileSystem,
+// for tests and as an example), fsspec (in the Python package), and what users
+// add. tests/cpp/conformance/file_system_conformance.h checks any of them.
+
+#ifndef DCP_FILE_SYSTEM_H_
+#define DCP_FILE_SYSTEM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dcp/status.h"
+
+namespace dcp {
+
+/// A piece of memory that an I/O call fills or drains.
+struct IoSlice {
+  std::byte* data = nullptr;
+  size_t nbytes = 0;
+};
+
+enum class DirectIo : uint8_t {
+  kOff,      ///< through the page cache
+  kTry,      ///< past it where the file system can, else through it
+  kRequire,  ///< past it, or the open fails
+};
+
+/// Alignment that direct I/O asks of memory, offsets and lengths, in bytes.
+struct DirectIoAlignment {
+  int64_t memory = 4096;
+  int64_t offset = 4096;
+};
+
+/// One open file. Reads and writes on disjoint ranges may run concurrently.
+class File {
+ public:
+  virtual ~File() = default;  ///< closes; errors are lost, so Close() first
+
+  virtual const std::string& path() const = 0;
+
+  /// Reads exactly the bytes of all slices, in order, from `byte_offset`.
+  /// Retries short reads and EINTR.
+  /// \error kDataLoss  the file ends before the last byte
+  virtual Status ReadFully(int64_t byte_offset,
+                           std::span<const IoSlice> slices) = 0;
+
+  /// Reads only what is in memory already (the page cache), without waiting
+  /// for a device. Returns the number of leading bytes read, 0 if none or if
+  /// the file system cannot tell.
+  virtual StatusOr<int64_t> ReadCached(int64_t byte_offset,
+                                       std::span<const IoSlice> slices) = 0;
+
+  /// Writes exactly the bytes of all slices at `byte_offset`, retrying short
+  /// writes and EINTR. Not durable until Sync() returned OK. Where
+  /// FileSystemTraits::positional_writes is false, `byte_offset` must be the
+  /// current end of the file.
+  /// \error kResourceExhausted  the disk is full
+  virtual Status WriteFully(int64_t byte_offset,
+                            std::span<const IoSlice> slices) = 0;
+
+  virtual StatusOr<int64_t> Size() = 0;
+  /// Sets the size: cuts padding, or reserves. Needs positional_writes.
+  virtual Status Truncate(int64_t nbytes) = 0;
+  /// Reserves blocks for `nbytes` where that is possible; no-op elsewhere.
+  /// \error kResourceExhausted  there is no room
+  virtual Status Allocate(int64_t nbytes) = 0;
+  /// Makes data and size durable. Never retried after an error: the kernel
+  /// may have dropped the pages (fsyncgate).
+  virtual Status Sync() = 0;
+  /// Closes and reports the error that close(2) reports; later calls fail.
+  virtual Status Close() = 0;
+
+  /// Set iff direct I/O is in use for aligned requests.
+  virtual std::optional<DirectIoAlignment> direct_io() const {
+    return std::nullopt;
+  }
+  /// Descriptors for an io_uring engine: `fd()` goes through the page cache or
+  /// is -1 if there is none; `direct_fd()` past it, or -1.
+  virtual int fd() const { return -1; }
+  virtual int direct_fd() const { return -1; }
+};
+
+enum class OpenMode : uint8_t {
+  kRead,
+  /// Creates; fails if the name exists, and never follows a link.
+  kCreateNew,
+};
+
+struct OpenOptions {
+  OpenMode mode = OpenMode::kRead;
+  DirectIo direct_io = DirectIo::kOff;
+  /// For kRead: a directory that the file must lie beneath after all links are
+  /// resolved. Empty: no check.
+  std::string beneath;
+};
+
+struct FileSystemTraits {
+  /// "posix", "memory", "fsspec:s3", ... for logs.
+  std::string name;
+  /// Writes may go to any offset, from several threads.
+  bool positional_writes = true;
+  /// Rename() replaces the target atomically. Without it, the commit object is
+  /// written last under its final name.
+  bool atomic_rename = true;
+  /// Names become durable by SyncDirectory().
+  bool directory_sync = true;
+};
+
+struct SpaceInfo {
+  int64_t free_nbytes = 0;
+  /// Equal for two paths that share their free space, on any host.
+  std::string pool;
+};
+
+enum class FileKind : uint8_t { kFile, kDirectory, kOther };
+
+struct DirectoryEntry {
+  std::string name;
+  FileKind kind = FileKind::kFile;
+};
+
+/// Names, directories and the opening of files. Thread-safe.
+///
+/// Paths are UTF-8, '/'-separated, absolute or relative to the process.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  virtual const FileSystemTraits& traits() const = 0;
+
+  /// \error kNotFound, kPermissionDenied, kAlreadyExists (kCreateNew)
+  /// \error kInvalidArgument  not a regular file, or outside `beneath`
+  virtual StatusOr<std::unique_ptr<File>> Open(const std::string& path,
+                                               const OpenOptions& options) = 0;
+  /// Creates `path` and its parents; fine if it is there already.
+  virtual Status MakeDirectories(const std::string& path) = 0;
+  /// Entries of a directory without "." and "..", unsorted.
+  virtual StatusOr<std::vector<DirectoryEntry>> List(
+      const std::string& path) = 0;
+  virtual StatusOr<bool> Exists(const std::string& path) = 0;
+  /// Replaces `to` if it exists. See FileSystemTraits::atomic_rename.
+  virtual Status Rename(const std::string& from, const std::string& to) = 0;
+  /// Removes a file (not a directory).
+  virtual Status Remove(const std::string& path) = 0;
+  /// Makes the names in a directory durable.
+  virtual Status SyncDirectory(const std::string& path) = 0;
+  /// nullopt where free space is unknown or unlimited.
+  virtual StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) = 0;
+};
+
+std::shared_ptr<FileSystem> MakePosixFileSystem();
+/// Files in this process's memory; `/` exists.
+std::shared_ptr<FileSystem> MakeMemoryFileSystem();
+
+/// `directory` + "/" + `name`.
+std::string JoinPath(std::string_view directory, std::string_view name);
+
+/// Reads a whole file.
+/// \error kResourceExhausted  it is larger than `max_nbytes`
+StatusOr<std::string> ReadFile(FileSystem& fs, const std::string& path,
+                               int64_t max_nbytes, const OpenOptions& options);
+
+/// Creates `path` exclusively with `content`; durable if `sync`.
+enum class SyncMode : uint8_t { kNone, kSync };
+Status WriteFile(FileSystem& fs, const std::string& path,
+                 std::string_view content, SyncMode sync);
+
+}  // namespace dcp
+
+#endif  // DCP_FILE_SYSTEM_H_

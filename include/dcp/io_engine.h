@@ -1,0 +1,88 @@
+// IoEngine: many reads and writes in flight at once.
+//
+// Two implementations pass one conformance suite: io_uring and a thread pool.
+// SelectIoEngine probes which works here and says why.
+
+#ifndef DCP_IO_ENGINE_H_
+#define DCP_IO_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "dcp/file_system.h"
+#include "dcp/status.h"
+
+namespace dcp {
+
+enum class IoOp : uint8_t { kRead, kWrite };
+
+/// One transfer. `slices` and the memory they name must stay valid until its
+/// completion was returned. Requests in flight on one file must not overlap.
+struct IoRequest {
+  IoOp op = IoOp::kRead;
+  File* file = nullptr;
+  int64_t byte_offset = 0;
+  std::span<const IoSlice> slices;
+  uint64_t tag = 0;  ///< returned with the completion
+};
+
+/// `status` is OK only if every byte was transferred: short transfers are
+/// continued by the engine. A read past the end of the file is kDataLoss.
+struct IoCompletion {
+  uint64_t tag = 0;
+  Status status;
+};
+
+/// Submits and completes transfers. One thread at a time per engine.
+///
+/// At most queue_depth() requests may be in flight; one more is
+/// kFailedPrecondition. The destructor waits for what is in flight.
+class IoEngine {
+ public:
+  virtual ~IoEngine() = default;
+
+  virtual std::string_view name() const = 0;  ///< "io_uring", "threads"
+  virtual int queue_depth() const = 0;
+
+  /// Tells the engine which buffers will be used again and again (at most
+  /// once, before the first Submit). Returns whether they were registered with
+  /// the kernel; false is not an error (RLIMIT_MEMLOCK).
+  virtual bool RegisterBuffers(std::span<const IoSlice> buffers) = 0;
+
+  virtual Status Submit(const IoRequest& request) = 0;
+  /// Waits for one completion, in any order.
+  /// \error kFailedPrecondition  nothing is in flight
+  virtual StatusOr<IoCompletion> Wait() = 0;
+  /// As Wait, but nullopt if none is ready.
+  virtual StatusOr<std::optional<IoCompletion>> Poll() = 0;
+};
+
+enum class IoEngineKind : uint8_t { kAuto, kUring, kThreads };
+
+struct IoEngineOptions {
+  IoEngineKind kind = IoEngineKind::kAuto;
+  int queue_depth = 16;
+};
+
+/// What was chosen and why, for logs and show_config().
+struct IoEngineChoice {
+  IoEngineKind kind = IoEngineKind::kThreads;  ///< never kAuto
+  std::string reason;  ///< e.g. "io_uring_setup: Operation not permitted"
+};
+
+/// Probes io_uring with a real ring and a real write, once per process; the
+/// answer is then the same for every call.
+/// \error kUnimplemented  `kUring` was forced and does not work here
+StatusOr<IoEngineChoice> SelectIoEngine(IoEngineKind wanted);
+
+/// \error kUnimplemented  `kUring` was forced and does not work here
+StatusOr<std::unique_ptr<IoEngine>> MakeIoEngine(
+    const IoEngineOptions& options);
+
+}  // namespace dcp
+
+#endif  // DCP_IO_ENGINE_H_

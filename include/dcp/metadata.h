@@ -125,10 +125,12 @@ class Metadata {
   const StorageMetadata* Find(std::string_view fqn) const;
   /// The tensor `fqn`, nullptr if there is none or it is a bytes entry.
   const TensorStorageMetadata* FindTensor(std::string_view fqn) const;
-  /// Adds or returns the entry of `fqn`. The pointer is valid until the next
-  /// Add.
+  /// Adds the entry `fqn` with `value`, or, if there is one, returns that
+  /// unchanged. The pointer is valid until the next Add.
   StorageMetadata* Add(std::string_view fqn, StorageMetadata value);
   StorageMetadata* FindMutable(std::string_view fqn);
+  /// Makes room for `count` entries and as many stored items.
+  void Reserve(size_t count);
 
   /// planner_data: flat key -> path in the nested state dict. nullopt is
   /// torch's None; keys without a path are top-level.
@@ -147,8 +149,14 @@ class Metadata {
   std::vector<std::string> ignored_attributes;
 
  private:
+  /// Position of `fqn` in entries_, or entries_.size().
+  size_t Position(std::string_view fqn) const;
+  void Rehash(size_t slot_count);
+
   std::vector<Entry> entries_;
-  std::unordered_map<std::string, size_t> positions_;
+  // Open-addressing index over entries_: position + 1, 0 for a free slot. Its
+  // size is a power of two. Unlike a map of strings it copies no key.
+  std::vector<uint32_t> slots_;
 };
 
 }  // namespace dcp

@@ -121,6 +121,8 @@ class Metadata {
 
   /// state_dict_metadata, in order.
   const std::vector<Entry>& entries() const { return entries_; }
+  /// Position of `fqn` in entries(), or entries().size() if it is not there.
+  size_t Position(std::string_view fqn) const;
   /// nullptr if there is no such key.
   const StorageMetadata* Find(std::string_view fqn) const;
   /// The tensor `fqn`, nullptr if there is none or it is a bytes entry.
@@ -149,8 +151,8 @@ class Metadata {
   std::vector<std::string> ignored_attributes;
 
  private:
-  /// Position of `fqn` in entries_, or entries_.size().
-  size_t Position(std::string_view fqn) const;
+  /// The slot that has `fqn`, or the free one where it belongs.
+  size_t Slot(std::string_view fqn) const;
   void Rehash(size_t slot_count);
 
   std::vector<Entry> entries_;

@@ -35,13 +35,17 @@ std::string ToString(const MetadataIndex& index) {
 
 size_t Metadata::Position(std::string_view fqn) const {
   if (slots_.empty()) return entries_.size();
+  const uint32_t taken = slots_[Slot(fqn)];
+  return taken == 0 ? entries_.size() : taken - 1;
+}
+
+size_t Metadata::Slot(std::string_view fqn) const {
   const size_t mask = slots_.size() - 1;
-  for (size_t slot = HashOf(fqn) & mask; slots_[slot] != 0;
-       slot = (slot + 1) & mask) {
-    const size_t position = slots_[slot] - 1;
-    if (entries_[position].first == fqn) return position;
+  size_t slot = HashOf(fqn) & mask;
+  while (slots_[slot] != 0 && entries_[slots_[slot] - 1].first != fqn) {
+    slot = (slot + 1) & mask;
   }
-  return entries_.size();
+  return slot;
 }
 
 void Metadata::Rehash(size_t slot_count) {
@@ -77,16 +81,14 @@ const TensorStorageMetadata* Metadata::FindTensor(std::string_view fqn) const {
 }
 
 StorageMetadata* Metadata::Add(std::string_view fqn, StorageMetadata value) {
-  if (StorageMetadata* found = FindMutable(fqn)) return found;
   // At most half of the slots are taken: probes stay short.
   if (2 * (entries_.size() + 1) > slots_.size()) {
     Rehash(std::bit_ceil(4 * (entries_.size() + 1)));
   }
+  uint32_t& slot = slots_[Slot(fqn)];
+  if (slot != 0) return &entries_[slot - 1].second;
   entries_.emplace_back(fqn, std::move(value));
-  const size_t mask = slots_.size() - 1;
-  size_t slot = HashOf(fqn) & mask;
-  while (slots_[slot] != 0) slot = (slot + 1) & mask;
-  slots_[slot] = static_cast<uint32_t>(entries_.size());
+  slot = static_cast<uint32_t>(entries_.size());
   return &entries_.back().second;
 }
 

@@ -1,0 +1,154 @@
+// MetadataSerializer: Metadata -> the pickle that torch 2.13 writes for it.
+
+#ifndef DCP_FORMAT_METADATA_SERIALIZER_H_
+#define DCP_FORMAT_METADATA_SERIALIZER_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "dcp/metadata.h"
+#include "dcp/status.h"
+#include "format/pickle_writer.h"
+
+namespace dcp {
+
+/// Strings and classes that recur. Each is written out once and referred to by
+/// its memo afterwards.
+enum class PickleWord : uint8_t {
+  // modules
+  kMetadataModule,
+  kFilesystemModule,
+  kTorchModule,
+  // attributes
+  kStateDictMetadata,
+  kProperties,
+  kSize,
+  kChunks,
+  kOffsets,
+  kSizes,
+  kPlannerData,
+  kStorageData,
+  kFqn,
+  kIndex,
+  kOffset,
+  kRelativePath,
+  kLength,
+  kTransformDescriptors,
+  kStorageMeta,
+  kCheckpointId,
+  kSaveId,
+  kLoadId,
+  kModules,
+  kVersion,
+  kCount,
+};
+
+enum class PickleClass : uint8_t {
+  kMetadata,
+  kTensorStorageMetadata,
+  kBytesStorageMetadata,
+  kChunkStorageMetadata,
+  kTensorProperties,
+  kMemFormatEncoding,
+  kMetadataIndex,
+  kStorageMeta,
+  kStorageInfo,
+  kTorchSize,
+  kCount,
+};
+
+/// Used once, by SerializeMetadata.
+class MetadataSerializer {
+ public:
+  explicit MetadataSerializer(const Metadata& metadata);
+  StatusOr<std::string> Serialize() &&;
+
+ private:
+  using StoredItem = std::pair<const MetadataIndex, StorageInfo>;
+  /// Where an item of storage_data goes: one for every chunk, and one for
+  /// every entry that is no tensor.
+  struct ItemSlot {
+    PickleMemo offset = kNoPickleMemo;  ///< of the chunk
+    const StoredItem* item = nullptr;
+  };
+  struct EntryMemo {
+    PickleMemo fqn = kNoPickleMemo;
+    size_t first_slot = 0;  ///< in item_slots_
+    size_t slot_count = 1;
+  };
+  /// Opens MARK .. SETITEMS around every 1000 entries of a dict, as CPython.
+  class DictBatches {
+   public:
+    explicit DictBatches(PickleWriter* out) : out_(*out) {}
+    void BeforeEntry();
+    void Finish();
+
+   private:
+    PickleWriter& out_;
+    size_t count_ = 0;
+  };
+
+  // metadata_serializer.cc
+  void Entries();
+  void Tensor(const TensorStorageMetadata& tensor);
+  void Properties(const TensorProperties& properties);
+  void Chunk(const Box& chunk, const Dims& size, PickleMemo size_memo);
+  void DTypeValue(DType dtype);
+  void LayoutValue(Layout layout);
+  void MemoryFormatValue(MemoryFormat format);
+
+  // metadata_serializer_storage.cc
+  size_t EntryPosition(std::string_view fqn);
+  void PlannerData();
+  void Path(const ObjectPath& path, std::string_view fqn, PickleMemo memo);
+  void StorageData();
+  ItemSlot* FindSlot(const MetadataIndex& index);
+  void Item(const StoredItem& item, PickleMemo fqn, PickleMemo offset);
+  void RelativePath(const std::string& path);
+  void StringList(const std::vector<std::string>& strings);
+  void StorageMetaValue();
+  void OptionalString(const std::optional<std::string>& value);
+
+  /// A memo of a value that recurs: memo + 1, 0 while it was not written.
+  using Slot = PickleMemo;
+  void Text(std::string_view text);
+  bool Recall(Slot slot) {
+    if (slot == 0) return false;
+    out_.Get(slot - 1);
+    return true;
+  }
+  void Remember(Slot* slot) { *slot = out_.Memoize() + 1; }
+  void Word(PickleWord word);
+  void Class(PickleClass type);
+  void BeginObject(PickleClass type);
+  void EndObject();
+  PickleMemo SizeValue(const Dims& dims);
+  PickleMemo OffsetsValue(const Dims& dims);
+
+  const Metadata& metadata_;
+  PickleWriter out_;
+  Status status_;  // the first string that cannot be written
+  std::vector<EntryMemo> entry_memos_;
+  std::vector<ItemSlot> item_slots_;
+  size_t near_position_ = 0;  // see EntryPosition
+  int far_count_ = 0;
+
+  std::array<Slot, static_cast<size_t>(PickleWord::kCount)> words_{};
+  std::array<Slot, static_cast<size_t>(PickleClass::kCount)> classes_{};
+  std::array<Slot, 256> dtypes_{};
+  std::array<Slot, 8> layouts_{};
+  std::array<Slot, 3> memory_formats_{};
+  std::array<Slot, Dims::kMaxDims + 1> zero_offsets_{};
+  std::unordered_map<std::string, Slot> paths_;
+  std::pair<const std::string, Slot>* last_path_ = nullptr;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_FORMAT_METADATA_SERIALIZER_H_

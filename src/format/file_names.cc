@@ -1,0 +1,79 @@
+#include "format/file_names.h"
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
+namespace dcp {
+namespace {
+
+constexpr std::string_view kSaveIdPrefix = "dcpcpp-";
+constexpr std::string_view kDataSuffix = ".distcp";
+constexpr size_t kMaxSaveIdDigits = 64;
+
+/// A decimal number without sign or leading zeros.
+std::optional<int64_t> ParseNumber(std::string_view text) {
+  int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const bool canonical = text == "0" || (!text.empty() && text[0] != '0');
+  if (error != std::errc() || stop != end || value < 0 || !canonical) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+bool IsHexDigit(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+}  // namespace
+
+std::string FormatDataFileName(const DataFileName& name) {
+  return "__" + std::to_string(name.rank) + "_" + std::to_string(name.index) +
+         std::string(kDataSuffix);
+}
+
+std::optional<DataFileName> ParseDataFileName(std::string_view text) {
+  if (!text.starts_with("__") || !text.ends_with(kDataSuffix)) {
+    return std::nullopt;
+  }
+  text.remove_prefix(2);
+  const size_t separator = text.find('_');
+  if (separator == text.npos) return std::nullopt;
+  text.remove_suffix(std::min(kDataSuffix.size(), text.size()));
+  if (separator >= text.size()) return std::nullopt;
+  const auto rank = ParseNumber(text.substr(0, separator));
+  const auto index = ParseNumber(text.substr(separator + 1));
+  if (!rank || !index) return std::nullopt;
+  return DataFileName{.rank = *rank, .index = *index};
+}
+
+std::string RankMetadataFileName(int64_t rank) {
+  return "__" + std::to_string(rank) + std::string(kMetadataFileName);
+}
+
+std::optional<int64_t> ParseRankMetadataFileName(std::string_view text) {
+  if (!text.starts_with("__") || !text.ends_with(kMetadataFileName)) {
+    return std::nullopt;
+  }
+  return ParseNumber(
+      text.substr(2, text.size() - 2 - kMetadataFileName.size()));
+}
+
+bool IsDcpcppSaveId(std::string_view save_id) {
+  if (!save_id.starts_with(kSaveIdPrefix)) return false;
+  save_id.remove_prefix(kSaveIdPrefix.size());
+  return !save_id.empty() && save_id.size() <= kMaxSaveIdDigits &&
+         std::all_of(save_id.begin(), save_id.end(), IsHexDigit);
+}
+
+std::string SidecarName(std::string_view save_id) {
+  return "." + std::string(save_id);
+}
+
+bool IsSidecarName(std::string_view text) {
+  return text.starts_with('.') && IsDcpcppSaveId(text.substr(1));
+}
+
+}  // namespace dcp

@@ -1,0 +1,43 @@
+// Names of the files of a native checkpoint.
+
+#ifndef DCP_FORMAT_FILE_NAMES_H_
+#define DCP_FORMAT_FILE_NAMES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dcp {
+
+/// torch 2.13 filesystem.py _metadata_fn.
+inline constexpr std::string_view kMetadataFileName = ".metadata";
+
+/// `__<rank>_<index>.distcp`.
+struct DataFileName {
+  int64_t rank = 0;
+  int64_t index = 0;
+  bool operator==(const DataFileName&) const = default;
+};
+std::string FormatDataFileName(const DataFileName& name);
+/// nullopt unless FormatDataFileName gives `text`: no signs, no leading zeros.
+std::optional<DataFileName> ParseDataFileName(std::string_view text);
+
+/// `__<rank>.metadata`: what torch writes with use_collectives=False.
+std::string RankMetadataFileName(int64_t rank);
+/// The rank, nullopt if `text` is no such name.
+std::optional<int64_t> ParseRankMetadataFileName(std::string_view text);
+
+/// Whether a StorageMeta::save_id is one of dcp's: "dcpcpp-" and 1 to 64 lower
+/// case hexadecimal digits.
+bool IsDcpcppSaveId(std::string_view save_id);
+
+/// The sidecar of the save `save_id`, for which IsDcpcppSaveId holds:
+/// ".dcpcpp-<digits>".
+std::string SidecarName(std::string_view save_id);
+/// Whether SidecarName gives `text` for some save id.
+bool IsSidecarName(std::string_view text);
+
+}  // namespace dcp
+
+#endif  // DCP_FORMAT_FILE_NAMES_H_

@@ -1,0 +1,166 @@
+#include "format/sidecar.h"
+
+#include <limits>
+#include <unordered_set>
+#include <utility>
+
+#include "base/checksum.h"
+#include "base/wire.h"
+#include "format/file_names.h"
+
+namespace dcp {
+namespace {
+
+constexpr std::string_view kMagic = "DCPCPP\r\n";
+/// What SerializeSidecar writes, and the oldest reader that understands it.
+constexpr uint32_t kVersion = 1;
+constexpr uint32_t kMinReaderVersion = 1;
+
+uint32_t CrcOf(std::string_view data) {
+  return Crc32(0, std::as_bytes(std::span(data.data(), data.size())));
+}
+
+void PutSize(int64_t value, WireWriter* out) {
+  out->PutVarint(static_cast<uint64_t>(value));
+}
+
+/// A size or offset: at most 2^62, so that two can be added.
+int64_t GetSize(WireReader* in) {
+  const uint64_t value = in->Varint();
+  if (value > uint64_t{1} << 62) in->Fail();
+  return in->ok() ? static_cast<int64_t>(value) : 0;
+}
+
+void PutFile(const SidecarFile& file, WireWriter* out) {
+  out->PutString(file.name);
+  PutSize(file.nbytes, out);
+  for (uint32_t crc : file.block_crcs) out->PutU32(crc);
+  out->PutVarint(file.items.size());
+  int64_t position = 0;
+  for (const SidecarItem& item : file.items) {
+    PutSize(item.offset - position, out);
+    PutSize(item.length, out);
+    PutSize(item.data_offset, out);
+    PutSize(item.data_nbytes, out);
+    position = item.offset + item.length;
+  }
+}
+
+/// Items follow each other: each says how far from the last one's end it is.
+bool GetItems(WireReader* in, SidecarFile* file) {
+  const size_t count = in->Count(4);
+  file->items.reserve(count);
+  int64_t position = 0;
+  for (size_t i = 0; i < count; ++i) {
+    SidecarItem item;
+    const int64_t gap = GetSize(in);
+    item.length = GetSize(in);
+    item.data_offset = GetSize(in);
+    item.data_nbytes = GetSize(in);
+    if (!in->ok() || gap > file->nbytes - position ||
+        item.length > file->nbytes - position - gap ||
+        item.data_offset > item.length ||
+        item.data_nbytes > item.length - item.data_offset) {
+      return false;
+    }
+    item.offset = position + gap;
+    position = item.offset + item.length;
+    file->items.push_back(item);
+  }
+  return true;
+}
+
+Status GetFile(WireReader* in, SidecarFile* file) {
+  file->name = in->String();
+  file->nbytes = GetSize(in);
+  const int64_t blocks = SidecarBlockCount(file->nbytes);
+  if (!in->ok() ||
+      blocks > static_cast<int64_t>(in->remaining() / sizeof(uint32_t))) {
+    in->Fail();
+    return in->status();
+  }
+  file->block_crcs.reserve(static_cast<size_t>(blocks));
+  for (int64_t i = 0; i < blocks; ++i) file->block_crcs.push_back(in->U32());
+  if (!ParseDataFileName(file->name)) {
+    return DataLoss("sidecar names a data file \"" + file->name + "\"");
+  }
+  if (!GetItems(in, file)) {
+    return DataLoss("sidecar has an impossible item of " + file->name);
+  }
+  return in->status();
+}
+
+Status GetFiles(WireReader* in, std::vector<SidecarFile>* files) {
+  constexpr size_t kMinFileNbytes = 3;
+  const size_t count = in->Count(kMinFileNbytes);
+  std::unordered_set<std::string> names;
+  for (size_t i = 0; i < count; ++i) {
+    SidecarFile file;
+    DCP_RETURN_IF_ERROR(GetFile(in, &file));
+    if (!names.insert(file.name).second) {
+      return DataLoss("sidecar names " + file.name + " twice");
+    }
+    files->push_back(std::move(file));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string SerializeSidecar(const Sidecar& sidecar) {
+  WireWriter out;
+  for (const char c : kMagic) out.PutU8(static_cast<uint8_t>(c));
+  out.PutU32(kVersion);
+  out.PutU32(kMinReaderVersion);
+  out.PutString(sidecar.save_id);
+  out.PutU8(sidecar.step.has_value() ? 1 : 0);
+  if (sidecar.step) out.PutSigned(*sidecar.step);
+  PutSize(sidecar.metadata_nbytes, &out);
+  out.PutU32(sidecar.metadata_crc32);
+  out.PutVarint(sidecar.files.size());
+  for (const SidecarFile& file : sidecar.files) PutFile(file, &out);
+  const uint32_t crc = CrcOf(out.data());
+  out.PutU32(crc);
+  return std::move(out).Take();
+}
+
+StatusOr<Sidecar> ParseSidecar(std::string_view data) {
+  if (!data.starts_with(kMagic) ||
+      data.size() < kMagic.size() + sizeof(uint32_t)) {
+    return DataLoss("sidecar does not begin as one");
+  }
+  const std::string_view content =
+      data.substr(0, data.size() - sizeof(uint32_t));
+  WireReader end(data.substr(content.size()), "sidecar");
+  if (end.U32() != CrcOf(content)) {
+    return DataLoss("sidecar does not match its CRC-32");
+  }
+  WireReader in(content.substr(kMagic.size()), "sidecar");
+  const uint32_t version = in.U32();
+  const uint32_t min_reader = in.U32();
+  DCP_RETURN_IF_ERROR(in.status());
+  if (min_reader > kVersion) {
+    return FailedPrecondition(
+        "the checkpoint's sidecar needs a reader of format " +
+        std::to_string(min_reader) + ", this one is of format " +
+        std::to_string(kVersion) + ": upgrade dcpcpp");
+  }
+  Sidecar sidecar;
+  sidecar.save_id = in.String();
+  const uint8_t has_step = in.U8();
+  if (has_step > 1) in.Fail();
+  if (has_step == 1) sidecar.step = in.Signed();
+  sidecar.metadata_nbytes = GetSize(&in);
+  sidecar.metadata_crc32 = in.U32();
+  DCP_RETURN_IF_ERROR(in.status());
+  if (!IsDcpcppSaveId(sidecar.save_id)) {
+    return DataLoss("sidecar has the save id \"" + sidecar.save_id + "\"");
+  }
+  DCP_RETURN_IF_ERROR(GetFiles(&in, &sidecar.files));
+  DCP_RETURN_IF_ERROR(in.status());
+  // A newer format may append what this reader can do without.
+  if (version <= kVersion) DCP_RETURN_IF_ERROR(in.Finish());
+  return sidecar;
+}
+
+}  // namespace dcp

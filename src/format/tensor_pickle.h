@@ -1,0 +1,43 @@
+// data.pkl of a tensor item: what torch.save pickles for one tensor.
+
+#ifndef DCP_FORMAT_TENSOR_PICKLE_H_
+#define DCP_FORMAT_TENSOR_PICKLE_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "dcp/dims.h"
+#include "dcp/dtype.h"
+#include "dcp/status.h"
+#include "format/torch_item.h"
+
+namespace dcp {
+
+/// data.pkl of a contiguous tensor without gradient, byte for byte as torch
+/// 2.13 writes it (protocol 2). `spec` is valid for LayoutTensorItem.
+std::string RenderTensorPickle(const TensorItemSpec& spec);
+
+/// What a data.pkl says.
+struct TensorPickle {
+  DType dtype = DType::kFloat32;
+  Dims sizes;
+  Dims strides;                ///< elements
+  int64_t storage_offset = 0;  ///< elements
+  int64_t storage_nbytes = 0;
+  std::string storage_key;  ///< the record is data/<storage_key>
+  bool conj = false;        ///< the values are the conjugates of the bytes
+  bool neg = false;         ///< the values are the negatives of the bytes
+  /// The object is something that only torch can rebuild (a quantized tensor,
+  /// a subclass, no tensor at all); the other fields mean nothing.
+  bool needs_torch = false;
+};
+
+/// Reads a data.pkl of at most 1 MiB; it is checked that the tensor lies
+/// within its storage.
+/// \error kDataLoss  no pickle, or one that torch does not write
+StatusOr<TensorPickle> ParseTensorPickle(std::string_view pickle);
+
+}  // namespace dcp
+
+#endif  // DCP_FORMAT_TENSOR_PICKLE_H_

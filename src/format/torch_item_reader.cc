@@ -1,0 +1,72 @@
+#include "format/torch_item_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/checksum.h"
+#include "format/memory_item_source.h"
+#include "format/tensor_pickle.h"
+#include "format/torch_records.h"
+
+namespace dcp {
+namespace {
+
+constexpr int64_t kMaxDirectoryNbytes = int64_t{64} << 10;
+constexpr int64_t kMaxPickleNbytes = int64_t{1} << 20;
+
+}  // namespace
+
+StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length) {
+  ItemReader item(source, length);
+  DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
+                       ZipDirectory::Read(item, kMaxDirectoryNbytes));
+  const TorchRecords records(item, directory);
+  DCP_ASSIGN_OR_RETURN(const std::string pickle,
+                       records.Read("data.pkl", kMaxPickleNbytes));
+  DCP_ASSIGN_OR_RETURN(const TensorPickle tensor, ParseTensorPickle(pickle));
+  DCP_ASSIGN_OR_RETURN(const bool is_big_endian, records.IsBigEndian());
+  if (tensor.needs_torch || is_big_endian) {
+    return TensorItemInfo{.needs_torch = true};
+  }
+  DCP_ASSIGN_OR_RETURN(const ZipEntry* data,
+                       records.Find("data/" + tensor.storage_key));
+  if (data->nbytes != tensor.storage_nbytes) {
+    return DataLoss("item has " + std::to_string(data->nbytes) +
+                    " bytes of data for a storage of " +
+                    std::to_string(tensor.storage_nbytes));
+  }
+  DCP_ASSIGN_OR_RETURN(const int64_t data_offset, FindZipData(item, *data));
+  return TensorItemInfo{.dtype = tensor.dtype,
+                        .sizes = tensor.sizes,
+                        .strides = tensor.strides,
+                        .storage_offset = tensor.storage_offset,
+                        .data_offset = data_offset,
+                        .data_nbytes = data->nbytes,
+                        .data_crc32 = data->crc32,
+                        .conj = tensor.conj,
+                        .neg = tensor.neg};
+}
+
+Status VerifyItemCrcs(std::span<const std::byte> item) {
+  MemoryItemSource source(item);
+  const auto length = static_cast<int64_t>(item.size());
+  ItemReader reader(source, length);
+  DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
+                       ZipDirectory::Read(reader, length));
+  for (const ZipEntry& entry : directory.entries()) {
+    DCP_ASSIGN_OR_RETURN(const int64_t offset, FindZipData(reader, entry));
+    if (entry.crc32 == 0) continue;
+    const uint32_t crc32 =
+        Crc32(0, item.subspan(static_cast<size_t>(offset),
+                              static_cast<size_t>(entry.nbytes)));
+    if (crc32 == entry.crc32) continue;
+    return DataLoss("record " + std::string(entry.name) +
+                    " does not match its CRC-32");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace dcp

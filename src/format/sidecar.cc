@@ -145,6 +145,9 @@ StatusOr<Sidecar> ParseSidecar(std::string_view data) {
         std::to_string(min_reader) + ", this one is of format " +
         std::to_string(kVersion) + ": upgrade dcpcpp");
   }
+  if (min_reader > version) {
+    return DataLoss("sidecar has an impossible version");
+  }
   Sidecar sidecar;
   sidecar.save_id = in.String();
   const uint8_t has_step = in.U8();

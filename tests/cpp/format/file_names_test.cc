@@ -1,0 +1,59 @@
+#include "format/file_names.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+
+namespace dcp {
+namespace {
+
+TEST_CASE("data file names are formatted and parsed", "[names]") {
+  for (const DataFileName& name :
+       {DataFileName{}, DataFileName{.rank = 3, .index = 12},
+        DataFileName{.rank = 99999, .index = int64_t{1} << 40}}) {
+    CHECK(ParseDataFileName(FormatDataFileName(name)) == name);
+  }
+  CHECK(FormatDataFileName({.rank = 3, .index = 12}) == "__3_12.distcp");
+}
+
+TEST_CASE("names that dcp would not give are none of its", "[names]") {
+  const std::string name = GENERATE(
+      "", "__", "__0_0", "__0_0.distcp ", "_0_0.distcp", "__0.distcp",
+      "__0_.distcp", "___0.distcp", "__-1_0.distcp", "__+1_0.distcp",
+      "__01_0.distcp", "__0_00.distcp", "__0_0_0.distcp", "__a_0.distcp",
+      "__0_0.distcp/x", "../__0_0.distcp", "__0_99999999999999999999.distcp",
+      "__distcp", "__.distcp", "__0_distcp");
+  CHECK_FALSE(ParseDataFileName(name).has_value());
+}
+
+TEST_CASE("metadata names of single ranks are formatted and parsed",
+          "[names]") {
+  CHECK(RankMetadataFileName(7) == "__7.metadata");
+  CHECK(ParseRankMetadataFileName("__7.metadata") == 7);
+  for (const std::string name :
+       {".metadata", "__.metadata", "__07.metadata", "__7.metadata.tmp"}) {
+    CHECK_FALSE(ParseRankMetadataFileName(name).has_value());
+  }
+}
+
+TEST_CASE("save ids of dcp are told from others", "[names]") {
+  CHECK(IsDcpcppSaveId("dcpcpp-0"));
+  CHECK(IsDcpcppSaveId("dcpcpp-0123456789abcdef0123456789abcdef"));
+  for (const std::string id :
+       {"", "dcpcpp-", "dcpcpp-xyz", "dcpcpp-AB", "dcpcpp-1/2",
+        "2caff8dd-0000-0000-0000-000000000000"}) {
+    CHECK_FALSE(IsDcpcppSaveId(id));
+  }
+  CHECK_FALSE(IsDcpcppSaveId("dcpcpp-" + std::string(65, 'a')));
+}
+
+TEST_CASE("a sidecar's name is its save id behind a dot", "[names]") {
+  CHECK(SidecarName("dcpcpp-ab12") == ".dcpcpp-ab12");
+  CHECK(IsSidecarName(".dcpcpp-ab12"));
+  CHECK_FALSE(IsSidecarName("dcpcpp-ab12"));
+  CHECK_FALSE(IsSidecarName(".dcpcpp-"));
+  CHECK_FALSE(IsSidecarName(".dcpcpp-ab12.tmp"));
+  CHECK_FALSE(IsSidecarName(".metadata"));
+}
+
+}  // namespace
+}  // namespace dcp

@@ -10,13 +10,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
 namespace dcp {
 
 struct ObjectValue;
+struct ObjectDictItem;
 
 /// Python's None.
 struct ObjectNone {
@@ -41,7 +41,7 @@ struct ObjectTuple {
 
 /// A dict with str keys, in insertion order. Keys are unique.
 struct ObjectDict {
-  std::vector<std::pair<std::string, ObjectValue>> items;
+  std::vector<ObjectDictItem> items;
   /// nullptr if there is no such key. Linear.
   const ObjectValue* Find(std::string_view key) const;
   bool operator==(const ObjectDict&) const;
@@ -53,6 +53,12 @@ struct ObjectValue {
                ObjectList, ObjectTuple, ObjectDict>
       value;
   bool operator==(const ObjectValue&) const = default;
+};
+
+struct ObjectDictItem {
+  std::string key;
+  ObjectValue value;
+  bool operator==(const ObjectDictItem&) const = default;
 };
 
 inline bool ObjectList::operator==(const ObjectList& other) const {
@@ -68,8 +74,8 @@ inline bool ObjectDict::operator==(const ObjectDict& other) const {
 }
 
 inline const ObjectValue* ObjectDict::Find(std::string_view key) const {
-  for (const auto& [name, value] : items) {
-    if (name == key) return &value;
+  for (const ObjectDictItem& item : items) {
+    if (item.key == key) return &item.value;
   }
   return nullptr;
 }

@@ -110,7 +110,7 @@ class ObjectDecoder {
       }
       DCP_RETURN_IF_ERROR(SpendText(items[i]));
       DCP_ASSIGN_OR_RETURN(ObjectValue value, Decode(items[i + 1], depth + 1));
-      dict.items.emplace_back(key, std::move(value));
+      dict.items.push_back({std::string(key), std::move(value)});
     }
     return ObjectValue{std::move(dict)};
   }

@@ -74,9 +74,6 @@ constexpr PickleMachine::HandlerTable PickleMachine::MakeHandlers() {
   return table;
 }
 
-constexpr PickleMachine::HandlerTable PickleMachine::kHandlers =
-    PickleMachine::MakeHandlers();
-
 PickleMachine::PickleMachine(std::string_view data,
                              const PickleOptions& options)
     : data_(data),
@@ -116,6 +113,7 @@ StatusOr<PickleGraph> PickleMachine::Run() && {
 /// Runs the opcode at position_. The four most frequent ones, half of all, do
 /// not go through the table.
 inline bool PickleMachine::Step() {
+  static constexpr HandlerTable kHandlers = MakeHandlers();
   const uint8_t code = static_cast<uint8_t>(data_[position_++]);
   switch (static_cast<PickleOp>(code)) {
     case PickleOp::kMemoize:

@@ -32,7 +32,6 @@ class PickleMachine {
   using Handler = bool (PickleMachine::*)();
   using HandlerTable = std::array<Handler, 256>;
   static constexpr HandlerTable MakeHandlers();
-  static const HandlerTable kHandlers;
 
   // The machine (pickle_machine.cc).
   bool Step();

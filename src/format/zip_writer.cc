@@ -51,7 +51,8 @@ uint16_t Flags(const ZipRecord& record) {
 int64_t DescriptorNbytes(const ZipRecord& record) {
   if (record.nbytes == 0) return 0;
   const bool large = IsLarge(record.nbytes) || IsLarge(record.header_offset);
-  return large ? kZip64DescriptorNbytes : kZipDescriptorNbytes;
+  return static_cast<int64_t>(large ? kZip64DescriptorNbytes
+                                    : kZipDescriptorNbytes);
 }
 
 size_t CentralExtraNbytes(const ZipRecord& record) {

@@ -133,7 +133,7 @@ ObjectValue ObjectOf(const json& value) {
   if (type == "dict") {
     ObjectDict dict;
     for (const json& item : held) {
-      dict.items.emplace_back(item[0].get<std::string>(), ObjectOf(item[1]));
+      dict.items.push_back({item[0].get<std::string>(), ObjectOf(item[1])});
     }
     return {dict};
   }

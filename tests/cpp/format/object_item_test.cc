@@ -85,8 +85,8 @@ TEST_CASE("long containers and strings come back as written", "[object]") {
   dict.items.resize(3001);
   for (size_t i = 0; i < 3001; ++i) {
     list.items[i].value = static_cast<int64_t>(i);
-    dict.items[i].first = "key" + std::to_string(i);
-    dict.items[i].second.value = static_cast<int64_t>(i);
+    dict.items[i].key = "key" + std::to_string(i);
+    dict.items[i].value.value = static_cast<int64_t>(i);
   }
   const ObjectValue value{
       ObjectTuple{{{list},

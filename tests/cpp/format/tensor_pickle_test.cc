@@ -12,8 +12,9 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-Write Ints(std::vector<int64_t> values) {
+Write Ints(const std::vector<int64_t>& values) {
   std::vector<Write> items;
+  items.reserve(values.size());
   for (int64_t value : values) items.push_back(Int(value));
   return Tuple(items);
 }
@@ -25,7 +26,7 @@ Write Storage(const Write& type, const Write& count) {
   };
 }
 
-const Write kNoHooks = Call("collections", "OrderedDict", Tuple({}));
+Write NoHooks() { return Call("collections", "OrderedDict", Tuple({})); }
 
 /// The arguments of a rebuild function that a test may replace.
 struct Parts {
@@ -34,7 +35,7 @@ struct Parts {
   Write storage_offset = Int(0);
   Write sizes = Ints({2, 3});
   Write strides = Ints({3, 1});
-  std::vector<Write> rest = {kNo, kNoHooks};
+  std::vector<Write> rest = {kNo, NoHooks()};
 };
 
 Write Tensor(const Parts& parts) {
@@ -76,11 +77,11 @@ TEST_CASE("a rendered data.pkl says what it was made from", "[item]") {
 TEST_CASE("every rebuild function of plain tensors is understood", "[item]") {
   const Parts parts =
       GENERATE(Parts{.function = "_rebuild_tensor", .rest = {}}, Parts{},
-               Parts{.rest = {kNo, kNoHooks, kNoValue}},
+               Parts{.rest = {kNo, NoHooks(), kNoValue}},
                Parts{.function = "_rebuild_tensor_v3",
                      .storage = Storage(
                          Global("torch.storage", "UntypedStorage"), Int(24)),
-                     .rest = {kNo, kNoHooks, Global("torch", "float32")}});
+                     .rest = {kNo, NoHooks(), Global("torch", "float32")}});
   const TensorPickle tensor = ParseOk(Tensor(parts));
   REQUIRE_FALSE(tensor.needs_torch);
   CHECK(tensor.dtype == DType::kFloat32);
@@ -91,10 +92,10 @@ TEST_CASE("every rebuild function of plain tensors is understood", "[item]") {
 
 TEST_CASE("a Parameter is the tensor in it", "[item]") {
   CHECK(ParseOk(Call("torch._utils", "_rebuild_parameter",
-                     Tuple({Tensor({}), kNo, kNoHooks})))
+                     Tuple({Tensor({}), kNo, NoHooks()})))
             .sizes == Dims{2, 3});
   CHECK(ParseOk(Call("torch._utils", "_rebuild_parameter_with_state",
-                     Tuple({Tensor({}), kNo, kNoHooks, Dict({})})))
+                     Tuple({Tensor({}), kNo, NoHooks(), Dict({})})))
             .sizes == Dims{2, 3});
 }
 
@@ -102,7 +103,7 @@ TEST_CASE("conjugated and negated views are marked", "[item]") {
   const Write yes = [](PickleWriter* out) { out->Bool(true); };
   const TensorPickle tensor = ParseOk(Tensor(
       {.storage = Storage(Global("torch", "ComplexFloatStorage"), Int(6)),
-       .rest = {kNo, kNoHooks,
+       .rest = {kNo, NoHooks(),
                 Dict({{Str("conj"), yes}, {Str("neg"), yes}})}}));
   CHECK(tensor.conj);
   CHECK(tensor.neg);
@@ -144,7 +145,7 @@ TEST_CASE("what only torch can rebuild is not an error", "[item]") {
       Call("lib", "my_tensor", Tuple({Int(1)})), Int(1), Dict({}),
       // Hooks, a Python attribute, a legacy or quantized storage.
       Tensor({.rest = {kNo, Dict({{Int(0), Global("lib", "hook")}})}}),
-      Tensor({.rest = {kNo, kNoHooks, Dict({{Str("tag"), Int(1)}})}}),
+      Tensor({.rest = {kNo, NoHooks(), Dict({{Str("tag"), Int(1)}})}}),
       Tensor({.storage =
                   Storage(Global("torch.storage", "TypedStorage"), Int(6))}),
       Tensor({.storage = Storage(Global("torch", "QInt8Storage"), Int(6))}));
@@ -160,9 +161,9 @@ TEST_CASE("malformed tensors are refused", "[item]") {
       {{.storage_offset = Str("0")}, "storage_offset is a str"},
       {{.sizes = Int(6)}, "size is an int"},
       {{.rest = {}}, "4 arguments"},
-      {{.rest = {kNo, kNoHooks, kNoValue, kNoValue}}, "8 arguments"},
-      {{.rest = {kNo, kNoHooks, Dict({{Int(1), kNo}})}}, "a flag's name"},
-      {{.function = "_rebuild_tensor_v3", .rest = {kNo, kNoHooks, Int(1)}},
+      {{.rest = {kNo, NoHooks(), kNoValue, kNoValue}}, "8 arguments"},
+      {{.rest = {kNo, NoHooks(), Dict({{Int(1), kNo}})}}, "a flag's name"},
+      {{.function = "_rebuild_tensor_v3", .rest = {kNo, NoHooks(), Int(1)}},
        "dtype is an int"},
   }));
   const auto tensor = Parse(Tensor(parts));

@@ -41,15 +41,18 @@ std::string Archive(const Files& files) {
   return item;
 }
 
-const std::string kOneFloat = Bytes(
-    "\x80\x02\x63torch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storage"
-    "ctorch\nFloatStorage\nX\1\0\0\0\x30X\3\0\0\0\x63puK\1tQK\0K\1\x85K\1\x85"
-    "\x89\x63\x63ollections\nOrderedDict\n)RtR.");
+/// data.pkl of one float32.
+std::string OneFloat() {
+  return Bytes(
+      "\x80\x02\x63torch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storage"
+      "ctorch\nFloatStorage\nX\1\0\0\0\x30X\3\0\0\0\x63puK\1tQK\0K\1\x85K\1\x85"
+      "\x89\x63\x63ollections\nOrderedDict\n)RtR.");
+}
 
 TEST_CASE("a minimal archive of an old torch is read", "[item]") {
   // Neither byteorder nor .format_version; the folder has another name.
   const auto info = ParseItem(
-      Archive({{"model/data.pkl", kOneFloat}, {"model/data/0", "abcd"}}));
+      Archive({{"model/data.pkl", OneFloat()}, {"model/data/0", "abcd"}}));
   INFO(info.status());
   REQUIRE(info.ok());
   CHECK(info->sizes == Dims{1});
@@ -57,7 +60,7 @@ TEST_CASE("a minimal archive of an old torch is read", "[item]") {
 }
 
 TEST_CASE("a big-endian item needs torch", "[item]") {
-  const auto info = ParseItem(Archive({{"a/data.pkl", kOneFloat},
+  const auto info = ParseItem(Archive({{"a/data.pkl", OneFloat()},
                                        {"a/byteorder", "big"},
                                        {"a/data/0", "abcd"}}));
   REQUIRE(info.ok());
@@ -68,15 +71,15 @@ TEST_CASE("archives that lack something are refused", "[item]") {
   const auto [files, why] = GENERATE(table<Files, std::string>({
       {Files(), "no record /data.pkl"},
       {{{"a/x", "y"}}, "no record a/data.pkl"},
-      {{{"a/data.pkl", kOneFloat}}, "no record a/data/0"},
-      {{{"a/data.pkl", kOneFloat}, {"a/data/0", "abc"}}, "3 bytes"},
-      {{{"a/data.pkl", kOneFloat}, {"a/data/0", "abcde"}}, "5 bytes"},
+      {{{"a/data.pkl", OneFloat()}}, "no record a/data/0"},
+      {{{"a/data.pkl", OneFloat()}, {"a/data/0", "abc"}}, "3 bytes"},
+      {{{"a/data.pkl", OneFloat()}, {"a/data/0", "abcde"}}, "5 bytes"},
       {{{"a/data.pkl", "no pickle"}, {"a/data/0", "abcd"}}, "PROTO"},
-      {{{"a/data.pkl", kOneFloat},
+      {{{"a/data.pkl", OneFloat()},
         {"a/byteorder", "middle"},
         {"a/data/0", "abcd"}},
        "byteorder"},
-      {{{"a/data.pkl", kOneFloat}, {"a/data/0", "abcd"}, {"a/data/0", "abcd"}},
+      {{{"a/data.pkl", OneFloat()}, {"a/data/0", "abcd"}, {"a/data/0", "abcd"}},
        "twice"},
       {{{"a/data.pkl", std::string((1 << 20) + 1, 'x')}}, "more than"},
   }));
@@ -186,7 +189,9 @@ TEST_CASE("an error of the source is returned as it is", "[item]") {
   BrokenSource source;
   const auto info = ParseTensorItem(source, 5000);
   REQUIRE_FALSE(info.ok());
-  CHECK(GetErrorDetail(info.status())->error_number == EIO);
+  const auto detail = GetErrorDetail(info.status());
+  REQUIRE(detail.has_value());
+  CHECK(detail.value_or(ErrorDetail{}).error_number == EIO);
 }
 
 }  // namespace

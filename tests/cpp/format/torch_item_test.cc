@@ -1,5 +1,6 @@
 #include "format/torch_item.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <limits>
@@ -14,8 +15,6 @@
 
 namespace dcp {
 namespace {
-
-using Catch::Matchers::Contains;
 
 std::string Ramp(int64_t nbytes) {
   std::string data;
@@ -157,7 +156,8 @@ class ZerosItem : public ItemSource {
   int64_t tail_start_;
 };
 
-const std::vector<int64_t> kZip64Sizes = {0xFFFFFFFE, 0xFFFFFFFF, 0x100000000};
+constexpr std::array<int64_t, 3> kZip64Sizes = {0xFFFFFFFE, 0xFFFFFFFF,
+                                                0x100000000};
 
 TEST_CASE("torch's items of 4 GiB are read", "[item][zip64]") {
   const auto folder = std::filesystem::path(DCP_GOLDEN_DIR) /
@@ -176,7 +176,7 @@ TEST_CASE("torch's items of 4 GiB are read", "[item][zip64]") {
 }
 
 TEST_CASE("items of 4 GiB and beyond are read back", "[item][zip64]") {
-  std::vector<int64_t> sizes = kZip64Sizes;
+  std::vector<int64_t> sizes(kZip64Sizes.begin(), kZip64Sizes.end());
   sizes.insert(sizes.end(), {0xFFFFF000, 0xFFFFFC00, int64_t{1} << 40});
   for (const int64_t nbytes : sizes) {
     const TensorItemSpec spec{.dtype = DType::kUInt8, .sizes = {nbytes}};

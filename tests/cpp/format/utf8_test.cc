@@ -22,7 +22,7 @@ TEST_CASE("malformed UTF-8 is refused wherever it stands", "[utf8]") {
       "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2 ", "\xe0\x9f\xbf",
       "\xe1\x80", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
       "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xf0\x90\x80");
-  for (size_t before : {0, 1, 7, 8, 9, 20}) {
+  for (size_t before : {0UL, 1UL, 7UL, 8UL, 9UL, 20UL}) {
     CHECK_FALSE(IsValidUtf8(std::string(before, 'x') + bad));
     CHECK_FALSE(IsValidUtf8(std::string(before, 'x') + bad + "tail tail"));
   }

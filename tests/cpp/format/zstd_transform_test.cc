@@ -19,7 +19,8 @@ std::string Noise(size_t nbytes) {
 }
 
 TEST_CASE("what was compressed comes back", "[zstd]") {
-  for (const size_t nbytes : {0, 1, 1000, 131072, 1 << 20, 5 << 20}) {
+  for (const size_t nbytes :
+       {0UL, 1UL, 1000UL, 131072UL, 1UL << 20, 5UL << 20}) {
     for (const int workers : {0, 2}) {
       const std::string data = Noise(nbytes);
       const auto frame = ZstdCompress(data, {.level = 1, .workers = workers});
@@ -37,7 +38,7 @@ TEST_CASE("pieces of any size give the same content", "[zstd]") {
   const std::string data = Noise(300000);
   const auto frame = ZstdCompress(data);
   REQUIRE(frame.ok());
-  for (const size_t piece : {1, 7, 4096}) {
+  for (const size_t piece : {1UL, 7UL, 4096UL}) {
     std::string back;
     ZstdFrameReader reader(
         1 << 20, [&back](std::span<const std::byte> bytes) -> Status {

@@ -20,10 +20,10 @@ void CheckRanges(const TensorItemInfo& info, int64_t length) {
               info.data_offset <= length &&
               info.data_nbytes <= length - info.data_offset,
           "the data lies within the item");
-  const std::optional<int64_t> numel = CheckedNumel(info.sizes);
-  Require(numel.has_value() && info.sizes.size() == info.strides.size(),
+  const int64_t numel = CheckedNumel(info.sizes).value_or(-1);
+  Require(numel >= 0 && info.sizes.size() == info.strides.size(),
           "sizes and strides are possible");
-  if (*numel == 0) return;
+  if (numel == 0) return;
   __int128 last = info.storage_offset;
   for (int d = 0; d < info.sizes.size(); ++d) {
     Require(info.strides[d] >= 0, "strides are not negative");

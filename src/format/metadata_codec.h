@@ -11,7 +11,7 @@
 
 namespace dcp {
 
-/// Reads what torch 1.13 to 2.13 wrote, and what frameworks add to it.
+/// Reads what torch 1.13 to 2.15 wrote, and what frameworks add to it.
 ///
 /// Nothing in the file is executed. Attributes that are not torch's are named
 /// in Metadata::ignored_attributes. Checked: types, ranges, ndim, products of

@@ -148,7 +148,8 @@ bool MetadataParser::ParseProperties(PickleId id,
     return decoder_.Mismatch(id, "properties", "TensorProperties");
   }
   if (!decoder_.Sequence(graph_.state(id), "properties", &state)) return false;
-  if (state.size() != 5) return decoder_.Fail("properties has not 5 parts");
+  // Later torch appends to it (2.15: the strides), and reads 5 parts as well.
+  if (state.size() < 5) return decoder_.Fail("properties has not 5 parts");
   return ParseDType(state[0], &properties->dtype) &&
          ParseLayoutValue(state[1], &properties->layout) &&
          decoder_.Bool(state[2], "requires_grad", &properties->requires_grad) &&

@@ -168,19 +168,17 @@ std::optional<PickleGlobal> FindIn(std::span<const Known> names,
   return std::nullopt;
 }
 
-/// torch names that are spelled like a dtype: lower case, digits.
+/// torch names that are spelled like a dtype: lower case with digits.
 bool LooksLikeDType(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kStems = {
-      "float", "bfloat", "int", "uint", "complex", "bits", "qint", "quint"};
-  const bool has_stem = std::any_of(
-      kStems.begin(), kStems.end(),
-      [name](std::string_view stem) { return name.starts_with(stem); });
-  return has_stem && name.find_first_of("0123456789") != name.npos;
+  const auto is_allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  return std::all_of(name.begin(), name.end(), is_allowed) &&
+         name.find_first_of("0123456789") != name.npos;
 }
 
 std::optional<GlobalId> FindTorchType(std::string_view name) {
   if (auto dtype = ParseDType(name)) return GlobalId{kDType, *dtype};
-  if (LooksLikeDType(name)) return GlobalId{kUnknownDType};
   if (!name.ends_with("Storage")) return std::nullopt;
   for (const DTypeInfo& info : AllDTypes()) {
     if (info.storage_class == name) return GlobalId{kStorageClass, info.dtype};
@@ -207,6 +205,7 @@ GlobalId FindPickleGlobal(std::string_view module, std::string_view name) {
   }
   if (module == "torch" || module == "torch.storage") {
     if (auto id = FindTorchType(name)) return *id;
+    if (module == "torch" && LooksLikeDType(name)) return {kUnknownDType};
   }
   return {IsForbiddenModule(module) ? kForbidden : kForeign};
 }

@@ -7,7 +7,7 @@ stock torch wrote, untouched, and `expected.json`, which says what they hold
 according to torch itself (its unpickled metadata and its torch.load). Nothing
 of dcp is used, so that the goldens are an independent witness.
 
-Works with torch 1.12 to 2.13 on CPU; cases that a version cannot write are
+Works with torch 1.12 to 2.15 on CPU; cases that a version cannot write are
 skipped and named. Multi-rank cases run two gloo processes on the loopback.
 """
 

@@ -133,6 +133,7 @@ TEST_CASE("what a newer torch may write is called unknown, not damaged",
           "[metadata]") {
   const auto [parts, why] = GENERATE(table<TensorParts, std::string>({
       {{.dtype = Global("torch", "float6_e3m2fn")}, "torch.float6_e3m2fn"},
+      {{.dtype = Global("torch", "bcomplex32")}, "torch.bcomplex32"},
       {{.layout = Call("torch.serialization", "_get_layout",
                        Tuple({Str("torch.hyperbolic")}))},
        "torch.hyperbolic"},

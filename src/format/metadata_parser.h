@@ -40,6 +40,7 @@ class MetadataParser {
   bool ParseStorageData(PickleId id);
   bool ParseIndex(PickleId id, MetadataIndex* index);
   bool ParseStorageInfo(PickleId id, StorageInfo* info);
+  bool CheckRange(const StorageInfo& info);
   bool ParseTransforms(PickleId id, std::vector<std::string>* descriptors);
   bool CheckIndex(const MetadataIndex& index);
   void ParsePlannerData(PickleId id);

@@ -93,13 +93,17 @@ bool MetadataParser::ParseStorageInfo(PickleId id, StorageInfo* info) {
   if (found != 7) {
     return decoder_.Fail("relative_path, offset or length are missing");
   }
+  return CheckRange(*info);
+}
+
+bool MetadataParser::CheckRange(const StorageInfo& info) {
   int64_t end = 0;
-  if (info->offset >= 0 && info->length >= 0 &&
-      !__builtin_add_overflow(info->offset, info->length, &end)) {
+  if (info.offset >= 0 && info.length >= 0 &&
+      !__builtin_add_overflow(info.offset, info.length, &end)) {
     return true;
   }
-  return decoder_.Fail("offset " + std::to_string(info->offset) +
-                       " and length " + std::to_string(info->length) +
+  return decoder_.Fail("offset " + std::to_string(info.offset) +
+                       " and length " + std::to_string(info.length) +
                        " are impossible");
 }
 

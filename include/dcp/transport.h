@@ -18,12 +18,13 @@ namespace dcp {
 
 /// Byte collectives over a fixed set of ranks. One thread at a time.
 ///
-/// Every call returns within the implementation's deadline. After an error the
-/// transport is unusable for the operation at hand: the caller gives up the
-/// save or load.
+/// Every call but AwaitAll returns within the implementation's deadline. After
+/// an error the transport is unusable for the operation at hand: the caller
+/// gives up the save or load.
 /// \error kDeadlineExceeded  a rank did not take part in time; the message
 ///     names it where it is known.
-/// \error kAborted           the connection to a rank broke.
+/// \error kAborted           the connection to a rank broke, or it is gone.
+/// \error kFailedPrecondition  ranks called different methods.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -43,8 +44,14 @@ class Transport {
   /// Every rank gets the coordinator's message.
   virtual StatusOr<std::string> Broadcast(std::string_view message) = 0;
 
-  /// Returns once every rank has called it for this `phase`, however long bulk
-  /// I/O takes: no collective with a timeout of its own is pending meanwhile.
+  /// Returns once every rank has called it for this `phase`.
+  ///
+  /// It ends a phase of bulk I/O, which takes as long as it takes: there is no
+  /// deadline, and no collective with a timeout of its own is pending
+  /// meanwhile. It waits as long as the ranks that are still at work are alive,
+  /// as far as the implementation can tell (a connection, a heartbeat, the
+  /// transport object of a thread), and does not judge how fast they are.
+  /// \error kAborted  a rank that has not called it is gone; named.
   virtual Status AwaitAll(std::string_view phase) = 0;
 };
 
@@ -53,9 +60,11 @@ std::unique_ptr<Transport> MakeSingleProcessTransport();
 
 /// `world_size` transports for ranks that are threads of one process.
 ///
-/// A call that waits longer than `timeout_seconds` for another rank fails with
-/// kDeadlineExceeded and names the ranks that are missing. Destroying a
-/// transport while others wait fails them with kAborted.
+/// A collective that waits longer than `timeout_seconds` for other ranks fails
+/// with kDeadlineExceeded and names the ranks that are missing; so do the calls
+/// of all ranks from then on. A rank is alive while its transport exists:
+/// destroying it fails, with kAborted, the calls that wait for it and all later
+/// ones. Collectives end together on all ranks.
 std::vector<std::unique_ptr<Transport>> MakeThreadTransports(
     int world_size, double timeout_seconds);
 

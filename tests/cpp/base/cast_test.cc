@@ -188,8 +188,7 @@ TEST_CASE("casts give what torch's copy_ gives", "[cast]") {
     }
     REQUIRE(in.ok());
   }
-  // Every pair: 8 types of 1 byte as tables, 4 of 2 bytes as hashes, 9 wider
-  // ones as both.
+  // 8 types of 1 byte as tables, 4 of 2 as hashes, 9 wider ones as both.
   CHECK(records == 20 * (8 + 4 + 9 * 2));
 }
 

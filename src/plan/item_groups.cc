@@ -1,0 +1,192 @@
+#include "plan/item_groups.h"
+
+#include <algorithm>
+#include <string>
+#include <unordered_map>
+
+namespace dcp {
+namespace {
+
+/// Numbers fqns in the order in which they first appear.
+///
+/// Ranks mostly list the same keys in the same order, so the number of an
+/// item's fqn is first guessed to follow that of the item before.
+class FqnNumbers {
+ public:
+  uint32_t NumberOf(std::string_view fqn) {
+    const size_t guess = last_ + 1;
+    if (guess < names_.size() && names_[guess] == fqn) {
+      last_ = guess;
+    } else {
+      const auto [found, is_new] =
+          numbers_.try_emplace(fqn, static_cast<uint32_t>(names_.size()));
+      if (is_new) names_.push_back(fqn);
+      last_ = found->second;
+    }
+    return static_cast<uint32_t>(last_);
+  }
+  void StartRank() { last_ = static_cast<size_t>(-1); }
+  size_t size() const { return names_.size(); }
+
+ private:
+  std::vector<std::string_view> names_;
+  std::unordered_map<std::string_view, uint32_t> numbers_;
+  size_t last_ = static_cast<size_t>(-1);
+};
+
+bool IsObject(const WriteItem& item) {
+  return item.type == WriteItemType::kByteIo;
+}
+
+std::string RankName(ItemRef ref) { return "rank " + std::to_string(ref.rank); }
+
+/// The error of two ranks that say different things about an item's key.
+Status Disagreement(const WriteItem& item, ItemRef a, ItemRef b,
+                    std::string_view what, const std::string& a_value,
+                    const std::string& b_value) {
+  std::string text = RankName(a) + " and " + RankName(b) + " disagree about " +
+                     ToString(item.index()) + ": ";
+  text += what;
+  return InvalidArgument(text + " " + a_value + " and " + b_value);
+}
+
+std::string KindName(const WriteItem& item) {
+  return IsObject(item) ? "object" : "tensor";
+}
+
+std::string LayoutName(const WriteItem& item) {
+  return "#" + std::to_string(static_cast<int>(item.properties.layout));
+}
+
+/// What one rank alone can get wrong.
+Status CheckAlone(const WriteItem& item, ItemRef ref) {
+  const auto error = [&](const std::string& what) {
+    return InvalidArgument(RankName(ref) + " lists " + ToString(item.index()) +
+                           " " + what);
+  };
+  if (item.nbytes < 0) {
+    return error("with " + std::to_string(item.nbytes) + " bytes");
+  }
+  if (IsObject(item)) return absl::OkStatus();
+  if (!CheckedNumel(item.global_size)) {
+    return error("with the impossible global size " +
+                 ToString(item.global_size));
+  }
+  if (!InBounds(item.global_size, item.chunk)) {
+    return error("with a chunk " + ToString(item.chunk) +
+                 " out of the bounds of its global size " +
+                 ToString(item.global_size));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+StatusOr<ItemGroups> ItemGroups::Make(std::span<const SavePlan> plans) {
+  ItemGroups groups(plans);
+  groups.SortByFqn();
+  for (size_t fqn = 0; fqn < groups.fqn_count(); ++fqn) {
+    DCP_RETURN_IF_ERROR(groups.GroupFqn(fqn));
+    groups.group_begins_.push_back(groups.groups_.size());
+  }
+  return groups;
+}
+
+void ItemGroups::SortByFqn() {
+  FqnNumbers numbers;
+  std::vector<uint32_t> number_of;  // by rank, then item
+  std::vector<size_t> counts;
+  for (uint32_t rank = 0; rank < plans_.size(); ++rank) {
+    numbers.StartRank();
+    const std::vector<WriteItem>& items = plans_[rank].items;
+    for (uint32_t item = 0; item < items.size(); ++item) {
+      number_of.push_back(numbers.NumberOf(items[item].fqn));
+      if (numbers.size() > counts.size()) {
+        counts.push_back(0);
+        firsts_.push_back({.rank = rank, .item = item});
+      }
+      ++counts[number_of.back()];
+    }
+  }
+  fqn_begins_.assign(1, 0);
+  for (size_t count : counts) {
+    fqn_begins_.push_back(fqn_begins_.back() + count);
+  }
+  refs_.resize(number_of.size());
+  std::vector<size_t> next(fqn_begins_.begin(), fqn_begins_.end() - 1);
+  size_t position = 0;
+  for (uint32_t rank = 0; rank < plans_.size(); ++rank) {
+    for (uint32_t item = 0; item < plans_[rank].items.size(); ++item) {
+      refs_[next[number_of[position++]]++] = {.rank = rank, .item = item};
+    }
+  }
+}
+
+Status ItemGroups::GroupFqn(size_t fqn) {
+  const std::span<ItemRef> refs = std::span(refs_).subspan(
+      fqn_begins_[fqn], fqn_begins_[fqn + 1] - fqn_begins_[fqn]);
+  for (const ItemRef& ref : refs) {
+    DCP_RETURN_IF_ERROR(CheckItem(refs[0], ref));
+  }
+  const auto comes_before = [&](ItemRef a, ItemRef b) {
+    const Dims& a_offsets = At(a).chunk.offsets;
+    const Dims& b_offsets = At(b).chunk.offsets;
+    if (a_offsets != b_offsets) return a_offsets < b_offsets;
+    return a.rank != b.rank ? a.rank < b.rank : a.item < b.item;
+  };
+  if (!std::is_sorted(refs.begin(), refs.end(), comes_before)) {
+    std::sort(refs.begin(), refs.end(), comes_before);
+  }
+  for (size_t begin = 0, end = 0; begin < refs.size(); begin = end) {
+    const Dims& offsets = At(refs[begin]).chunk.offsets;
+    end = begin + 1;
+    while (end < refs.size() && At(refs[end]).chunk.offsets == offsets) ++end;
+    groups_.push_back({.first = fqn_begins_[fqn] + begin,
+                       .count = static_cast<uint32_t>(end - begin)});
+    DCP_RETURN_IF_ERROR(CheckHolders(groups_.back()));
+  }
+  return absl::OkStatus();
+}
+
+Status ItemGroups::CheckItem(ItemRef first, ItemRef ref) const {
+  const WriteItem& a = At(first);
+  const WriteItem& b = At(ref);
+  DCP_RETURN_IF_ERROR(CheckAlone(b, ref));
+  if (IsObject(a) != IsObject(b)) {
+    return Disagreement(b, first, ref, "kind", KindName(a), KindName(b));
+  }
+  if (IsObject(a)) return absl::OkStatus();
+  if (a.properties.dtype != b.properties.dtype) {
+    return Disagreement(b, first, ref, "dtype",
+                        std::string(DTypeName(a.properties.dtype)),
+                        std::string(DTypeName(b.properties.dtype)));
+  }
+  if (a.properties.layout != b.properties.layout) {
+    return Disagreement(b, first, ref, "layout", LayoutName(a), LayoutName(b));
+  }
+  if (a.global_size != b.global_size) {
+    return Disagreement(b, first, ref, "global size", ToString(a.global_size),
+                        ToString(b.global_size));
+  }
+  return absl::OkStatus();
+}
+
+Status ItemGroups::CheckHolders(const ItemGroup& group) const {
+  const std::span<const ItemRef> holders = Holders(group);
+  for (size_t i = 1; i < holders.size(); ++i) {
+    const WriteItem& item = At(holders[i]);
+    if (holders[i].rank == holders[i - 1].rank) {
+      return InvalidArgument(RankName(holders[i]) + " lists " +
+                             ToString(item.index()) + " twice");
+    }
+    const WriteItem& first = At(holders[0]);
+    if (item.chunk.sizes != first.chunk.sizes) {
+      return Disagreement(item, holders[0], holders[i], "chunk size",
+                          ToString(first.chunk.sizes),
+                          ToString(item.chunk.sizes));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace dcp

@@ -1,0 +1,59 @@
+#include <string>
+#include <vector>
+
+#include "dcp/plan.h"
+#include "plan/box_overlap.h"
+
+namespace dcp {
+namespace {
+
+constexpr size_t kMaxErrors = 10;
+
+/// What is wrong with the chunks of one tensor, empty if nothing is.
+std::string FindFault(const TensorStorageMetadata& tensor,
+                      CoverageRule coverage) {
+  const std::optional<int64_t> numel = CheckedNumel(tensor.size);
+  if (!numel) return "has an impossible size";
+  for (const Box& chunk : tensor.chunks) {
+    if (!InBounds(tensor.size, chunk)) {
+      return "has the chunk " + ToString(chunk) + " out of its bounds";
+    }
+  }
+  if (const auto pair = FindOverlap(tensor.chunks)) {
+    return "has the overlapping chunks " +
+           ToString(tensor.chunks[pair->first]) + " and " +
+           ToString(tensor.chunks[pair->second]);
+  }
+  if (coverage == CoverageRule::kAllowGaps) return "";
+  int64_t covered = 0;  // at most numel: chunks are disjoint and in bounds
+  for (const Box& chunk : tensor.chunks) covered += chunk.numel();
+  if (covered == *numel) return "";
+  return "has gaps: its " + std::to_string(tensor.chunks.size()) +
+         " chunks hold " + std::to_string(covered) + " of " +
+         std::to_string(*numel) + " elements";
+}
+
+}  // namespace
+
+Status ValidateChunks(const Metadata& metadata, CoverageRule coverage) {
+  std::string text;
+  size_t errors = 0;
+  for (const auto& [fqn, entry] : metadata.entries()) {
+    const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
+    if (tensor == nullptr) continue;
+    const std::string fault = FindFault(*tensor, coverage);
+    if (fault.empty()) continue;
+    if (++errors > kMaxErrors) continue;
+    if (errors > 1) text += "; ";
+    text += fqn;
+    text += " of shape " + ToString(tensor->size) + " ";
+    text += fault;
+  }
+  if (errors == 0) return absl::OkStatus();
+  if (errors > kMaxErrors) {
+    text += "; and " + std::to_string(errors - kMaxErrors) + " more tensors";
+  }
+  return InvalidArgument("invalid chunks: " + text);
+}
+
+}  // namespace dcp

@@ -90,7 +90,52 @@ struct ValueSet {
   bool has_negative_zero = true;
 };
 
-constexpr ValueSet Integer(int digits, bool has_sign) {
+/// Floating-point types; complex ones by their parts.
+constexpr std::pair<DType, ValueSet> kFloatValues[] = {
+    {DType::kFloat64,
+     {.precision = 53, .min_exponent = -1074, .max_exponent = 1023}},
+    {DType::kComplex128,
+     {.precision = 53, .min_exponent = -1074, .max_exponent = 1023}},
+    {DType::kFloat32,
+     {.precision = 24, .min_exponent = -149, .max_exponent = 127}},
+    {DType::kComplex64,
+     {.precision = 24, .min_exponent = -149, .max_exponent = 127}},
+    {DType::kFloat16,
+     {.precision = 11, .min_exponent = -24, .max_exponent = 15}},
+    {DType::kComplex32,
+     {.precision = 11, .min_exponent = -24, .max_exponent = 15}},
+    {DType::kBFloat16,
+     {.precision = 8, .min_exponent = -133, .max_exponent = 127}},
+    {DType::kFloat8E5M2,
+     {.precision = 3, .min_exponent = -16, .max_exponent = 15}},
+    {DType::kFloat8E4M3FN,
+     {.precision = 4,
+      .min_exponent = -9,
+      .max_exponent = 8,
+      .has_infinity = false}},
+    {DType::kFloat8E4M3FNUZ,
+     {.precision = 4,
+      .min_exponent = -10,
+      .max_exponent = 7,
+      .has_infinity = false,
+      .has_negative_zero = false}},
+    {DType::kFloat8E5M2FNUZ,
+     {.precision = 3,
+      .min_exponent = -17,
+      .max_exponent = 15,
+      .has_infinity = false,
+      .has_negative_zero = false}},
+    {DType::kFloat8E8M0FNU,
+     {.precision = 1,
+      .min_exponent = -127,
+      .max_exponent = 127,
+      .has_sign = false,
+      .has_infinity = false,
+      .has_zero = false,
+      .has_negative_zero = false}},
+};
+
+constexpr ValueSet Integers(int digits, bool has_sign) {
   return {.precision = digits,
           .min_exponent = 0,
           .max_exponent = has_sign ? digits : digits - 1,
@@ -100,57 +145,16 @@ constexpr ValueSet Integer(int digits, bool has_sign) {
           .has_negative_zero = false};
 }
 
-/// Of the real types and of the parts of the complex ones.
 ValueSet ValuesOf(DType dtype) {
   using enum DType;
-  switch (dtype) {
-    case kFloat64:
-    case kComplex128:
-      return {.precision = 53, .min_exponent = -1074, .max_exponent = 1023};
-    case kFloat32:
-    case kComplex64:
-      return {.precision = 24, .min_exponent = -149, .max_exponent = 127};
-    case kFloat16:
-    case kComplex32:
-      return {.precision = 11, .min_exponent = -24, .max_exponent = 15};
-    case kBFloat16:
-      return {.precision = 8, .min_exponent = -133, .max_exponent = 127};
-    case kFloat8E5M2:
-      return {.precision = 3, .min_exponent = -16, .max_exponent = 15};
-    case kFloat8E4M3FN:
-      return {.precision = 4,
-              .min_exponent = -9,
-              .max_exponent = 8,
-              .has_infinity = false};
-    case kFloat8E4M3FNUZ:
-      return {.precision = 4,
-              .min_exponent = -10,
-              .max_exponent = 7,
-              .has_infinity = false,
-              .has_negative_zero = false};
-    case kFloat8E5M2FNUZ:
-      return {.precision = 3,
-              .min_exponent = -17,
-              .max_exponent = 15,
-              .has_infinity = false,
-              .has_negative_zero = false};
-    case kFloat8E8M0FNU:
-      return {.precision = 1,
-              .min_exponent = -127,
-              .max_exponent = 127,
-              .has_sign = false,
-              .has_infinity = false,
-              .has_zero = false,
-              .has_negative_zero = false};
-    case kBool:
-      return Integer(1, false);
-    default: {
-      const int bits = 8 * ItemSize(dtype);
-      const bool has_sign = dtype == kInt8 || dtype == kInt16 ||
-                            dtype == kInt32 || dtype == kInt64;
-      return Integer(has_sign ? bits - 1 : bits, has_sign);
-    }
+  for (const auto& [type, values] : kFloatValues) {
+    if (type == dtype) return values;
   }
+  if (dtype == kBool) return Integers(1, false);
+  const int bits = 8 * ItemSize(dtype);
+  const bool has_sign =
+      dtype == kInt8 || dtype == kInt16 || dtype == kInt32 || dtype == kInt64;
+  return Integers(has_sign ? bits - 1 : bits, has_sign);
 }
 
 }  // namespace

@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <queue>
 #include <span>
 #include <utility>
@@ -118,6 +117,20 @@ Task MakeTask(const ItemGroups& groups, size_t number, int64_t split_nbytes) {
           .units = units};
 }
 
+/// What each rank alone holds.
+std::vector<int64_t> FixedLoads(const ItemGroups& groups) {
+  std::vector<int64_t> loads(groups.plans().size());
+  for (const ItemGroup& group : groups.groups()) {
+    if (group.count > 1) continue;
+    loads[groups.Holders(group)[0].rank] += groups.Example(group).nbytes;
+  }
+  return loads;
+}
+
+int64_t MaxLoad(const std::vector<int64_t>& loads) {
+  return loads.empty() ? 0 : *std::max_element(loads.begin(), loads.end());
+}
+
 class LongestFirst {
  public:
   LongestFirst(const ItemGroups& groups, int64_t split_nbytes)
@@ -125,18 +138,14 @@ class LongestFirst {
         split_nbytes_(split_nbytes),
         heaps_(groups, result_.loads) {
     result_.owners.resize(groups.groups().size());
-    result_.loads.resize(groups.plans().size());
   }
 
   Assignment Run() && {
     std::vector<Task> tasks;
+    result_.loads = FixedLoads(groups_);
     for (size_t i = 0; i < groups_.groups().size(); ++i) {
-      const ItemGroup& group = groups_.groups()[i];
-      if (group.count == 1) {
-        Add(group, 0, groups_.Example(group).nbytes);
-      } else {
-        tasks.push_back(MakeTask(groups_, i, split_nbytes_));
-      }
+      if (groups_.groups()[i].count == 1) continue;
+      tasks.push_back(MakeTask(groups_, i, split_nbytes_));
     }
     std::sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) {
       if (a.unit_nbytes != b.unit_nbytes) return a.unit_nbytes > b.unit_nbytes;
@@ -215,19 +224,26 @@ int64_t TorchWeight(const WriteItem& item) {
 
 Assignment AssignAsTorch(const ItemGroups& groups) {
   const std::span<const ItemGroup> all = groups.groups();
-  std::vector<size_t> order(all.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    const ItemRef x = groups.Holders(all[a])[0];
-    const ItemRef y = groups.Holders(all[b])[0];
-    return x.rank != y.rank ? x.rank < y.rank : x.item < y.item;
-  });
+  struct Appearance {
+    ItemRef first;
+    uint32_t group;
+  };
+  std::vector<Appearance> order;
+  order.reserve(all.size());
+  for (uint32_t i = 0; i < all.size(); ++i) {
+    order.push_back({.first = groups.Holders(all[i])[0], .group = i});
+  }
+  std::sort(order.begin(), order.end(),
+            [](const Appearance& a, const Appearance& b) {
+              return a.first.rank != b.first.rank ? a.first.rank < b.first.rank
+                                                  : a.first.item < b.first.item;
+            });
   Assignment result;
   result.owners.resize(all.size());
   result.loads.resize(groups.plans().size());
   std::vector<int64_t> weights(groups.plans().size());
   HolderHeaps heaps(groups, weights);
-  for (size_t i : order) {
+  for (const auto& [first, i] : order) {
     const uint32_t owner = all[i].count == 1 ? 0 : heaps.LeastLoaded(all[i]);
     const ItemRef ref = groups.Holders(all[i])[owner];
     result.owners[i] = owner;
@@ -247,12 +263,6 @@ Assignment AssignToLowest(const ItemGroups& groups) {
   return result;
 }
 
-int64_t MaxLoad(const Assignment& assignment) {
-  return assignment.loads.empty() ? 0
-                                  : *std::max_element(assignment.loads.begin(),
-                                                      assignment.loads.end());
-}
-
 }  // namespace
 
 int64_t RowNbytes(const WriteItem& item) {
@@ -270,12 +280,12 @@ Assignment AssignOwners(const ItemGroups& groups,
                         const GlobalPlanOptions& options) {
   if (options.dedup_to_lowest_rank) return AssignToLowest(groups);
   Assignment balanced = LongestFirst(groups, options.split_nbytes).Run();
-  const bool has_choice =
-      std::any_of(groups.groups().begin(), groups.groups().end(),
-                  [](const ItemGroup& group) { return group.count > 1; });
-  if (!has_choice) return balanced;
+  if (MaxLoad(balanced.loads) == MaxLoad(FixedLoads(groups))) {
+    return balanced;  // nothing could be better
+  }
   Assignment as_torch = AssignAsTorch(groups);
-  return MaxLoad(as_torch) < MaxLoad(balanced) ? as_torch : balanced;
+  return MaxLoad(as_torch.loads) < MaxLoad(balanced.loads) ? as_torch
+                                                           : balanced;
 }
 
 }  // namespace dcp

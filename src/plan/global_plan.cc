@@ -42,28 +42,58 @@ Verdict Decide(const ItemGroups& groups, const Assignment& assignment) {
   return verdict;
 }
 
+Box Cut(const Box& chunk, const Piece& piece) {
+  Box cut = chunk;
+  cut.offsets[0] += piece.row_begin;
+  cut.sizes[0] = piece.rows;
+  return cut;
+}
+
 void CutTo(const Piece& piece, WriteItem* item) {
   const int64_t row_nbytes = RowNbytes(*item);
   item->type = WriteItemType::kShard;
-  item->chunk.offsets[0] += piece.row_begin;
-  item->chunk.sizes[0] = piece.rows;
+  item->chunk = Cut(item->chunk, piece);
   item->nbytes = piece.rows * row_nbytes;
 }
 
-/// Entries without chunks, in the order in which their keys first appear.
-Metadata MakeEntries(const ItemGroups& groups) {
+/// The chunks of each fqn, plan by plan as torch lists them.
+std::vector<std::vector<Box>> CollectChunks(const ItemGroups& groups,
+                                            const Verdict& verdict) {
+  std::vector<std::vector<Box>> chunks(groups.fqn_count());
+  for (size_t fqn = 0; fqn < chunks.size(); ++fqn) {
+    chunks[fqn].reserve(groups.GroupCountOf(fqn));
+  }
+  for (size_t rank = 0; rank < groups.plans().size(); ++rank) {
+    const Verdict::RankVerdict& decided = verdict.ranks[rank];
+    const std::span<const uint32_t> fqns = groups.FqnsOf(rank);
+    for (uint32_t i = 0; i < fqns.size(); ++i) {
+      if (decided.fates[i] == Fate::kLeave) continue;
+      const Box& chunk = groups.plans()[rank].items[i].chunk;
+      if (decided.fates[i] == Fate::kWriteWhole) {
+        chunks[fqns[i]].push_back(chunk);
+      } else {
+        chunks[fqns[i]].push_back(Cut(chunk, decided.pieces.at(i)));
+      }
+    }
+  }
+  return chunks;
+}
+
+/// Entries in the order in which their keys first appear.
+Metadata MakeMetadata(const ItemGroups& groups, const Verdict& verdict) {
+  std::vector<std::vector<Box>> chunks = CollectChunks(groups, verdict);
   Metadata metadata;
   metadata.Reserve(groups.fqn_count());
   for (size_t fqn = 0; fqn < groups.fqn_count(); ++fqn) {
     const WriteItem& first = groups.FirstOf(fqn);
     if (first.type == WriteItemType::kByteIo) {
       metadata.Add(first.fqn, BytesStorageMetadata{});
-      continue;
+    } else {
+      metadata.Add(first.fqn,
+                   TensorStorageMetadata{.properties = first.properties,
+                                         .size = first.global_size,
+                                         .chunks = std::move(chunks[fqn])});
     }
-    TensorStorageMetadata tensor{.properties = first.properties,
-                                 .size = first.global_size};
-    tensor.chunks.reserve(groups.GroupCountOf(fqn));
-    metadata.Add(first.fqn, std::move(tensor));
   }
   return metadata;
 }
@@ -90,19 +120,9 @@ std::vector<SavePlan> TakeItems(std::span<Plan> local, const Verdict& verdict) {
         CutTo(verdict.ranks[rank].pieces.at(i), &to.back());
       }
     }
-    if constexpr (kMoves) from = {};  // frees the memory
+    if constexpr (kMoves) std::vector<WriteItem>().swap(from);  // frees it
   }
   return plans;
-}
-
-void AppendChunks(std::span<const SavePlan> plans, Metadata* metadata) {
-  for (const SavePlan& plan : plans) {
-    for (const WriteItem& item : plan.items) {
-      if (item.type == WriteItemType::kByteIo) continue;
-      StorageMetadata* entry = metadata->FindMutable(item.fqn);
-      std::get<TensorStorageMetadata>(*entry).chunks.push_back(item.chunk);
-    }
-  }
 }
 
 void MergePlannerData(std::span<const SavePlan> local, Metadata* metadata) {
@@ -126,11 +146,10 @@ StatusOr<GlobalPlan> CreatePlan(std::span<Plan> local,
     // Refers to the items of `local`.
     DCP_ASSIGN_OR_RETURN(const ItemGroups groups, ItemGroups::Make(local));
     verdict = Decide(groups, AssignOwners(groups, options));
-    global.metadata = MakeEntries(groups);
+    global.metadata = MakeMetadata(groups, verdict);
   }
   MergePlannerData(local, &global.metadata);
   global.plans = TakeItems(local, verdict);
-  AppendChunks(global.plans, &global.metadata);
   DCP_RETURN_IF_ERROR(
       ValidateChunks(global.metadata, options.require_full_coverage
                                           ? CoverageRule::kRequireFull

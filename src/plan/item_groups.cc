@@ -1,6 +1,7 @@
 #include "plan/item_groups.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <unordered_map>
 
@@ -26,7 +27,6 @@ class FqnNumbers {
     return static_cast<uint32_t>(last_);
   }
   void StartRank() { last_ = static_cast<size_t>(-1); }
-  size_t size() const { return names_.size(); }
 
  private:
   std::vector<std::string_view> names_;
@@ -84,6 +84,7 @@ Status CheckAlone(const WriteItem& item, ItemRef ref) {
 
 StatusOr<ItemGroups> ItemGroups::Make(std::span<const SavePlan> plans) {
   ItemGroups groups(plans);
+  DCP_RETURN_IF_ERROR(groups.NumberFqns());
   groups.SortByFqn();
   for (size_t fqn = 0; fqn < groups.fqn_count(); ++fqn) {
     DCP_RETURN_IF_ERROR(groups.GroupFqn(fqn));
@@ -92,32 +93,33 @@ StatusOr<ItemGroups> ItemGroups::Make(std::span<const SavePlan> plans) {
   return groups;
 }
 
-void ItemGroups::SortByFqn() {
+Status ItemGroups::NumberFqns() {
   FqnNumbers numbers;
-  std::vector<uint32_t> number_of;  // by rank, then item
-  std::vector<size_t> counts;
   for (uint32_t rank = 0; rank < plans_.size(); ++rank) {
     numbers.StartRank();
+    rank_begins_.push_back(fqns_.size());
     const std::vector<WriteItem>& items = plans_[rank].items;
     for (uint32_t item = 0; item < items.size(); ++item) {
-      number_of.push_back(numbers.NumberOf(items[item].fqn));
-      if (numbers.size() > counts.size()) {
-        counts.push_back(0);
-        firsts_.push_back({.rank = rank, .item = item});
-      }
-      ++counts[number_of.back()];
+      const uint32_t fqn = numbers.NumberOf(items[item].fqn);
+      const ItemRef ref{.rank = rank, .item = item};
+      if (fqn == firsts_.size()) firsts_.push_back(ref);
+      fqns_.push_back(fqn);
+      DCP_RETURN_IF_ERROR(CheckItem(firsts_[fqn], ref));
     }
   }
-  fqn_begins_.assign(1, 0);
-  for (size_t count : counts) {
-    fqn_begins_.push_back(fqn_begins_.back() + count);
-  }
-  refs_.resize(number_of.size());
+  return absl::OkStatus();
+}
+
+void ItemGroups::SortByFqn() {
+  fqn_begins_.assign(fqn_count() + 1, 0);
+  for (uint32_t fqn : fqns_) ++fqn_begins_[fqn + 1];
+  std::partial_sum(fqn_begins_.begin(), fqn_begins_.end(), fqn_begins_.begin());
+  refs_.resize(fqns_.size());
   std::vector<size_t> next(fqn_begins_.begin(), fqn_begins_.end() - 1);
-  size_t position = 0;
   for (uint32_t rank = 0; rank < plans_.size(); ++rank) {
-    for (uint32_t item = 0; item < plans_[rank].items.size(); ++item) {
-      refs_[next[number_of[position++]]++] = {.rank = rank, .item = item};
+    uint32_t item = 0;
+    for (uint32_t fqn : FqnsOf(rank)) {
+      refs_[next[fqn]++] = {.rank = rank, .item = item++};
     }
   }
 }
@@ -125,9 +127,6 @@ void ItemGroups::SortByFqn() {
 Status ItemGroups::GroupFqn(size_t fqn) {
   const std::span<ItemRef> refs = std::span(refs_).subspan(
       fqn_begins_[fqn], fqn_begins_[fqn + 1] - fqn_begins_[fqn]);
-  for (const ItemRef& ref : refs) {
-    DCP_RETURN_IF_ERROR(CheckItem(refs[0], ref));
-  }
   const auto comes_before = [&](ItemRef a, ItemRef b) {
     const Dims& a_offsets = At(a).chunk.offsets;
     const Dims& b_offsets = At(b).chunk.offsets;

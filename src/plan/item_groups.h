@@ -37,7 +37,7 @@ class ItemGroups {
   static StatusOr<ItemGroups> Make(std::span<const SavePlan> plans);
 
   std::span<const SavePlan> plans() const { return plans_; }
-  size_t fqn_count() const { return fqn_begins_.size() - 1; }
+  size_t fqn_count() const { return firsts_.size(); }
   /// All groups, by first appearance of their fqn, then by offsets.
   std::span<const ItemGroup> groups() const { return groups_; }
 
@@ -52,6 +52,11 @@ class ItemGroups {
   }
   /// The lowest rank's first item of each fqn, by first appearance.
   const WriteItem& FirstOf(size_t fqn) const { return At(firsts_[fqn]); }
+  /// The numbers of the fqns of a rank's items.
+  std::span<const uint32_t> FqnsOf(size_t rank) const {
+    return std::span(fqns_).subspan(rank_begins_[rank],
+                                    plans_[rank].items.size());
+  }
   /// The distinct chunks of each fqn.
   size_t GroupCountOf(size_t fqn) const {
     return group_begins_[fqn + 1] - group_begins_[fqn];
@@ -60,7 +65,10 @@ class ItemGroups {
  private:
   explicit ItemGroups(std::span<const SavePlan> plans) : plans_(plans) {}
 
-  /// Fills refs_, by fqn and within it by rank, fqn_begins_ and firsts_.
+  /// Fills fqns_, rank_begins_ and firsts_, and checks every item against the
+  /// first of its fqn.
+  Status NumberFqns();
+  /// Fills refs_, by fqn and within it by rank, and fqn_begins_.
   void SortByFqn();
   /// Sorts the items of one fqn by offsets and makes their groups.
   Status GroupFqn(size_t fqn);
@@ -68,9 +76,11 @@ class ItemGroups {
   Status CheckHolders(const ItemGroup& group) const;
 
   std::span<const SavePlan> plans_;
+  std::vector<uint32_t> fqns_;       // by rank, then item
+  std::vector<size_t> rank_begins_;  // into fqns_
+  std::vector<ItemRef> firsts_;      // by fqn
   std::vector<ItemRef> refs_;
   std::vector<size_t> fqn_begins_;  // into refs_, and the end
-  std::vector<ItemRef> firsts_;
   std::vector<ItemGroup> groups_;
   std::vector<size_t> group_begins_ = {0};  // by fqn, and the end
 };

@@ -6,6 +6,8 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
@@ -63,7 +65,12 @@ inline Status Expect(const std::string& actual, const std::string& expected) {
 inline std::string TestMessage(int sender, int round, size_t nbytes) {
   std::minstd_rand random(static_cast<unsigned>(sender * 1000 + round + 1));
   std::string message(nbytes, '\0');
-  for (char& c : message) c = static_cast<char>(random());
+  size_t at = 0;
+  for (; at + 4 <= nbytes; at += 4) {
+    const auto word = static_cast<uint32_t>(random());
+    std::memcpy(&message[at], &word, sizeof(word));
+  }
+  for (; at < nbytes; ++at) message[at] = static_cast<char>(random());
   return message;
 }
 

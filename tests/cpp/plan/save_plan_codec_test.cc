@@ -20,7 +20,7 @@ WriteItem RandomItem(Random* random) {
   if (random->OneIn(5)) {
     return ObjectItem(RandomText(random), random->Between(0, 1000));
   }
-  const Dims sizes = random->Sizes(7, 100'000);
+  const Dims sizes = random->Sizes(7, 300);
   WriteItem item =
       TensorItem(RandomText(random), sizes, random->PartOf(sizes),
                  random->Pick({DType::kFloat32, DType::kBFloat16}));

@@ -10,10 +10,9 @@ target_compile_options(dcp_options INTERFACE
   # Designated initializers leave the other fields at their defaults.
   -Wno-missing-field-initializers)
 if(DCP_SANITIZE)
-  target_compile_options(dcp_options INTERFACE
-    -fsanitize=${DCP_SANITIZE} -fno-sanitize-recover=all
-    -fno-omit-frame-pointer)
-  target_link_options(dcp_options INTERFACE -fsanitize=${DCP_SANITIZE})
+  add_compile_options(-fsanitize=${DCP_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${DCP_SANITIZE})
 endif()
 
 function(dcp_module name)

@@ -116,7 +116,7 @@ size_t WireReader::Count(size_t min_record_nbytes) {
 
 Status WireReader::status() const {
   if (ok_) return absl::OkStatus();
-  return DataLoss(std::string(what_) + " is truncated or malformed at byte " +
+  return DataLoss(what_ + " is truncated or malformed at byte " +
                   std::to_string(position_) + " of " +
                   std::to_string(data_.size()));
 }
@@ -124,7 +124,7 @@ Status WireReader::status() const {
 Status WireReader::Finish() const {
   DCP_RETURN_IF_ERROR(status());
   if (remaining() == 0) return absl::OkStatus();
-  return DataLoss(std::string(what_) + " has " + std::to_string(remaining()) +
+  return DataLoss(what_ + " has " + std::to_string(remaining()) +
                   " bytes too many");
 }
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "dcp/dims.h"
 #include "dcp/status.h"
@@ -39,8 +40,8 @@ class WireWriter {
 class WireReader {
  public:
   /// `data` must outlive the reader. `what` names the message in errors.
-  WireReader(std::string_view data, std::string_view what)
-      : data_(data), what_(what) {}
+  WireReader(std::string_view data, std::string what)
+      : data_(data), what_(std::move(what)) {}
 
   uint8_t U8();
   uint32_t U32();
@@ -65,7 +66,7 @@ class WireReader {
   std::string_view Take(size_t nbytes);
 
   std::string_view data_;
-  std::string_view what_;
+  std::string what_;
   size_t position_ = 0;
   bool ok_ = true;
 };

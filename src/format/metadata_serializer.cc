@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "format/layout_names.h"
-#include "format/metadata_codec.h"
+#include "dcp/metadata_codec.h"
 #include "format/utf8.h"
 
 namespace dcp {

@@ -13,7 +13,7 @@
 #include "format/bytes.h"
 #include "format/layout_names.h"
 #include "format/memory_item_source.h"
-#include "format/metadata_codec.h"
+#include "dcp/metadata_codec.h"
 #include "format/object_item.h"
 #include "format/strided.h"
 #include "format/torch_item_reader.h"

@@ -1,4 +1,4 @@
-#include "format/metadata_codec.h"
+#include "dcp/metadata_codec.h"
 
 #include <catch2/catch.hpp>
 #include <limits>

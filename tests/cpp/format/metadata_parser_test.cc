@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "format/bytes.h"
-#include "format/metadata_codec.h"
+#include "dcp/metadata_codec.h"
 #include "format/pickle_builder.h"
 
 namespace dcp {

@@ -10,7 +10,7 @@
 
 #include "dcp/metadata.h"
 #include "format/golden.h"
-#include "format/metadata_codec.h"
+#include "dcp/metadata_codec.h"
 
 namespace dcp {
 

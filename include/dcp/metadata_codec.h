@@ -1,7 +1,8 @@
-// `.metadata` files: bytes <-> Metadata.
+// The bytes of a `.metadata` file: a pickle that torch reads and writes.
+// src/format/FORMAT.md describes them.
 
-#ifndef DCP_FORMAT_METADATA_CODEC_H_
-#define DCP_FORMAT_METADATA_CODEC_H_
+#ifndef DCP_METADATA_CODEC_H_
+#define DCP_METADATA_CODEC_H_
 
 #include <string>
 #include <string_view>
@@ -33,4 +34,4 @@ StatusOr<std::string> SerializeMetadata(const Metadata& metadata);
 
 }  // namespace dcp
 
-#endif  // DCP_FORMAT_METADATA_CODEC_H_
+#endif  // DCP_METADATA_CODEC_H_

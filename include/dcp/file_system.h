@@ -29,7 +29,7 @@ struct IoSlice {
 enum class DirectIo : uint8_t {
   kOff,      ///< through the page cache
   kTry,      ///< past it where the file system can, else through it
-  kRequire,  ///< past it, or the open fails
+  kRequire,  ///< past it, or the open fails with kUnimplemented
 };
 
 /// Alignment that direct I/O asks of memory, offsets and lengths, in bytes.
@@ -68,7 +68,8 @@ class File {
   virtual StatusOr<int64_t> Size() = 0;
   /// Sets the size: cuts padding, or reserves. Needs positional_writes.
   virtual Status Truncate(int64_t nbytes) = 0;
-  /// Reserves blocks for `nbytes` where that is possible; no-op elsewhere.
+  /// Reserves blocks for `nbytes` where that is possible; no-op elsewhere. May
+  /// extend the file to `nbytes`, never shortens it.
   /// \error kResourceExhausted  there is no room
   virtual Status Allocate(int64_t nbytes) = 0;
   /// Makes data and size durable. Never retried after an error: the kernel
@@ -88,16 +89,22 @@ class File {
 };
 
 enum class OpenMode : uint8_t {
-  kRead,
-  /// Creates; fails if the name exists, and never follows a link.
+  kRead,  ///< reads only; a write fails
+  /// Creates; fails if the name exists, and never follows a link. Writes only;
+  /// a read fails.
   kCreateNew,
+  /// Creates, or replaces what is there when the file is closed. Only for file
+  /// systems without FileSystemTraits::atomic_rename, where this is how an
+  /// object is published; kUnimplemented elsewhere. Writes only.
+  kReplace,
 };
 
 struct OpenOptions {
   OpenMode mode = OpenMode::kRead;
   DirectIo direct_io = DirectIo::kOff;
   /// For kRead: a directory that the file must lie beneath after all links are
-  /// resolved. Empty: no check.
+  /// resolved; `path` must begin with it. Links inside may be relative only, as
+  /// with openat2(2) RESOLVE_BENEATH. Empty: no check.
   std::string beneath;
 };
 
@@ -141,7 +148,8 @@ class FileSystem {
                                                const OpenOptions& options) = 0;
   /// Creates `path` and its parents; fine if it is there already.
   virtual Status MakeDirectories(const std::string& path) = 0;
-  /// Entries of a directory without "." and "..", unsorted.
+  /// Entries of a directory without "." and "..", unsorted. A link counts as
+  /// what it points to, and as kOther if that is missing.
   virtual StatusOr<std::vector<DirectoryEntry>> List(
       const std::string& path) = 0;
   virtual StatusOr<bool> Exists(const std::string& path) = 0;
@@ -162,13 +170,21 @@ std::shared_ptr<FileSystem> MakeMemoryFileSystem();
 /// `directory` + "/" + `name`.
 std::string JoinPath(std::string_view directory, std::string_view name);
 
-/// Reads a whole file.
+/// Reads a whole file; `options.mode` must be kRead.
 /// \error kResourceExhausted  it is larger than `max_nbytes`
 StatusOr<std::string> ReadFile(FileSystem& fs, const std::string& path,
                                int64_t max_nbytes, const OpenOptions& options);
 
-/// Creates `path` exclusively with `content`; durable if `sync`.
 enum class SyncMode : uint8_t { kNone, kSync };
+
+/// As WriteFile, with OpenMode::kReplace.
+Status ReplaceFile(FileSystem& fs, const std::string& path,
+                   std::string_view content, SyncMode sync);
+
+/// Creates `path` exclusively with `content`, closed when this returns. With
+/// kSync the content is durable; the name is so after SyncDirectory(). After an
+/// error the file is removed again, as far as that works.
+/// \error kAlreadyExists  `path` exists (and is left alone)
 Status WriteFile(FileSystem& fs, const std::string& path,
                  std::string_view content, SyncMode sync);
 

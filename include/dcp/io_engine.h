@@ -39,13 +39,16 @@ struct IoCompletion {
 
 /// Submits and completes transfers. One thread at a time per engine.
 ///
-/// At most queue_depth() requests may be in flight; one more is
-/// kFailedPrecondition. The destructor waits for what is in flight.
+/// At most queue_depth() requests may be in flight (submitted and not yet
+/// returned as a completion); one more is kFailedPrecondition. The destructor
+/// waits for what is in flight. After fork(2) the child must not use an engine
+/// that its parent made: every call there is kFailedPrecondition.
 class IoEngine {
  public:
   virtual ~IoEngine() = default;
 
-  virtual std::string_view name() const = 0;  ///< "io_uring", "threads"
+  /// "io_uring", "threads", "inline"
+  virtual std::string_view name() const = 0;
   virtual int queue_depth() const = 0;
 
   /// Tells the engine which buffers will be used again and again (at most
@@ -53,6 +56,8 @@ class IoEngine {
   /// the kernel; false is not an error (RLIMIT_MEMLOCK).
   virtual bool RegisterBuffers(std::span<const IoSlice> buffers) = 0;
 
+  /// \error kInvalidArgument  no file, or a range that does not fit int64
+  /// \error kFailedPrecondition  queue_depth() requests are in flight
   virtual Status Submit(const IoRequest& request) = 0;
   /// Waits for one completion, in any order.
   /// \error kFailedPrecondition  nothing is in flight
@@ -65,7 +70,11 @@ enum class IoEngineKind : uint8_t { kAuto, kUring, kThreads };
 
 struct IoEngineOptions {
   IoEngineKind kind = IoEngineKind::kAuto;
-  int queue_depth = 16;
+  int queue_depth = 16;  ///< 1 to 4096
+  /// Worker threads of a kThreads engine; nullopt: one per request in flight,
+  /// at most 16. 0: none, Submit() does the transfer itself, so that tests run
+  /// in one order only and file systems that want one thread get one.
+  std::optional<int> threads;
 };
 
 /// What was chosen and why, for logs and show_config().
@@ -79,6 +88,8 @@ struct IoEngineChoice {
 /// \error kUnimplemented  `kUring` was forced and does not work here
 StatusOr<IoEngineChoice> SelectIoEngine(IoEngineKind wanted);
 
+/// Makes the engine that SelectIoEngine(options.kind) chooses.
+/// \error kInvalidArgument  queue_depth or threads out of range
 /// \error kUnimplemented  `kUring` was forced and does not work here
 StatusOr<std::unique_ptr<IoEngine>> MakeIoEngine(
     const IoEngineOptions& options);

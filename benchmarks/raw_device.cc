@@ -1,0 +1,226 @@
+#include "raw_device.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace dcp::benchmarks {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr int64_t kAlignment = 4096;
+
+double SecondsSince(SteadyClock::time_point start) {
+  return std::chrono::duration<double>(SteadyClock::now() - start).count();
+}
+
+std::string PathOf(const RawDeviceOptions& options, int file) {
+  return JoinPath(options.directory, "raw-" + std::to_string(file));
+}
+
+Status CheckOptions(const RawDeviceOptions& options) {
+  if (options.block_nbytes > 0 && options.block_nbytes % kAlignment == 0 &&
+      options.files > 0 && options.nbytes > 0 &&
+      options.nbytes % (options.files * options.block_nbytes) == 0) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument(
+      "nbytes must be a multiple of files * block_nbytes, and that of 4096");
+}
+
+struct FreeDeleter {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
+/// One block of memory per request in flight, every page touched.
+class Slots {
+ public:
+  Slots(int count, int64_t block_nbytes) {
+    const auto block = static_cast<size_t>(block_nbytes);
+    const size_t total = static_cast<size_t>(count) * block;
+    memory_.reset(
+        static_cast<std::byte*>(std::aligned_alloc(kAlignment, total)));
+    if (memory_ == nullptr) return;
+    std::memset(memory_.get(), 0x5a, total);
+    for (size_t at = 0; at < total; at += block) {
+      slices_.push_back({memory_.get() + at, block});
+    }
+  }
+
+  bool ok() const { return memory_ != nullptr; }
+  const std::vector<IoSlice>& slices() const { return slices_; }
+
+  void Stamp(size_t slot, int64_t block) {
+    std::memcpy(slices_[slot].data, &block, sizeof block);
+  }
+  bool HasStamp(size_t slot, int64_t block) const {
+    return std::memcmp(slices_[slot].data, &block, sizeof block) == 0;
+  }
+
+ private:
+  std::unique_ptr<std::byte, FreeDeleter> memory_;
+  std::vector<IoSlice> slices_;
+};
+
+/// One measured pass over all blocks.
+class Pass {
+ public:
+  Pass(const RawDeviceOptions& options, IoOp op,
+       std::unique_ptr<IoEngine> engine)
+      : options_(options),
+        op_(op),
+        slots_(engine->queue_depth(), options.block_nbytes),
+        engine_(std::move(engine)) {}
+
+  StatusOr<RawDeviceResult> Run(FileSystem& fs);
+
+ private:
+  int64_t file_nbytes() const { return options_.nbytes / options_.files; }
+  Status OpenAll(FileSystem& fs);
+  Status TransferAll();
+  Status Start(size_t slot, int64_t block);
+  /// Waits for one transfer; returns its slot.
+  StatusOr<size_t> TakeOne();
+  Status SyncAll(FileSystem& fs);
+
+  const RawDeviceOptions options_;
+  const IoOp op_;
+  Slots slots_;
+  std::vector<int64_t> block_of_slot_;
+  std::vector<std::unique_ptr<File>> files_;
+  const std::unique_ptr<IoEngine> engine_;  // goes before memory and files
+};
+
+StatusOr<RawDeviceResult> Pass::Run(FileSystem& fs) {
+  if (!slots_.ok()) {
+    return MakeStatus(absl::StatusCode::kResourceExhausted,
+                      "no memory for the blocks in flight");
+  }
+  block_of_slot_.assign(slots_.slices().size(), -1);
+  RawDeviceResult result{.engine = std::string(engine_->name())};
+  if (options_.registration == BufferRegistration::kTry) {
+    result.registered = engine_->RegisterBuffers(slots_.slices());
+  }
+  const auto start = SteadyClock::now();
+  DCP_RETURN_IF_ERROR(OpenAll(fs));
+  result.direct = files_.front()->direct_io().has_value();
+  DCP_RETURN_IF_ERROR(TransferAll());
+  const auto written = SteadyClock::now();
+  if (op_ == IoOp::kWrite && options_.sync == SyncMode::kSync) {
+    DCP_RETURN_IF_ERROR(SyncAll(fs));
+  }
+  result.sync_seconds = SecondsSince(written);
+  for (const auto& file : files_) DCP_RETURN_IF_ERROR(file->Close());
+  result.seconds = SecondsSince(start);
+  return result;
+}
+
+Status Pass::OpenAll(FileSystem& fs) {
+  const OpenOptions open{
+      .mode = op_ == IoOp::kRead ? OpenMode::kRead : OpenMode::kCreateNew,
+      .direct_io = options_.direct_io};
+  const bool allocates = op_ == IoOp::kWrite &&
+                         options_.preallocation == Preallocation::kWholeFile;
+  for (int i = 0; i < options_.files; ++i) {
+    DCP_ASSIGN_OR_RETURN(auto file, fs.Open(PathOf(options_, i), open));
+    if (allocates) DCP_RETURN_IF_ERROR(file->Allocate(file_nbytes()));
+    files_.push_back(std::move(file));
+  }
+  return absl::OkStatus();
+}
+
+Status Pass::TransferAll() {
+  const int64_t blocks = options_.nbytes / options_.block_nbytes;
+  const auto depth = static_cast<int64_t>(slots_.slices().size());
+  for (int64_t block = 0; block < blocks; ++block) {
+    auto slot = static_cast<size_t>(block);
+    if (block >= depth) {
+      DCP_ASSIGN_OR_RETURN(slot, TakeOne());
+    }
+    DCP_RETURN_IF_ERROR(Start(slot, block));
+  }
+  for (int64_t i = 0; i < std::min(blocks, depth); ++i) {
+    DCP_RETURN_IF_ERROR(TakeOne().status());
+  }
+  return absl::OkStatus();
+}
+
+Status Pass::Start(size_t slot, int64_t block) {
+  if (op_ == IoOp::kWrite) slots_.Stamp(slot, block);
+  block_of_slot_[slot] = block;
+  const auto file = static_cast<size_t>(block % options_.files);
+  return engine_->Submit(
+      {.op = op_,
+       .file = files_[file].get(),
+       .byte_offset = block / options_.files * options_.block_nbytes,
+       .slices = {&slots_.slices()[slot], 1},
+       .tag = slot});
+}
+
+StatusOr<size_t> Pass::TakeOne() {
+  DCP_ASSIGN_OR_RETURN(const IoCompletion completion, engine_->Wait());
+  DCP_RETURN_IF_ERROR(completion.status);
+  const size_t slot = completion.tag;
+  if (!slots_.HasStamp(slot, block_of_slot_[slot])) {
+    return DataLoss("block " + std::to_string(block_of_slot_[slot]) +
+                    " came back as another one");
+  }
+  return slot;
+}
+
+Status Pass::SyncAll(FileSystem& fs) {
+  for (const auto& file : files_) DCP_RETURN_IF_ERROR(file->Sync());
+  return fs.SyncDirectory(options_.directory);
+}
+
+StatusOr<RawDeviceResult> RunPass(FileSystem& fs,
+                                  const RawDeviceOptions& options, IoOp op) {
+  DCP_RETURN_IF_ERROR(CheckOptions(options));
+  DCP_ASSIGN_OR_RETURN(auto engine, MakeIoEngine(options.engine));
+  return Pass(options, op, std::move(engine)).Run(fs);
+}
+
+/// Makes the kernel forget the clean pages of the files.
+Status DropFromCache(FileSystem& fs, const RawDeviceOptions& options) {
+  for (int i = 0; i < options.files; ++i) {
+    DCP_ASSIGN_OR_RETURN(const auto file, fs.Open(PathOf(options, i), {}));
+    if (file->fd() < 0) continue;
+    const int error = ::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_DONTNEED);
+    if (error != 0) {
+      return ErrnoToStatus(error,
+                           {.op = "posix_fadvise", .path = file->path()});
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+StatusOr<RawDeviceResult> WriteRaw(FileSystem& fs,
+                                   const RawDeviceOptions& options) {
+  return RunPass(fs, options, IoOp::kWrite);
+}
+
+StatusOr<RawDeviceResult> ReadRaw(FileSystem& fs,
+                                  const RawDeviceOptions& options) {
+  if (options.page_cache == PageCache::kCold) {
+    DCP_RETURN_IF_ERROR(DropFromCache(fs, options));
+  }
+  return RunPass(fs, options, IoOp::kRead);
+}
+
+Status RemoveRaw(FileSystem& fs, const RawDeviceOptions& options) {
+  for (int i = 0; i < options.files; ++i) {
+    DCP_RETURN_IF_ERROR(fs.Remove(PathOf(options, i)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace dcp::benchmarks

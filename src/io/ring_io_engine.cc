@@ -1,0 +1,221 @@
+// The protocol between requests and the ring:
+//
+// 1. A request takes a slot; a slot has at most one entry in the ring. There
+//    are queue_depth slots, and the ring has room for as many entries and at
+//    least as many events, so it can neither refuse for want of room nor lose
+//    an event.
+// 2. An event is judged by Transfer (transfer.cc): the rest of a short transfer
+//    is started again in the same slot; entries are never linked, because a
+//    short transfer breaks a link chain and cancels what follows.
+// 3. EAGAIN and its like are started again kMaxRestarts times; then, or when
+//    the ring does not take an entry although nothing is in it, the rest is
+//    done in this thread by the file itself. The system calls there wait where
+//    the ring would not, so progress does not depend on the ring.
+// 4. An entry that the ring did not take while others are in it is deferred
+//    until one of those is answered: EBUSY means that events must be taken
+//    first.
+// 5. A file without a descriptor (memory, a wrapper) is used through its own
+//    methods, in Submit().
+// 6. The order of events means nothing. Who needs "written, then synced" waits
+//    for the writes, then calls File::Sync().
+// 7. The destructor takes all events, so that no kernel writes into memory that
+//    is somebody else's by then.
+
+#include "io/ring_io_engine.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "io/io_request.h"
+#include "io/slices.h"
+
+namespace dcp {
+namespace {
+
+constexpr int kMaxRestarts = 8;
+/// What the kernel takes as one registered buffer (io_uring_register(2)).
+constexpr size_t kMaxRegisteredNbytes = size_t{1} << 30;
+
+std::byte* Begin(const iovec& buffer) {
+  return static_cast<std::byte*>(buffer.iov_base);
+}
+
+/// `buffers` by address, cut into pieces that the kernel takes.
+std::vector<iovec> PiecesByAddress(std::span<const IoSlice> buffers) {
+  std::vector<iovec> pieces;
+  for (const IoSlice& buffer : buffers) {
+    for (size_t at = 0; at < buffer.nbytes; at += kMaxRegisteredNbytes) {
+      pieces.push_back({buffer.data + at,
+                        std::min(kMaxRegisteredNbytes, buffer.nbytes - at)});
+    }
+  }
+  std::sort(pieces.begin(), pieces.end(),
+            [](const iovec& a, const iovec& b) { return Begin(a) < Begin(b); });
+  return pieces;
+}
+
+}  // namespace
+
+RingIoEngine::RingIoEngine(std::unique_ptr<Ring> ring, int queue_depth)
+    : slots_(static_cast<size_t>(queue_depth)), ring_(std::move(ring)) {
+  for (size_t i = slots_.size(); i > 0; --i) free_.push_back(i - 1);
+}
+
+RingIoEngine::~RingIoEngine() {
+  if (fork_guard_.in_child()) return;
+  while (in_ring_ > 0) {
+    // A ring that fails to answer has its own destructor wait.
+    if (!Step(RingWait::kForOne).ok()) break;
+  }
+}
+
+int RingIoEngine::in_flight() const {
+  return static_cast<int>(slots_.size() - free_.size() + finished_.size());
+}
+
+bool RingIoEngine::RegisterBuffers(std::span<const IoSlice> buffers) {
+  if (fork_guard_.in_child() || used_) return false;
+  used_ = true;
+  std::vector<iovec> pieces = PiecesByAddress(buffers);
+  if (pieces.empty() || !ring_->RegisterBuffers(pieces)) return false;
+  registered_ = std::move(pieces);
+  return true;
+}
+
+Status RingIoEngine::Submit(const IoRequest& request) {
+  DCP_RETURN_IF_ERROR(fork_guard_.Check());
+  DCP_ASSIGN_OR_RETURN(const int64_t total, CheckRequest(request));
+  if (in_flight() == queue_depth()) return QueueFullError(queue_depth());
+  used_ = true;
+  File& file = *request.file;
+  if (file.fd() < 0 || total == 0) {
+    finished_.push_back(
+        {.tag = request.tag, .status = ExecuteRequest(request)});
+    return absl::OkStatus();
+  }
+  const size_t index = free_.back();
+  free_.pop_back();
+  slots_[index].request = request;
+  slots_[index].transfer =
+      std::make_unique<Transfer>(request.op,
+                                 TransferTarget{.path = &file.path(),
+                                                .fd = file.fd(),
+                                                .direct_fd = file.direct_fd(),
+                                                .direct_io = file.direct_io()},
+                                 request.byte_offset, request.slices, total);
+  Start(index);
+  return absl::OkStatus();
+}
+
+void RingIoEngine::Start(size_t index) {
+  Slot& slot = slots_[index];
+  const TransferStep step = slot.transfer->Next();
+  const int error = ring_->Start({.op = step.op,
+                                  .fd = step.fd,
+                                  .byte_offset = step.byte_offset,
+                                  .iov = step.iov,
+                                  .buffer_index = RegisteredIndex(step),
+                                  .user_data = index});
+  if (error == 0) {
+    slot.in_ring = true;
+    ++in_ring_;
+  } else if (in_ring_ > 0) {
+    deferred_.push_back(index);
+  } else {
+    FinishInThisThread(index);
+  }
+}
+
+void RingIoEngine::StartDeferred() {
+  for (const size_t index : std::exchange(deferred_, {})) Start(index);
+}
+
+StatusOr<bool> RingIoEngine::Step(RingWait wait) {
+  DCP_ASSIGN_OR_RETURN(const std::optional<RingEvent> event, ring_->Next(wait));
+  if (!event) return false;
+  DCP_RETURN_IF_ERROR(OnEvent(*event));
+  StartDeferred();
+  return true;
+}
+
+Status RingIoEngine::OnEvent(const RingEvent& event) {
+  if (event.user_data >= slots_.size() || !slots_[event.user_data].in_ring) {
+    return Internal("the ring answered entry " +
+                    std::to_string(event.user_data) + ", which it has not");
+  }
+  slots_[event.user_data].in_ring = false;
+  --in_ring_;
+  OnResult(event.user_data, event.result);
+  return absl::OkStatus();
+}
+
+void RingIoEngine::OnResult(size_t index, int64_t result) {
+  Transfer& transfer = *slots_[index].transfer;
+  Status status = transfer.OnResult(result);
+  if (!status.ok() || transfer.done()) {
+    Finish(index, std::move(status));
+  } else if (transfer.transient_failures() > kMaxRestarts) {
+    FinishInThisThread(index);
+  } else {
+    Start(index);
+  }
+}
+
+void RingIoEngine::FinishInThisThread(size_t index) {
+  const Slot& slot = slots_[index];
+  const int64_t done = slot.transfer->done_nbytes();
+  const std::vector<IoSlice> rest =
+      SubSlices(slot.request.slices, done, slot.transfer->left_nbytes());
+  IoRequest request = slot.request;
+  request.byte_offset += done;
+  request.slices = rest;
+  Finish(index, ExecuteRequest(request));
+}
+
+void RingIoEngine::Finish(size_t index, Status status) {
+  finished_.push_back(
+      {.tag = slots_[index].request.tag, .status = std::move(status)});
+  slots_[index].transfer.reset();
+  free_.push_back(index);
+}
+
+int RingIoEngine::RegisteredIndex(const TransferStep& step) const {
+  if (step.iov.size() != 1) return -1;
+  const iovec& slice = step.iov.front();
+  auto after = std::upper_bound(
+      registered_.begin(), registered_.end(), slice,
+      [](const iovec& a, const iovec& b) { return Begin(a) < Begin(b); });
+  if (after == registered_.begin()) return -1;
+  const iovec& buffer = *std::prev(after);
+  if (Begin(slice) + slice.iov_len > Begin(buffer) + buffer.iov_len) return -1;
+  return static_cast<int>(after - registered_.begin()) - 1;
+}
+
+IoCompletion RingIoEngine::TakeFinished() {
+  IoCompletion completion = std::move(finished_.front());
+  finished_.pop_front();
+  return completion;
+}
+
+StatusOr<IoCompletion> RingIoEngine::Wait() {
+  DCP_RETURN_IF_ERROR(fork_guard_.Check());
+  if (in_flight() == 0) return NothingInFlightError();
+  while (finished_.empty()) {
+    DCP_RETURN_IF_ERROR(Step(RingWait::kForOne).status());
+  }
+  return TakeFinished();
+}
+
+StatusOr<std::optional<IoCompletion>> RingIoEngine::Poll() {
+  DCP_RETURN_IF_ERROR(fork_guard_.Check());
+  bool stepped = in_ring_ > 0;
+  while (stepped) {
+    DCP_ASSIGN_OR_RETURN(stepped, Step(RingWait::kNo));
+  }
+  if (finished_.empty()) return std::nullopt;
+  return TakeFinished();
+}
+
+}  // namespace dcp

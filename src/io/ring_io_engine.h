@@ -1,0 +1,65 @@
+// RingIoEngine: whole transfers over a ring that may do them by halves.
+
+#ifndef DCP_IO_RING_IO_ENGINE_H_
+#define DCP_IO_RING_IO_ENGINE_H_
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "dcp/io_engine.h"
+#include "io/fork_guard.h"
+#include "io/ring.h"
+#include "io/transfer.h"
+
+namespace dcp {
+
+/// One thread at a time.
+class RingIoEngine final : public IoEngine {
+ public:
+  /// `ring` takes `queue_depth` entries at a time.
+  RingIoEngine(std::unique_ptr<Ring> ring, int queue_depth);
+  ~RingIoEngine() override;
+
+  std::string_view name() const override { return "io_uring"; }
+  int queue_depth() const override { return static_cast<int>(slots_.size()); }
+  bool RegisterBuffers(std::span<const IoSlice> buffers) override;
+  Status Submit(const IoRequest& request) override;
+  StatusOr<IoCompletion> Wait() override;
+  StatusOr<std::optional<IoCompletion>> Poll() override;
+
+ private:
+  struct Slot {
+    IoRequest request;
+    std::unique_ptr<Transfer> transfer;  // set while the slot is taken
+    bool in_ring = false;
+  };
+
+  int in_flight() const;
+  void Start(size_t index);
+  void StartDeferred();
+  Status OnEvent(const RingEvent& event);
+  void OnResult(size_t index, int64_t result);
+  void FinishInThisThread(size_t index);
+  void Finish(size_t index, Status status);
+  /// Takes one event, or none with kNo. Returns whether there was one.
+  StatusOr<bool> Step(RingWait wait);
+  int RegisteredIndex(const TransferStep& step) const;
+  IoCompletion TakeFinished();
+
+  const ForkGuard fork_guard_;
+  std::vector<Slot> slots_;
+  std::vector<size_t> free_;      // indices of slots
+  std::vector<size_t> deferred_;  // slots whose entry the ring did not take
+  size_t in_ring_ = 0;            // entries started and not yet answered
+  std::deque<IoCompletion> finished_;
+  std::vector<iovec> registered_;  // by address
+  bool used_ = false;              // too late for RegisterBuffers
+  // Goes first: it waits until the kernel is done with what is above.
+  const std::unique_ptr<Ring> ring_;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_IO_RING_IO_ENGINE_H_

@@ -1,0 +1,66 @@
+#include "raw_device.h"
+
+#include <catch2/catch.hpp>
+
+#include "testing/fault_injection_file_system.h"
+#include "testing/temp_directory.h"
+
+namespace dcp::benchmarks {
+namespace {
+
+RawDeviceOptions SmallOptions(const std::string& directory) {
+  return {.directory = directory,
+          .nbytes = 1 << 20,
+          .files = 2,
+          .block_nbytes = 1 << 16,
+          .engine = {.queue_depth = 3}};
+}
+
+TEST_CASE("a raw measurement moves every block and cleans up", "[raw_device]") {
+  const testing::TempDirectory directory;
+  const auto fs = MakePosixFileSystem();
+  RawDeviceOptions options = SmallOptions(directory.path());
+  options.registration =
+      GENERATE(BufferRegistration::kNone, BufferRegistration::kTry);
+  const auto written = WriteRaw(*fs, options);
+  INFO(Message(written.status()));
+  REQUIRE(written.ok());
+  CHECK(written->seconds > 0);
+  CHECK(written->sync_seconds <= written->seconds);
+  CHECK(WriteRaw(*fs, options).status().code() ==
+        absl::StatusCode::kAlreadyExists);
+  const auto read = ReadRaw(*fs, options);
+  INFO(Message(read.status()));
+  REQUIRE(read.ok());
+  CHECK(read->engine == written->engine);
+  REQUIRE(RemoveRaw(*fs, options).ok());
+  CHECK(fs->List(directory.path())->empty());
+}
+
+TEST_CASE("a raw measurement checks what it reads", "[raw_device]") {
+  auto memory = MakeMemoryFileSystem();
+  const RawDeviceOptions options = SmallOptions("/");
+  REQUIRE(WriteRaw(*memory, options).ok());
+  REQUIRE(memory->Rename("/raw-1", "/raw-0").ok());
+  REQUIRE(
+      WriteFile(*memory, "/raw-1", std::string(1 << 19, 'x'), SyncMode::kNone)
+          .ok());
+  CHECK(ReadRaw(*memory, options).status().code() ==
+        absl::StatusCode::kDataLoss);
+}
+
+TEST_CASE("a raw measurement counts the sync, and its failure",
+          "[raw_device]") {
+  using testing::FsOp;
+  testing::FaultInjectionFileSystem fs(
+      MakeMemoryFileSystem(), {.faults = {{.call = 2, .op = FsOp::kSync}}});
+  RawDeviceOptions options = SmallOptions("/");
+  const Status status = WriteRaw(fs, options).status();
+  CHECK(GetErrorDetail(status)->path == "/raw-1");
+  options.nbytes = 1;
+  CHECK(WriteRaw(fs, options).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace dcp::benchmarks

@@ -1,0 +1,44 @@
+// AlignedBuffer: page-aligned host memory for direct I/O.
+
+#ifndef DCP_STAGING_ALIGNED_BUFFER_H_
+#define DCP_STAGING_ALIGNED_BUFFER_H_
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include "dcp/status.h"
+
+namespace dcp {
+
+/// Owns anonymous memory, aligned to 4096 bytes at least.
+///
+/// Not inherited by forked children: a child that touched a page while the
+/// kernel transfers it would break the transfer (open(2), NOTES on O_DIRECT).
+class AlignedBuffer {
+ public:
+  AlignedBuffer() = default;
+  /// \error kResourceExhausted  no memory
+  static StatusOr<AlignedBuffer> Allocate(size_t nbytes);
+
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : memory_(std::exchange(other.memory_, {})) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    return *this;
+  }
+  AlignedBuffer(const AlignedBuffer&) = delete;
+  AlignedBuffer& operator=(const AlignedBuffer&) = delete;
+  ~AlignedBuffer();
+
+  std::span<std::byte> memory() const { return memory_; }
+
+ private:
+  explicit AlignedBuffer(std::span<std::byte> memory) : memory_(memory) {}
+
+  std::span<std::byte> memory_;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STAGING_ALIGNED_BUFFER_H_

@@ -1,0 +1,42 @@
+#include "staging/pipeline_options.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace dcp {
+namespace {
+
+// More workers than this do not help one rank: at 5 GB/s and more each, memory
+// bandwidth and the other ranks of the node are next.
+constexpr int kMaxDefaultWorkers = 4;
+constexpr int kMaxBlocksPerWorker = 16;
+constexpr int64_t kMinBlock = int64_t{1} << 20;
+
+int DefaultWorkers() {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(cores, 1, kMaxDefaultWorkers);
+}
+
+}  // namespace
+
+PipelineOptions ResolvePipelineOptions(const IoOptions& io) {
+  const int64_t budget = std::max(io.max_buffer_nbytes, 2 * kMinBlock);
+  PipelineOptions options;
+  options.engine = io.engine;
+  options.workers = io.workers > 0 ? io.workers : DefaultWorkers();
+  // Whole mebibytes keep blocks on the grid of the block checksums.
+  int64_t block = std::max(io.block_nbytes / kMinBlock, int64_t{1}) * kMinBlock;
+  while (block > kMinBlock && 2 * block * options.workers > budget) {
+    block = std::max(block / kMinBlock / 2, int64_t{1}) * kMinBlock;
+  }
+  while (options.workers > 1 && 2 * block * options.workers > budget) {
+    --options.workers;
+  }
+  options.direct_block_nbytes = block;
+  options.buffered_block_nbytes = std::min(block, kMinBlock);
+  options.blocks_per_worker = static_cast<int>(std::clamp<int64_t>(
+      budget / (block * options.workers), 2, kMaxBlocksPerWorker));
+  return options;
+}
+
+}  // namespace dcp

@@ -1,0 +1,31 @@
+// PipelineOptions: how many threads and buffers one save or load uses.
+
+#ifndef DCP_STAGING_PIPELINE_OPTIONS_H_
+#define DCP_STAGING_PIPELINE_OPTIONS_H_
+
+#include <cstdint>
+
+#include "dcp/filesystem_storage.h"
+
+namespace dcp {
+
+/// Resolved form of IoOptions: nothing is left to choose.
+struct PipelineOptions {
+  IoEngineKind engine = IoEngineKind::kAuto;
+  int workers = 1;
+  /// Transfers that one worker keeps in flight.
+  int blocks_per_worker = 2;
+  /// Bytes of one transfer past the page cache.
+  int64_t direct_block_nbytes = int64_t{8} << 20;
+  /// Bytes of one transfer through it: small enough that what the checksum
+  /// just read is still in the core's cache.
+  int64_t buffered_block_nbytes = int64_t{1} << 20;
+};
+
+/// Divides `io.max_buffer_nbytes` between workers and blocks. Every worker
+/// gets at least two blocks, shrinking the blocks first, then the workers.
+PipelineOptions ResolvePipelineOptions(const IoOptions& io);
+
+}  // namespace dcp
+
+#endif  // DCP_STAGING_PIPELINE_OPTIONS_H_

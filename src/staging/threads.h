@@ -1,0 +1,19 @@
+// RunOnThreads: fork and join, without exceptions.
+
+#ifndef DCP_STAGING_THREADS_H_
+#define DCP_STAGING_THREADS_H_
+
+#include <cstddef>
+#include <functional>
+
+namespace dcp {
+
+/// Runs `body(0)` .. `body(count - 1)`, each on a thread of its own, number 0
+/// on the caller's, and returns when all have ended. Where the system refuses
+/// a thread, the bodies that are left run on the caller's thread, one after
+/// the other, so `body` must not wait for another body to start.
+void RunOnThreads(size_t count, const std::function<void(size_t)>& body);
+
+}  // namespace dcp
+
+#endif  // DCP_STAGING_THREADS_H_

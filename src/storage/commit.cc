@@ -1,0 +1,41 @@
+#include "storage/commit.h"
+
+namespace dcp {
+namespace {
+
+Status SyncNames(FileSystem& fs, const CommitRequest& request) {
+  if (request.sync == SyncMode::kNone || !fs.traits().directory_sync) {
+    return absl::OkStatus();
+  }
+  return fs.SyncDirectory(request.directory);
+}
+
+}  // namespace
+
+Status Commit(FileSystem& fs, const CommitRequest& request, bool* attempted) {
+  const std::string target = JoinPath(request.directory, request.metadata_name);
+  DCP_RETURN_IF_ERROR(
+      WriteFile(fs, JoinPath(request.directory, request.sidecar_name),
+                request.sidecar, request.sync));
+  if (!fs.traits().atomic_rename) {
+    *attempted = true;
+    return ReplaceFile(fs, target, request.metadata, request.sync);
+  }
+  const std::string temporary =
+      JoinPath(request.directory, request.sidecar_name + ".tmp");
+  DCP_RETURN_IF_ERROR(WriteFile(fs, temporary, request.metadata, request.sync));
+  // Everything that the metadata names is durable before it can be seen.
+  DCP_RETURN_IF_ERROR(SyncNames(fs, request));
+  *attempted = true;
+  DCP_RETURN_IF_ERROR(fs.Rename(temporary, target));
+  return SyncNames(fs, request);
+}
+
+void RemoveFiles(FileSystem& fs, const std::string& directory,
+                 const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    fs.Remove(JoinPath(directory, name)).IgnoreError();
+  }
+}
+
+}  // namespace dcp

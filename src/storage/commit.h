@@ -1,0 +1,43 @@
+// Commit: how written data becomes the checkpoint. src/checkpoint/COMMIT.md
+// tells the whole protocol.
+
+#ifndef DCP_STORAGE_COMMIT_H_
+#define DCP_STORAGE_COMMIT_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dcp/file_system.h"
+#include "dcp/status.h"
+
+namespace dcp {
+
+struct CommitRequest {
+  std::string directory;
+  /// ".metadata", or "__<rank>.metadata" where ranks do not coordinate.
+  std::string metadata_name;
+  std::string_view metadata;
+  std::string sidecar_name;
+  std::string sidecar;
+  SyncMode sync = SyncMode::kSync;
+};
+
+/// Publishes a checkpoint whose data files are complete (and synced): writes
+/// the sidecar, then the metadata under a temporary name, then renames it over
+/// `metadata_name`; with a sync between the steps. Where the file system has
+/// no atomic rename, the metadata is written last under its own name.
+///
+/// Sets `*attempted` before the step that may publish: from then on the data
+/// files belong to what a reader may see, whatever is returned.
+Status Commit(FileSystem& file_system, const CommitRequest& request,
+              bool* attempted);
+
+/// Best effort: removes files of `names` in `directory`. Files that remain are
+/// found by the next save.
+void RemoveFiles(FileSystem& file_system, const std::string& directory,
+                 const std::vector<std::string>& names);
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_COMMIT_H_

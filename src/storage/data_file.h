@@ -1,0 +1,59 @@
+// DataFile: one `.distcp` file while it is being written.
+
+#ifndef DCP_STORAGE_DATA_FILE_H_
+#define DCP_STORAGE_DATA_FILE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dcp/file_system.h"
+#include "dcp/plan.h"
+#include "dcp/status.h"
+#include "dcp/storage.h"
+#include "format/sidecar.h"
+#include "storage/block_checksums.h"
+
+namespace dcp {
+
+/// Owns the open file and what is known of its content so far.
+class DataFile {
+ public:
+  /// Creates `directory`/`name`; the name must be free.
+  static StatusOr<std::unique_ptr<DataFile>> Create(
+      FileSystem& file_system, const std::string& directory, std::string name,
+      DirectIo direct_io);
+
+  File& file() { return *file_; }
+  const std::string& name() const { return name_; }
+  BlockChecksums& checksums() { return checksums_; }
+
+  /// End of the last item.
+  int64_t end() const { return end_; }
+
+  /// Records that `item` occupies `placed`; items are added in file order.
+  void AddItem(const WriteItem& item, const SidecarItem& placed,
+               std::vector<std::string> transforms);
+
+  /// Cuts padding, syncs if asked, closes. The file is complete then.
+  Status Finish(SyncMode sync);
+
+  /// Moves results and the sidecar record out. After Finish.
+  void TakeResults(std::vector<WriteResult>* results, SidecarFile* record);
+
+ private:
+  DataFile(std::string name, std::unique_ptr<File> file)
+      : name_(std::move(name)), file_(std::move(file)) {}
+
+  std::string name_;
+  std::unique_ptr<File> file_;
+  BlockChecksums checksums_;
+  int64_t end_ = 0;
+  std::vector<SidecarItem> items_;
+  std::vector<WriteResult> results_;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_DATA_FILE_H_

@@ -1,0 +1,230 @@
+#include "storage/filesystem_reader.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "base/checksum.h"
+#include "dcp/metadata_codec.h"
+#include "format/file_names.h"
+#include "io/paths.h"
+#include "storage/read_root.h"
+#include "storage/compressed_item.h"
+#include "storage/item_places.h"
+#include "storage/limits.h"
+#include "storage/open_files.h"
+#include "storage/stored_item.h"
+#include "storage/tensor_sink.h"
+#include "storage/whole_item.h"
+
+namespace dcp {
+namespace {
+
+// Items up to this size are read whole: finding the data inside would cost
+// more reads than it saves bytes.
+constexpr int64_t kSmallItem = int64_t{256} << 10;
+
+/// One ReadData call: sorts items by how they are read, then reads.
+class ReadJob {
+ public:
+  ReadJob(const FileSystemReaderOptions& options, OpenFiles& files,
+          ReadTarget& target, DeviceRuntime& device)
+      : options_(options),
+        files_(files),
+        pipeline_(ResolvePipelineOptions(options.io)),
+        checked_by_sidecar_{
+            .target = target, .device = device, .verify = false},
+        checked_by_item_{
+            .target = target, .device = device, .verify = options.verify} {}
+
+  Status Run(std::span<const StoredItem> items) {
+    for (const StoredItem& item : items) DCP_RETURN_IF_ERROR(Sort(item));
+    DCP_RETURN_IF_ERROR(ParseUnknownPlaces());
+    std::vector<FileExtents> extents;
+    for (auto& [file, reads] : extents_) extents.push_back(std::move(reads));
+    DCP_ASSIGN_OR_RETURN(const ReadStats stats,
+                         ReadExtents(std::move(extents), pipeline_));
+    nbytes_read_ += stats.nbytes_cached + stats.nbytes_device;
+    for (const auto& [item, file] : compressed_) {
+      nbytes_read_ += item->info.length;
+    }
+    return ReadCompressedItems(compressed_, checked_by_item_, pipeline_);
+  }
+
+  int64_t nbytes_read() const { return nbytes_read_; }
+
+ private:
+  Status Sort(const StoredItem& item) {
+    DCP_ASSIGN_OR_RETURN(OpenFile * file, files_.Get(item));
+    if (!item.info.transform_descriptors.empty()) {
+      compressed_.emplace_back(&item, file);
+      return absl::OkStatus();
+    }
+    if (item.type == LoadItemType::kTensor) {
+      if (const auto place = RecordedPlace(item, *file)) {
+        return AddTensor(item, file, *place);
+      }
+      if (item.info.length > kSmallItem) {
+        unknown_.emplace_back(&item, file);
+        return absl::OkStatus();
+      }
+    }
+    AddWhole(item, file);
+    return absl::OkStatus();
+  }
+
+  FileExtents& ReadsOf(OpenFile* file) {
+    FileExtents& reads = extents_[file];
+    reads.file = file->file.get();
+    reads.file_nbytes = file->nbytes;
+    reads.checksums = Checksums(file);
+    return reads;
+  }
+
+  const SidecarFile* Checksums(const OpenFile* file) const {
+    return options_.verify ? file->record : nullptr;
+  }
+
+  void AddWhole(const StoredItem& item, OpenFile* file) {
+    auto sink = std::make_unique<WholeItemSink>(item, Checksums(file) != nullptr
+                                                          ? checked_by_sidecar_
+                                                          : checked_by_item_);
+    ReadsOf(file).extents.push_back(sink->extent());
+    sinks_.push_back(std::move(sink));
+  }
+
+  Status AddTensor(const StoredItem& item, OpenFile* file,
+                   const TensorPlace& place) {
+    DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,
+                         ResolveParts(item, place, checked_by_item_.target));
+    const bool check = options_.verify && Checksums(file) == nullptr;
+    auto sink = std::make_unique<TensorSink>(
+        item, place, std::move(parts),
+        check ? TensorSink::CheckCrc::kYes : TensorSink::CheckCrc::kNo,
+        checked_by_item_.device);
+    sink->AppendExtents(&ReadsOf(file).extents);
+    sinks_.push_back(std::move(sink));
+    return absl::OkStatus();
+  }
+
+  Status ParseUnknownPlaces() {
+    DCP_ASSIGN_OR_RETURN(const std::vector<TensorItemInfo> parsed,
+                         ParseItems(unknown_, pipeline_));
+    for (size_t i = 0; i < unknown_.size(); ++i) {
+      const auto& [item, file] = unknown_[i];
+      if (parsed[i].needs_torch) {
+        AddWhole(*item, file);
+        continue;
+      }
+      StatusOr<TensorPlace> place = PlaceOfParsedItem(*item, parsed[i]);
+      if (!place.ok()) {
+        return ItemCorruption(Message(place.status()), *item,
+                              item->info.relative_path);
+      }
+      DCP_RETURN_IF_ERROR(AddTensor(*item, file, *place));
+    }
+    return absl::OkStatus();
+  }
+
+  const FileSystemReaderOptions& options_;
+  OpenFiles& files_;
+  const PipelineOptions pipeline_;
+  const DecodeContext checked_by_sidecar_;
+  const DecodeContext checked_by_item_;
+  std::map<OpenFile*, FileExtents> extents_;
+  std::vector<std::unique_ptr<ExtentSink>> sinks_;
+  std::vector<ItemInFile> unknown_;
+  std::vector<ItemInFile> compressed_;
+  int64_t nbytes_read_ = 0;
+};
+
+}  // namespace
+
+FileSystemReader::FileSystemReader(FileSystemReaderOptions options,
+                                   StorageEnvironment environment)
+    : options_(std::move(options)),
+      file_system_(std::move(environment.file_system)),
+      device_(std::move(environment.device_runtime)) {}
+
+StatusOr<CheckpointIndex> FileSystemReader::ReadIndex() {
+  return ReadIndexFile(std::string(kMetadataFileName));
+}
+
+StatusOr<CheckpointIndex> FileSystemReader::ReadRankIndex(int rank) {
+  return ReadIndexFile(RankMetadataFileName(rank));
+}
+
+StatusOr<CheckpointIndex> FileSystemReader::ReadIndexFile(
+    const std::string& name) {
+  const OpenOptions open{.beneath = ReadRoot(options_.path)};
+  const std::string path = JoinPath(options_.path, name);
+  DCP_ASSIGN_OR_RETURN(const std::string bytes,
+                       ReadFile(*file_system_, path, kMaxMetadataNbytes, open));
+  StatusOr<Metadata> metadata = ParseMetadata(bytes);
+  if (!metadata.ok()) return Annotate(metadata.status(), path);
+  CheckpointIndex index{.metadata = *std::move(metadata)};
+  const auto& meta = index.metadata.storage_meta;
+  if (!meta || !meta->save_id || !IsDcpcppSaveId(*meta->save_id)) return index;
+  // Our own checkpoint: without its sidecar it is not what was written.
+  const std::string sidecar_path =
+      JoinPath(options_.path, SidecarName(*meta->save_id));
+  StatusOr<std::string> sidecar =
+      ReadFile(*file_system_, sidecar_path, kMaxSidecarNbytes, open);
+  if (!sidecar.ok() && !options_.verify) return index;
+  if (sidecar.status().code() == absl::StatusCode::kNotFound) {
+    return CorruptionError("the checkpoint's file of checksums is missing",
+                           {.op = "open", .path = sidecar_path});
+  }
+  DCP_RETURN_IF_ERROR(sidecar.status());
+  StatusOr<Sidecar> parsed = ParseSidecar(*sidecar);
+  if (!parsed.ok()) return Annotate(parsed.status(), sidecar_path);
+  const uint32_t crc = Crc32(0, std::as_bytes(std::span(bytes)));
+  if (options_.verify &&
+      (parsed->metadata_nbytes != static_cast<int64_t>(bytes.size()) ||
+       parsed->metadata_crc32 != crc)) {
+    return CorruptionError("the metadata differs from its recorded CRC-32",
+                           {.op = "verify", .path = path});
+  }
+  index.storage_data = *std::move(sidecar);
+  return index;
+}
+
+Status FileSystemReader::SetUp(const CheckpointIndex& index,
+                               const StorageRole&) {
+  metadata_ = &index.metadata;
+  sidecar_ = Sidecar();
+  if (index.storage_data.empty()) return absl::OkStatus();
+  DCP_ASSIGN_OR_RETURN(sidecar_, ParseSidecar(index.storage_data));
+  return absl::OkStatus();
+}
+
+Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
+  DCP_ASSIGN_OR_RETURN(const std::vector<StoredItem> items,
+                       GroupByStoredItem(plan, *metadata_));
+  OpenFiles files(*file_system_, options_.path, options_.io.direct_io,
+                  sidecar_);
+  ReadJob job(options_, files, target, *device_);
+  DCP_RETURN_IF_ERROR(job.Run(items));
+  nbytes_read_ += job.nbytes_read();
+  for (const ReadItem& item : plan.items) {
+    if (item.type == LoadItemType::kTensor) {
+      DCP_RETURN_IF_ERROR(target.CommitTensor(item));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<StorageReader> MakeFileSystemReader(
+    FileSystemReaderOptions options, StorageEnvironment environment) {
+  if (!environment.file_system) {
+    environment.file_system = MakePosixFileSystem();
+  }
+  if (!environment.device_runtime) {
+    environment.device_runtime = MakeCudaRuntime();
+  }
+  return std::make_unique<FileSystemReader>(std::move(options),
+                                            std::move(environment));
+}
+
+}  // namespace dcp

@@ -1,0 +1,227 @@
+#include "storage/filesystem_writer.h"
+
+#include <algorithm>
+#include <iterator>
+#include <unordered_set>
+#include <utility>
+
+#include "base/checksum.h"
+#include "base/random_id.h"
+#include "dcp/metadata_codec.h"
+#include "format/file_names.h"
+#include "format/sidecar.h"
+#include "storage/commit.h"
+#include "storage/file_assignment.h"
+#include "storage/limits.h"
+#include "storage/space_check.h"
+#include "storage/write_items.h"
+
+namespace dcp {
+
+FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
+                                   StorageEnvironment environment)
+    : options_(std::move(options)),
+      file_system_(std::move(environment.file_system)),
+      device_(std::move(environment.device_runtime)) {
+  if (options_.checkpoint_id.empty()) options_.checkpoint_id = options_.path;
+}
+
+std::string FileSystemWriter::MetadataName() const {
+  return role_.use_collectives ? std::string(kMetadataFileName)
+                               : RankMetadataFileName(role_.rank);
+}
+
+SyncMode FileSystemWriter::sync_mode() const {
+  return options_.sync_files ? SyncMode::kSync : SyncMode::kNone;
+}
+
+Status FileSystemWriter::SetUp(const StorageRole& role) {
+  role_ = role;
+  save_id_ =
+      options_.save_id.empty() ? "dcpcpp-" + MakeRandomHex() : options_.save_id;
+  commit_attempted_ = false;
+  files_.clear();
+  created_.clear();
+  replaced_.clear();
+  DCP_RETURN_IF_ERROR(file_system_->MakeDirectories(options_.path));
+  if (!role_.is_coordinator && role_.use_collectives) return absl::OkStatus();
+  return RememberReplacedFiles();
+}
+
+Status FileSystemWriter::RememberReplacedFiles() {
+  const std::string path = JoinPath(options_.path, MetadataName());
+  DCP_ASSIGN_OR_RETURN(const bool exists, file_system_->Exists(path));
+  if (!exists) return absl::OkStatus();
+  if (!options_.overwrite) {
+    return FailedPrecondition(
+        "Checkpoint already exists and self.overwrite=False. (" + path + ")");
+  }
+  // A checkpoint that cannot be read can be replaced all the same; its files
+  // are then nobody's, and stay.
+  StatusOr<std::string> bytes =
+      ReadFile(*file_system_, path, kMaxMetadataNbytes, {});
+  if (!bytes.ok()) return absl::OkStatus();
+  StatusOr<Metadata> old = ParseMetadata(*bytes);
+  if (!old.ok()) return absl::OkStatus();
+  std::unordered_set<std::string> names;
+  for (const auto& [index, info] : old->storage_data) {
+    if (ParseDataFileName(info.relative_path)) {
+      names.insert(info.relative_path);
+    }
+  }
+  replaced_.assign(names.begin(), names.end());
+  std::sort(replaced_.begin(), replaced_.end());
+  if (old->storage_meta && old->storage_meta->save_id &&
+      IsDcpcppSaveId(*old->storage_meta->save_id)) {
+    replaced_.push_back(SidecarName(*old->storage_meta->save_id));
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::string> FileSystemWriter::PrepareLocalPlan(const SavePlan&) {
+  DCP_ASSIGN_OR_RETURN(const auto entries, file_system_->List(options_.path));
+  next_file_index_ = 0;
+  for (const DirectoryEntry& entry : entries) {
+    const auto name = ParseDataFileName(entry.name);
+    if (name && name->rank == role_.rank) {
+      next_file_index_ = std::max(next_file_index_, name->index + 1);
+    }
+  }
+  DCP_ASSIGN_OR_RETURN(const auto space, file_system_->Space(options_.path));
+  return EncodeSpace(space);
+}
+
+StatusOr<std::vector<std::string>> FileSystemWriter::PrepareGlobalPlan(
+    const GlobalPlan& plan, std::span<const std::string> local_notes) {
+  // What zstd will make of the bytes is not known before.
+  if (options_.compression == Compression::kNone) {
+    DCP_RETURN_IF_ERROR(CheckSpace(plan.plans, local_notes, options_.path));
+  }
+  return std::vector<std::string>(plan.plans.size());
+}
+
+StatusOr<std::unique_ptr<DataFile>> FileSystemWriter::CreateFile() {
+  std::string name =
+      FormatDataFileName({.rank = role_.rank, .index = next_file_index_++});
+  const DirectIo direct = options_.compression == Compression::kNone
+                              ? options_.io.direct_io
+                              : DirectIo::kOff;
+  DCP_ASSIGN_OR_RETURN(
+      auto file, DataFile::Create(*file_system_, options_.path, name, direct));
+  created_.push_back(std::move(name));
+  return file;
+}
+
+StatusOr<WriteOutcome> FileSystemWriter::WriteData(const SavePlan& plan,
+                                                   std::string_view,
+                                                   WriteSource& source) {
+  DCP_RETURN_IF_ERROR(WriteFiles(plan, source));
+  WriteOutcome outcome;
+  std::vector<SidecarFile> records(files_.size());
+  for (size_t i = 0; i < files_.size(); ++i) {
+    files_[i]->TakeResults(&outcome.results, &records[i]);
+  }
+  outcome.storage_data =
+      SerializeSidecar({.save_id = save_id_, .files = std::move(records)});
+  files_.clear();
+  return outcome;
+}
+
+Status FileSystemWriter::WriteFiles(const SavePlan& plan, WriteSource& source) {
+  const auto assigned = AssignToFiles(plan, options_);
+  std::vector<FileItems> work;
+  for (const auto& items : assigned) {
+    DCP_ASSIGN_OR_RETURN(auto file, CreateFile());
+    work.push_back({.file = file.get(), .items = items});
+    files_.push_back(std::move(file));
+  }
+  const ItemWriter writer{.file_system = *file_system_,
+                          .device = *device_,
+                          .options = options_,
+                          .source = source};
+  DCP_RETURN_IF_ERROR(options_.compression == Compression::kNone
+                          ? WriteItems(writer, work)
+                          : WriteCompressedItems(writer, work));
+  for (const auto& file : files_) {
+    DCP_RETURN_IF_ERROR(file->Finish(sync_mode()));
+  }
+  if (options_.sync_files && file_system_->traits().directory_sync) {
+    return file_system_->SyncDirectory(options_.path);
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::string> FileSystemWriter::Finish(
+    Metadata metadata, std::span<const WriteOutcome> outcomes) {
+  size_t count = 0;
+  for (const WriteOutcome& outcome : outcomes) count += outcome.results.size();
+  // Twice the count: the serializer's look-ups are faster in a roomy table.
+  metadata.storage_data.reserve(2 * count);
+  std::vector<std::string> storage_data;
+  for (const WriteOutcome& outcome : outcomes) {
+    storage_data.push_back(outcome.storage_data);
+    for (const WriteResult& result : outcome.results) {
+      metadata.storage_data.emplace(result.index, result.storage_info);
+    }
+  }
+  metadata.storage_meta = storage_meta();
+  metadata.version = std::string(kMetadataVersion);
+  DCP_ASSIGN_OR_RETURN(std::string pickle, SerializeMetadata(metadata));
+  DCP_RETURN_IF_ERROR(Publish(pickle, storage_data));
+  return pickle;
+}
+
+Status FileSystemWriter::Publish(std::string_view metadata_pickle,
+                                 std::span<const std::string> storage_data) {
+  Sidecar sidecar{.save_id = save_id_};
+  for (const std::string& data : storage_data) {
+    DCP_ASSIGN_OR_RETURN(Sidecar part, ParseSidecar(data));
+    std::move(part.files.begin(), part.files.end(),
+              std::back_inserter(sidecar.files));
+  }
+  sidecar.metadata_nbytes = static_cast<int64_t>(metadata_pickle.size());
+  sidecar.metadata_crc32 = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
+  const std::string sidecar_name = SidecarName(save_id_);
+  created_.push_back(sidecar_name);
+  created_.push_back(sidecar_name + ".tmp");
+  DCP_RETURN_IF_ERROR(Commit(*file_system_,
+                             {.directory = options_.path,
+                              .metadata_name = MetadataName(),
+                              .metadata = metadata_pickle,
+                              .sidecar_name = sidecar_name,
+                              .sidecar = SerializeSidecar(sidecar),
+                              .sync = sync_mode()},
+                             &commit_attempted_));
+  RemoveFiles(*file_system_, options_.path, replaced_);
+  return absl::OkStatus();
+}
+
+void FileSystemWriter::Abort() {
+  files_.clear();
+  if (!commit_attempted_) {
+    RemoveFiles(*file_system_, options_.path, created_);
+  }
+  created_.clear();
+}
+
+StorageMeta FileSystemWriter::storage_meta() const {
+  return {.checkpoint_id = options_.checkpoint_id, .save_id = save_id_};
+}
+
+DType FileSystemWriter::StoredDType(DType dtype) const {
+  return dcp::StoredDType(options_, dtype);
+}
+
+std::unique_ptr<StorageWriter> MakeFileSystemWriter(
+    FileSystemWriterOptions options, StorageEnvironment environment) {
+  if (!environment.file_system) {
+    environment.file_system = MakePosixFileSystem();
+  }
+  if (!environment.device_runtime) {
+    environment.device_runtime = MakeCudaRuntime();
+  }
+  return std::make_unique<FileSystemWriter>(std::move(options),
+                                            std::move(environment));
+}
+
+}  // namespace dcp

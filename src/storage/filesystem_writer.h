@@ -1,0 +1,63 @@
+// FileSystemWriter: the native format's StorageWriter. See
+// dcp/filesystem_storage.h.
+
+#ifndef DCP_STORAGE_FILESYSTEM_WRITER_H_
+#define DCP_STORAGE_FILESYSTEM_WRITER_H_
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dcp/filesystem_storage.h"
+#include "storage/data_file.h"
+
+namespace dcp {
+
+class FileSystemWriter final : public StorageWriter {
+ public:
+  FileSystemWriter(FileSystemWriterOptions options,
+                   StorageEnvironment environment);
+
+  Status SetUp(const StorageRole& role) override;
+  StatusOr<std::string> PrepareLocalPlan(const SavePlan& plan) override;
+  StatusOr<std::vector<std::string>> PrepareGlobalPlan(
+      const GlobalPlan& plan,
+      std::span<const std::string> local_notes) override;
+  StatusOr<WriteOutcome> WriteData(const SavePlan& plan, std::string_view notes,
+                                   WriteSource& source) override;
+  StatusOr<std::string> Finish(Metadata metadata,
+                               std::span<const WriteOutcome> outcomes) override;
+  /// The commit alone, with metadata that another planner made.
+  /// `storage_data` holds that of every rank's outcome.
+  Status Publish(std::string_view metadata_pickle,
+                 std::span<const std::string> storage_data);
+  bool commit_attempted() const override { return commit_attempted_; }
+  void Abort() override;
+  StorageMeta storage_meta() const override;
+  DType StoredDType(DType dtype) const override;
+
+ private:
+  std::string MetadataName() const;
+  SyncMode sync_mode() const;
+  Status WriteFiles(const SavePlan& plan, WriteSource& source);
+  StatusOr<std::unique_ptr<DataFile>> CreateFile();
+  Status RememberReplacedFiles();
+
+  FileSystemWriterOptions options_;
+  std::shared_ptr<FileSystem> file_system_;
+  std::shared_ptr<DeviceRuntime> device_;
+  StorageRole role_;
+  std::string save_id_;
+  bool commit_attempted_ = false;
+  int64_t next_file_index_ = 0;
+  std::vector<std::unique_ptr<DataFile>> files_;
+  /// Names of what this save made, and of what it replaces.
+  std::vector<std::string> created_;
+  std::vector<std::string> replaced_;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_FILESYSTEM_WRITER_H_

@@ -1,0 +1,22 @@
+// What the native storage reads and writes at most, and its constants.
+
+#ifndef DCP_STORAGE_LIMITS_H_
+#define DCP_STORAGE_LIMITS_H_
+
+#include <cstdint>
+#include <string_view>
+
+namespace dcp {
+
+/// A `.metadata` larger than this is refused unread: at about 180 bytes a
+/// chunk it would hold six million of them.
+inline constexpr int64_t kMaxMetadataNbytes = int64_t{1} << 30;
+/// 4 bytes for each MiB of data, about 20 for each item.
+inline constexpr int64_t kMaxSidecarNbytes = int64_t{1} << 30;
+
+/// Metadata::version: torch 2.13 filesystem.py CURRENT_DCP_VERSION.
+inline constexpr std::string_view kMetadataVersion = "1.0.0";
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_LIMITS_H_

@@ -1,0 +1,95 @@
+#include "storage/stored_item.h"
+
+#include <algorithm>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+
+namespace dcp {
+namespace {
+
+StatusOr<StoredItem> DescribeItem(const ReadItem& read,
+                                  const Metadata& metadata) {
+  StoredItem item{.index = read.storage_index, .type = read.type};
+  const auto place = metadata.storage_data.find(read.storage_index);
+  if (place == metadata.storage_data.end()) {
+    return DataLoss("the metadata lists " + ToString(read.storage_index) +
+                    " and does not say where it is stored");
+  }
+  item.info = place->second;
+  if (read.type == LoadItemType::kByteIo) return item;
+  const TensorStorageMetadata* tensor =
+      metadata.FindTensor(read.storage_index.fqn);
+  const auto chunk = static_cast<size_t>(read.storage_index.index.value_or(0));
+  if (tensor == nullptr || chunk >= tensor->chunks.size()) {
+    return DataLoss("the metadata has no chunk " +
+                    ToString(read.storage_index));
+  }
+  item.sizes = tensor->chunks[chunk].sizes;
+  item.dtype = tensor->properties.dtype;
+  return item;
+}
+
+}  // namespace
+
+StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
+                                                    const Metadata& metadata) {
+  std::vector<StoredItem> items;
+  std::unordered_map<MetadataIndex, size_t, MetadataIndexHash> positions;
+  for (const ReadItem& read : plan.items) {
+    const auto [position, is_new] =
+        positions.try_emplace(read.storage_index, items.size());
+    if (is_new) {
+      DCP_ASSIGN_OR_RETURN(StoredItem item, DescribeItem(read, metadata));
+      items.push_back(std::move(item));
+    }
+    items[position->second].reads.push_back(&read);
+  }
+  std::sort(items.begin(), items.end(),
+            [](const StoredItem& a, const StoredItem& b) {
+              return std::tie(a.info.relative_path, a.info.offset) <
+                     std::tie(b.info.relative_path, b.info.offset);
+            });
+  return items;
+}
+
+StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
+                                        const TensorItemInfo& parsed) {
+  if (parsed.sizes != item.sizes) {
+    return DataLoss("the stored tensor has the shape " +
+                    ToString(parsed.sizes) + ", the metadata says " +
+                    ToString(item.sizes));
+  }
+  const auto order = DenseOrder(parsed.sizes, parsed.strides);
+  if (!order) {
+    return Unimplemented("the stored tensor " + item.index.fqn +
+                         " has overlapping elements or gaps (strides " +
+                         ToString(parsed.strides) + ")");
+  }
+  const int64_t first = parsed.storage_offset * ItemSize(parsed.dtype);
+  TensorPlace place{
+      .data_begin = item.info.offset + parsed.data_offset + first,
+      .data_nbytes = Numel(parsed.sizes) * ItemSize(parsed.dtype),
+      .image = {.dtype = parsed.dtype, .sizes = Permute(parsed.sizes, *order)},
+      .order = *order};
+  if (parsed.conj) place.op = ElementOp::kConj;
+  if (parsed.neg) place.op = ElementOp::kNeg;
+  if (!SupportsElementOp(place.op, parsed.dtype)) {
+    return DataLoss("the stored tensor's conjugate or negative bit does not fit "
+                    "its dtype");
+  }
+  // The record's CRC covers the whole storage.
+  if (place.data_nbytes == parsed.data_nbytes) place.crc32 = parsed.data_crc32;
+  return place;
+}
+
+Status ItemCorruption(std::string_view what, const StoredItem& item,
+                      const std::string& path) {
+  return CorruptionError(what, {.op = "read",
+                                .path = path,
+                                .byte_offset = item.info.offset,
+                                .nbytes = item.info.length,
+                                .fqn = item.index.fqn});
+}
+
+}  // namespace dcp

@@ -1,0 +1,62 @@
+// StoredItem: one item of a checkpoint and what a load wants of it.
+
+#ifndef DCP_STORAGE_STORED_ITEM_H_
+#define DCP_STORAGE_STORED_ITEM_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/strided_copy.h"
+#include "dcp/device_runtime.h"
+#include "dcp/metadata.h"
+#include "dcp/plan.h"
+#include "dcp/status.h"
+#include "dcp/storage.h"
+#include "format/torch_item_reader.h"
+
+namespace dcp {
+
+/// The reads of a plan that concern one stored item.
+struct StoredItem {
+  MetadataIndex index;
+  StorageInfo info;
+  LoadItemType type = LoadItemType::kTensor;
+  /// The chunk's shape and type by the metadata; tensors only.
+  Dims sizes;
+  DType dtype = DType::kFloat32;
+  std::vector<const ReadItem*> reads;
+};
+
+/// Groups a plan's reads by the item they read, in the order of files and
+/// offsets, with what `metadata` says of each.
+/// \error kDataLoss  the metadata names an item and not where it lies
+StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
+                                                    const Metadata& metadata);
+
+/// Where the data of a tensor item lies and how to read it.
+struct TensorPlace {
+  int64_t data_begin = 0;  ///< file offset of the first element
+  int64_t data_nbytes = 0;
+  ChunkImage image;  ///< row-major, maybe in another order of dimensions
+  /// Dimension i of the image is dimension order[i] of the tensor; empty if
+  /// they are the same.
+  std::vector<int> order;
+  ElementOp op = ElementOp::kNone;
+  uint32_t crc32 = 0;  ///< of the data, 0 if not recorded
+};
+
+/// The place of an item that was parsed from its zip.
+/// \error kDataLoss  it is not the tensor that the metadata describes
+/// \error kUnimplemented  its elements overlap or leave gaps
+StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
+                                        const TensorItemInfo& parsed);
+
+/// An error about `item` in the file `path`.
+Status ItemCorruption(std::string_view what, const StoredItem& item,
+                      const std::string& path);
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_STORED_ITEM_H_

@@ -1,0 +1,96 @@
+#include "storage/whole_item.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "format/torch_item_reader.h"
+#include "storage/tensor_sink.h"
+
+namespace dcp {
+namespace {
+
+/// Serves an item's bytes from memory.
+class MemorySource final : public ItemSource {
+ public:
+  explicit MemorySource(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  Status Read(int64_t item_offset, std::span<std::byte> out) override {
+    std::memcpy(out.data(), bytes_.data() + item_offset, out.size());
+    return absl::OkStatus();
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+std::string ToBytes(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Status DecodeTensor(const StoredItem& item, std::span<const std::byte> bytes,
+                    const DecodeContext& context) {
+  MemorySource source(bytes);
+  DCP_ASSIGN_OR_RETURN(
+      const TensorItemInfo parsed,
+      ParseTensorItem(source, static_cast<int64_t>(bytes.size())));
+  if (parsed.needs_torch) {
+    for (const ReadItem* read : item.reads) {
+      DCP_RETURN_IF_ERROR(
+          context.target.LoadOpaqueTensor(*read, ToBytes(bytes)));
+    }
+    return absl::OkStatus();
+  }
+  DCP_ASSIGN_OR_RETURN(const TensorPlace place,
+                       PlaceOfParsedItem(item, parsed));
+  DCP_ASSIGN_OR_RETURN(const std::vector<TensorPart> parts,
+                       ResolveParts(item, place, context.target));
+  const auto data =
+      bytes.subspan(static_cast<size_t>(place.data_begin - item.info.offset),
+                    static_cast<size_t>(place.data_nbytes));
+  for (const TensorPart& part : parts) {
+    DCP_RETURN_IF_ERROR(DeliverBytes(place, part, 0, data, context.device));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
+                  const DecodeContext& context) {
+  Status status = context.verify ? VerifyItemCrcs(bytes) : absl::OkStatus();
+  if (status.ok() && item.type == LoadItemType::kTensor) {
+    status = DecodeTensor(item, bytes, context);
+  }
+  if (status.code() == absl::StatusCode::kDataLoss) {
+    return ItemCorruption(Message(status), item, item.info.relative_path);
+  }
+  DCP_RETURN_IF_ERROR(status);
+  if (item.type == LoadItemType::kTensor) return status;
+  for (const ReadItem* read : item.reads) {
+    DCP_RETURN_IF_ERROR(context.target.LoadObject(*read, ToBytes(bytes)));
+  }
+  return absl::OkStatus();
+}
+
+Status WholeItemSink::Write(int64_t begin, std::span<const std::byte> bytes) {
+  // Most items arrive in one piece and need no copy.
+  if (static_cast<int64_t>(bytes.size()) == item_.info.length) {
+    return DecodeItem(item_, bytes, context_);
+  }
+  std::string complete;
+  {
+    MutexLock lock(mutex_);
+    if (collected_.empty()) {
+      collected_.resize(static_cast<size_t>(item_.info.length));
+    }
+    std::memcpy(collected_.data() + (begin - item_.info.offset), bytes.data(),
+                bytes.size());
+    nbytes_collected_ += static_cast<int64_t>(bytes.size());
+    if (nbytes_collected_ < item_.info.length) return absl::OkStatus();
+    complete = std::move(collected_);
+  }
+  return DecodeItem(item_, std::as_bytes(std::span(complete)), context_);
+}
+
+}  // namespace dcp

@@ -1,0 +1,56 @@
+// Items that are read whole and decoded in memory: objects, small tensors, and
+// tensors that only torch can decode.
+
+#ifndef DCP_STORAGE_WHOLE_ITEM_H_
+#define DCP_STORAGE_WHOLE_ITEM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
+#include "dcp/device_runtime.h"
+#include "dcp/storage.h"
+#include "storage/extent.h"
+#include "storage/stored_item.h"
+
+namespace dcp {
+
+/// What decoding needs.
+struct DecodeContext {
+  ReadTarget& target;
+  DeviceRuntime& device;
+  bool verify = true;  ///< check the CRC-32 of every zip record
+};
+
+/// Hands a whole item, as torch.save made it, to the target of its reads.
+Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
+                  const DecodeContext& context);
+
+/// Collects an item and decodes it when it is complete. Thread-safe.
+class WholeItemSink final : public ExtentSink {
+ public:
+  WholeItemSink(const StoredItem& item, const DecodeContext& context)
+      : item_(item), context_(context) {}
+
+  Extent extent() {
+    return {.begin = item_.info.offset,
+            .end = item_.info.offset + item_.info.length,
+            .sink = this};
+  }
+
+  Status Write(int64_t begin, std::span<const std::byte> bytes) override;
+
+ private:
+  const StoredItem& item_;
+  const DecodeContext& context_;
+  Mutex mutex_;
+  std::string collected_ ABSL_GUARDED_BY(mutex_);
+  int64_t nbytes_collected_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_WHOLE_ITEM_H_

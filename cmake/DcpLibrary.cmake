@@ -1,0 +1,64 @@
+# libdcp: all modules in one library, shared (dcp::dcp) and static
+# (dcp::dcp_static), with a CMake package and a pkg-config file.
+
+include(CMakePackageConfigHelpers)
+
+get_property(modules GLOBAL PROPERTY DCP_MODULES)
+get_property(links GLOBAL PROPERTY DCP_LINKS)
+list(REMOVE_DUPLICATES links)
+set(objects)
+foreach(module ${modules})
+  list(APPEND objects $<TARGET_OBJECTS:dcp_${module}_objects>)
+endforeach()
+# What a user of the headers needs as well: Status.
+set(public_links absl::status absl::statusor)
+list(REMOVE_ITEM links ${public_links})
+
+add_library(dcp SHARED ${objects})
+set_target_properties(dcp PROPERTIES
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+target_link_libraries(dcp PUBLIC ${public_links} PRIVATE ${links})
+
+add_library(dcp_static STATIC ${objects})
+set_target_properties(dcp_static PROPERTIES OUTPUT_NAME dcp)
+target_link_libraries(dcp_static PUBLIC ${public_links} ${links})
+
+foreach(library dcp dcp_static)
+  target_include_directories(${library} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(${library} PUBLIC cxx_std_20)
+  add_library(dcp::${library} ALIAS ${library})
+endforeach()
+
+# The wheel (component python) carries the shared library and all that it takes
+# to build against it, so that storage plug-ins and the extension share one
+# copy. A plain install has the static library as well.
+set(component library)
+if(DCP_BUILD_PYTHON)
+  set(component python)
+endif()
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/dcp)
+install(TARGETS dcp EXPORT dcpTargets
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ${component})
+if(NOT DCP_BUILD_PYTHON)
+  install(TARGETS dcp_static EXPORT dcpTargets
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ${component})
+endif()
+install(EXPORT dcpTargets NAMESPACE dcp:: DESTINATION ${package_dir}
+        COMPONENT ${component})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/dcp
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT ${component})
+
+configure_package_config_file(
+  ${PROJECT_SOURCE_DIR}/cmake/dcpConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/dcpConfig.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(
+  ${PROJECT_BINARY_DIR}/dcpConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/dcpConfig.cmake
+              ${PROJECT_BINARY_DIR}/dcpConfigVersion.cmake
+        DESTINATION ${package_dir} COMPONENT ${component})
+configure_file(${PROJECT_SOURCE_DIR}/cmake/dcp.pc.in
+               ${PROJECT_BINARY_DIR}/dcp.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/dcp.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT ${component})

@@ -1,0 +1,59 @@
+#include <utility>
+
+#include "dcp/checkpoint.h"
+#include "format/object_item.h"
+
+namespace dcp {
+
+SaveEntry TensorEntry(std::string fqn, TensorView view) {
+  Dims sizes = view.sizes;
+  Dims offsets = Dims::Filled(sizes.size(), 0);
+  return {.fqn = std::move(fqn),
+          .value = TensorShard{.view = std::move(view),
+                               .global_size = std::move(sizes),
+                               .offsets = std::move(offsets)}};
+}
+
+SaveEntry ShardEntry(std::string fqn, TensorView view, Dims global_size,
+                     Dims offsets) {
+  return {.fqn = std::move(fqn),
+          .value = TensorShard{.view = std::move(view),
+                               .global_size = std::move(global_size),
+                               .offsets = std::move(offsets),
+                               .type = WriteItemType::kShard}};
+}
+
+StatusOr<SaveEntry> ObjectEntry(std::string fqn, const ObjectValue& value) {
+  DCP_ASSIGN_OR_RETURN(std::string bytes, EncodeObject(value));
+  return SaveEntry{.fqn = std::move(fqn),
+                   .value = SerializedObject{.bytes = std::move(bytes)}};
+}
+
+LoadEntry TensorLoad(std::string fqn, TensorView view) {
+  Dims sizes = view.sizes;
+  Dims offsets = Dims::Filled(sizes.size(), 0);
+  return ShardLoad(std::move(fqn), std::move(view), std::move(sizes),
+                   std::move(offsets));
+}
+
+LoadEntry ShardLoad(std::string fqn, TensorView view, Dims global_size,
+                    Dims offsets) {
+  return {.fqn = std::move(fqn),
+          .value = TensorDestination{.view = std::move(view),
+                                     .global_size = std::move(global_size),
+                                     .offsets = std::move(offsets)}};
+}
+
+LoadEntry ObjectLoad(std::string fqn) {
+  return {.fqn = std::move(fqn), .value = ObjectDestination{}};
+}
+
+StatusOr<ObjectValue> DecodeObject(std::string_view bytes) {
+  return DecodeObjectItem(bytes);
+}
+
+StatusOr<std::string> EncodeObject(const ObjectValue& value) {
+  return EncodeObjectItem(value);
+}
+
+}  // namespace dcp

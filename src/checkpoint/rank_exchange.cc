@@ -1,0 +1,110 @@
+#include "checkpoint/rank_exchange.h"
+
+#include <utility>
+
+namespace dcp {
+namespace {
+
+// First byte of a sealed message.
+constexpr char kPayload = 'P';
+constexpr char kError = 'E';
+
+bool IsCoordinator(const Transport& transport) {
+  return transport.rank() == transport.coordinator();
+}
+
+/// Opens all messages; OK only if every rank sent a payload.
+StatusOr<std::vector<std::string>> OpenAll(
+    const std::vector<std::string>& messages, std::string_view phase) {
+  std::vector<std::string> payloads;
+  RankFailures failures{.phase = std::string(phase), .by_rank = {}};
+  for (size_t rank = 0; rank < messages.size(); ++rank) {
+    StatusOr<std::string> payload = OpenMessage(messages[rank]);
+    if (payload.ok()) {
+      payloads.push_back(*std::move(payload));
+    } else {
+      failures.by_rank.emplace(static_cast<int>(rank), payload.status());
+    }
+  }
+  if (!failures.by_rank.empty()) return MakeRankFailures(failures);
+  return payloads;
+}
+
+Status AsFailureOf(int rank, std::string_view phase, const Status& status) {
+  if (GetRankFailures(status)) return status;
+  return MakeRankFailures(
+      {.phase = std::string(phase), .by_rank = {{rank, status}}});
+}
+
+}  // namespace
+
+std::string SealMessage(const StatusOr<std::string>& content) {
+  if (content.ok()) return kPayload + *content;
+  return kError + SerializeStatus(content.status());
+}
+
+StatusOr<std::string> OpenMessage(std::string_view message) {
+  if (message.empty()) return DataLoss("an empty message between ranks");
+  const std::string_view body = message.substr(1);
+  if (message[0] == kPayload) return std::string(body);
+  Status error;
+  if (message[0] == kError) {
+    DCP_RETURN_IF_ERROR(ParseStatus(body, &error));
+    if (!error.ok()) return error;
+  }
+  return DataLoss("a garbled message between ranks");
+}
+
+StatusOr<std::string> ReduceScatter(Transport& transport,
+                                    std::string_view phase,
+                                    const StatusOr<std::string>& local,
+                                    const ReduceToEach& reduce) {
+  DCP_ASSIGN_OR_RETURN(std::vector<std::string> gathered,
+                       transport.Gather(SealMessage(local)));
+  std::vector<std::string> replies;
+  if (IsCoordinator(transport)) {
+    StatusOr<std::vector<std::string>> results = OpenAll(gathered, phase);
+    if (results.ok()) results = reduce(*std::move(results));
+    if (results.ok()) {
+      for (std::string& result : *results) {
+        replies.push_back(SealMessage(std::move(result)));
+      }
+    } else {
+      replies.assign(
+          static_cast<size_t>(transport.world_size()),
+          SealMessage(AsFailureOf(transport.rank(), phase, results.status())));
+    }
+  }
+  DCP_ASSIGN_OR_RETURN(const std::string reply, transport.Scatter(replies));
+  return OpenMessage(reply);
+}
+
+StatusOr<std::string> AllReduce(Transport& transport, std::string_view phase,
+                                const StatusOr<std::string>& local,
+                                const ReduceToOne& reduce) {
+  DCP_ASSIGN_OR_RETURN(std::vector<std::string> gathered,
+                       transport.Gather(SealMessage(local)));
+  return BroadcastFrom(transport, phase, [&]() -> StatusOr<std::string> {
+    DCP_ASSIGN_OR_RETURN(std::vector<std::string> payloads,
+                         OpenAll(gathered, phase));
+    return reduce(std::move(payloads));
+  });
+}
+
+StatusOr<std::string> BroadcastFrom(
+    Transport& transport, std::string_view phase,
+    const std::function<StatusOr<std::string>()>& make) {
+  std::string message;
+  if (IsCoordinator(transport)) {
+    StatusOr<std::string> made = make();
+    message =
+        made.ok()
+            ? SealMessage(made)
+            : SealMessage(AsFailureOf(transport.rank(), phase, made.status()));
+  }
+  DCP_ASSIGN_OR_RETURN(const std::string received,
+                       transport.Broadcast(message));
+  return OpenMessage(received);
+}
+
+}  // namespace dcp

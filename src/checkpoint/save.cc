@@ -1,0 +1,255 @@
+// A save, start to finish (src/checkpoint/COMMIT.md has the reasons):
+// 1. plan: every rank lists what it holds; the coordinator gives each item one
+//    writer and sends each rank its part.
+// 2. write: every rank writes its part and makes it durable. No message is
+//    pending meanwhile (Transport::AwaitAll).
+// 3. commit: the coordinator has every rank's results, finds in them exactly
+//    what was planned, and publishes.
+// 4. verdict: every rank learns what became of it. Files are removed only by a
+//    rank that knows that nothing was published.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/wire.h"
+#include "checkpoint/rank_exchange.h"
+#include "checkpoint/save_planning.h"
+#include "checkpoint/write_outcome_codec.h"
+#include "dcp/checkpoint.h"
+
+namespace dcp {
+namespace {
+
+/// One rank's part in one save.
+class SaveOperation {
+ public:
+  SaveOperation(StorageWriter& writer, Transport& transport,
+                const SaveOptions& options)
+      : writer_(writer),
+        transport_(transport),
+        options_(options),
+        role_{.rank = transport.rank(),
+              .world_size = transport.world_size(),
+              .is_coordinator = transport.rank() == transport.coordinator(),
+              .use_collectives = options.use_collectives} {}
+
+  StatusOr<SaveResult> Run(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    return options_.use_collectives ? SaveTogether(entries)
+                                    : SaveAlone(entries);
+  }
+
+ private:
+  struct LocalPlan {
+    SavePlan plan;
+    std::string notes;
+  };
+
+  StatusOr<SaveResult> SaveTogether(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    StatusOr<LocalPlan> mine = PlanTogether(entries);
+    if (!mine.ok()) {
+      writer_.Abort();
+      return mine.status();
+    }
+    const StatusOr<std::string> outcome = Write(*entries, *mine);
+    if (Status met = transport_.AwaitAll("write"); !met.ok()) {
+      writer_.Abort();  // without this rank's results nobody publishes
+      return met;
+    }
+    DCP_ASSIGN_OR_RETURN(std::string published, MeetVerdict(outcome));
+    return SaveResult{std::move(published)};
+  }
+
+  StatusOr<LocalPlan> PlanTogether(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    StatusOr<LocalPlan> local = PlanLocally(entries);
+    const StatusOr<std::string> message =
+        local.ok() ? StatusOr<std::string>(Encode(local->plan, local->notes))
+                   : local.status();
+    DCP_ASSIGN_OR_RETURN(const std::string reply,
+                         ReduceScatter(transport_, "plan", message,
+                                       [this](std::vector<std::string> all) {
+                                         return PlanGlobally(std::move(all));
+                                       }));
+    return Decode(reply);
+  }
+
+  StatusOr<LocalPlan> PlanLocally(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    DCP_RETURN_IF_ERROR(entries.status());
+    DCP_RETURN_IF_ERROR(writer_.SetUp(role_));
+    LocalPlan local;
+    DCP_ASSIGN_OR_RETURN(local.plan,
+                         MakeLocalPlan(*entries, writer_, options_));
+    DCP_ASSIGN_OR_RETURN(local.notes, writer_.PrepareLocalPlan(local.plan));
+    return local;
+  }
+
+  StatusOr<std::vector<std::string>> PlanGlobally(
+      std::vector<std::string> messages) {
+    std::vector<SavePlan> plans;
+    std::vector<std::string> notes;
+    for (std::string& message : messages) {
+      DCP_ASSIGN_OR_RETURN(LocalPlan local, Decode(message));
+      message.clear();
+      plans.push_back(std::move(local.plan));
+      notes.push_back(std::move(local.notes));
+    }
+    DCP_ASSIGN_OR_RETURN(const std::vector<std::string> final_notes,
+                         MakeGlobalPlan(std::move(plans), notes));
+    std::vector<std::string> replies;
+    for (size_t rank = 0; rank < plans_.size(); ++rank) {
+      replies.push_back(Encode(plans_[rank], final_notes[rank]));
+    }
+    return replies;
+  }
+
+  /// Fills metadata_ and plans_, and returns the notes of each rank.
+  StatusOr<std::vector<std::string>> MakeGlobalPlan(
+      std::vector<SavePlan> plans, std::span<const std::string> notes) {
+    const bool shared = plans.size() > 1;
+    DCP_ASSIGN_OR_RETURN(
+        GlobalPlan global,
+        CreateGlobalSavePlan(
+            std::move(plans),
+            {.dedup_to_lowest_rank = options_.dedup_to_lowest_rank,
+             .split_nbytes = options_.split_nbytes,
+             .require_full_coverage = shared}));
+    DCP_ASSIGN_OR_RETURN(std::vector<std::string> final_notes,
+                         writer_.PrepareGlobalPlan(global, notes));
+    metadata_ = std::move(global.metadata);
+    plans_ = std::move(global.plans);
+    return final_notes;
+  }
+
+  StatusOr<std::string> Write(std::span<const SaveEntry> entries,
+                              const LocalPlan& mine) {
+    EntrySource source(entries);
+    DCP_ASSIGN_OR_RETURN(const WriteOutcome outcome,
+                         writer_.WriteData(mine.plan, mine.notes, source));
+    return SerializeWriteOutcome(outcome);
+  }
+
+  /// Coordinator: the commit.
+  StatusOr<std::string> Publish(std::vector<std::string> messages) {
+    std::vector<WriteOutcome> outcomes;
+    for (size_t rank = 0; rank < messages.size(); ++rank) {
+      DCP_ASSIGN_OR_RETURN(WriteOutcome outcome,
+                           ParseWriteOutcome(messages[rank]));
+      DCP_RETURN_IF_ERROR(
+          Annotate(RequireExactlyOnce(plans_[rank], outcome.results),
+                   "rank " + std::to_string(rank)));
+      messages[rank].clear();
+      outcomes.push_back(std::move(outcome));
+    }
+    return writer_.Finish(std::move(metadata_), outcomes);
+  }
+
+  /// Sends this rank's outcome, publishes on the coordinator, and brings every
+  /// rank the result. A rank whose connection breaks here is in doubt, and its
+  /// files stay for the next save to judge.
+  StatusOr<std::string> MeetVerdict(const StatusOr<std::string>& outcome) {
+    StatusOr<std::string> verdict = AllReduce(
+        transport_, "write", outcome,
+        [this](std::vector<std::string> outcomes) -> StatusOr<std::string> {
+          StatusOr<std::string> result = Publish(std::move(outcomes));
+          if (!result.ok() && writer_.commit_attempted()) {
+            return MarkInDoubt(result.status());
+          }
+          return result;
+        });
+    const auto failures = GetRankFailures(verdict.status());
+    const bool agreed_to_fail = failures && !IsInDoubt(*failures);
+    const bool never_published =
+        role_.is_coordinator && !verdict.ok() && !writer_.commit_attempted();
+    if (agreed_to_fail || never_published) writer_.Abort();
+    return verdict;
+  }
+
+  static constexpr char kInDoubt[] = "commit";
+
+  /// Tags a failure after which readers may or may not see the new checkpoint.
+  static Status MarkInDoubt(const Status& status) {
+    ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{});
+    detail.op = kInDoubt;
+    return WithDetail(
+        Annotate(status,
+                 "while publishing; the checkpoint may be the old or the new "
+                 "one, whole in either case"),
+        detail);
+  }
+  static bool IsInDoubt(const RankFailures& failures) {
+    return std::any_of(failures.by_rank.begin(), failures.by_rank.end(),
+                       [](const auto& failure) {
+                         const auto detail = GetErrorDetail(failure.second);
+                         return detail && detail->op == kInDoubt;
+                       });
+  }
+
+  /// torch's use_collectives=False: a checkpoint per rank, then a meeting.
+  StatusOr<SaveResult> SaveAlone(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    StatusOr<std::string> published = PublishAlone(entries);
+    if (!published.ok() && !writer_.commit_attempted()) writer_.Abort();
+    DCP_RETURN_IF_ERROR(transport_.AwaitAll("write"));
+    const StatusOr<std::string> done =
+        published.ok() ? StatusOr<std::string>("") : published.status();
+    DCP_RETURN_IF_ERROR(AllReduce(transport_, "write", done, [](const auto&) {
+                          return StatusOr<std::string>("");
+                        }).status());
+    return SaveResult{*std::move(published)};
+  }
+
+  StatusOr<std::string> PublishAlone(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
+    DCP_ASSIGN_OR_RETURN(const std::vector<std::string> notes,
+                         MakeGlobalPlan({local.plan}, {&local.notes, 1}));
+    DCP_ASSIGN_OR_RETURN(
+        std::string outcome,
+        Write(*entries, {.plan = plans_[0], .notes = notes[0]}));
+    return Publish({std::move(outcome)});
+  }
+
+  static std::string Encode(const SavePlan& plan, std::string_view notes) {
+    WireWriter out;
+    out.PutString(SerializeSavePlan(plan));
+    out.PutString(notes);
+    return std::move(out).Take();
+  }
+
+  static StatusOr<LocalPlan> Decode(std::string_view data) {
+    WireReader in(data, "a rank's plan");
+    const std::string_view plan = in.String();
+    LocalPlan local{.notes = std::string(in.String())};
+    DCP_RETURN_IF_ERROR(in.Finish());
+    DCP_ASSIGN_OR_RETURN(local.plan, ParseSavePlan(plan));
+    return local;
+  }
+
+  StorageWriter& writer_;
+  Transport& transport_;
+  const SaveOptions& options_;
+  const StorageRole role_;
+  /// Coordinator only: what is to be published, and who writes what.
+  Metadata metadata_;
+  std::vector<SavePlan> plans_;
+};
+
+}  // namespace
+
+StatusOr<SaveResult> Save(const StatusOr<std::span<const SaveEntry>>& entries,
+                          StorageWriter& writer, Transport& transport,
+                          const SaveOptions& options) {
+  return SaveOperation(writer, transport, options).Run(entries);
+}
+
+StatusOr<SaveResult> Save(const std::string& path,
+                          std::span<const SaveEntry> entries) {
+  const auto writer = MakeFileSystemWriter({.path = path});
+  const auto transport = MakeSingleProcessTransport();
+  return Save(entries, *writer, *transport, {});
+}
+
+}  // namespace dcp

@@ -1,0 +1,95 @@
+#include "checkpoint/save_planning.h"
+
+#include <unordered_set>
+#include <utility>
+
+namespace dcp {
+namespace {
+
+StatusOr<WriteItem> PlanTensor(const SaveEntry& entry, const TensorShard& shard,
+                               const StorageWriter& writer) {
+  const TensorView& view = shard.view;
+  const std::optional<int64_t> numel = CheckedNumel(view.sizes);
+  Box chunk{.offsets = shard.offsets, .sizes = view.sizes};
+  if (!numel || !CheckedNumel(shard.global_size) ||
+      !InBounds(shard.global_size, chunk)) {
+    return InvalidArgument("the shard " + ToString(chunk) + " of " + entry.fqn +
+                           " does not lie in its global shape " +
+                           ToString(shard.global_size));
+  }
+  const DType stored =
+      shard.encoded ? view.dtype : writer.StoredDType(view.dtype);
+  return WriteItem{
+      .fqn = entry.fqn,
+      .type = shard.type,
+      .chunk = std::move(chunk),
+      .global_size = shard.global_size,
+      .properties = {.dtype = stored, .requires_grad = shard.requires_grad},
+      .nbytes = shard.encoded ? static_cast<int64_t>(shard.encoded->size())
+                              : *numel * ItemSize(stored)};
+}
+
+WriteItem PlanObject(const SaveEntry& entry, const SerializedObject& object) {
+  return {.fqn = entry.fqn,
+          .type = WriteItemType::kByteIo,
+          .nbytes = static_cast<int64_t>(object.bytes.size())};
+}
+
+}  // namespace
+
+StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
+                                 const StorageWriter& writer,
+                                 const SaveOptions& options) {
+  SavePlan plan;
+  plan.items.reserve(entries.size());
+  if (options.record_paths) plan.planner_data.emplace();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const SaveEntry& entry = entries[i];
+    if (const auto* shard = std::get_if<TensorShard>(&entry.value)) {
+      DCP_ASSIGN_OR_RETURN(WriteItem item, PlanTensor(entry, *shard, writer));
+      plan.items.push_back(std::move(item));
+    } else {
+      plan.items.push_back(
+          PlanObject(entry, std::get<SerializedObject>(entry.value)));
+    }
+    plan.items.back().source = static_cast<int64_t>(i);
+    if (options.record_paths) {
+      plan.planner_data->try_emplace(
+          entry.fqn, entry.path.empty() ? ObjectPath{entry.fqn} : entry.path);
+    }
+  }
+  return plan;
+}
+
+StatusOr<WritePayload> EntrySource::Resolve(const WriteItem& item) {
+  const SaveEntry& entry = entries_[static_cast<size_t>(item.source)];
+  if (const auto* object = std::get_if<SerializedObject>(&entry.value)) {
+    return WritePayload(std::string_view(object->bytes));
+  }
+  const auto& shard = std::get<TensorShard>(entry.value);
+  if (shard.encoded) return WritePayload(*shard.encoded);
+  // The planner may have given this rank a part of what it holds.
+  Box part = item.chunk;
+  for (int d = 0; d < part.ndim(); ++d) part.offsets[d] -= shard.offsets[d];
+  return WritePayload(Narrow(shard.view, part));
+}
+
+Status RequireExactlyOnce(const SavePlan& plan,
+                          std::span<const WriteResult> results) {
+  std::unordered_set<MetadataIndex, MetadataIndexHash> expected;
+  for (const WriteItem& item : plan.items) expected.insert(item.index());
+  for (const WriteResult& result : results) {
+    if (expected.erase(result.index) == 0) {
+      return Internal("the storage reported " + ToString(result.index) +
+                      ", which was not planned or was reported before");
+    }
+  }
+  if (expected.empty()) return absl::OkStatus();
+  return Internal("the storage did not report " +
+                  std::to_string(expected.size()) +
+                  " planned items, among "
+                  "them " +
+                  ToString(*expected.begin()));
+}
+
+}  // namespace dcp

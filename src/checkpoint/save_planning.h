@@ -1,0 +1,39 @@
+// From a rank's entries to its plan, and back to the data of each item.
+
+#ifndef DCP_CHECKPOINT_SAVE_PLANNING_H_
+#define DCP_CHECKPOINT_SAVE_PLANNING_H_
+
+#include <span>
+
+#include "dcp/checkpoint.h"
+#include "dcp/storage.h"
+
+namespace dcp {
+
+/// What this rank holds, one item an entry, in order.
+/// \error kInvalidArgument  a view whose shape does not fit its global shape,
+///     a key that occurs twice
+StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
+                                 const StorageWriter& writer,
+                                 const SaveOptions& options);
+
+/// Finds the data of planned items in the entries they came from.
+class EntrySource final : public WriteSource {
+ public:
+  explicit EntrySource(std::span<const SaveEntry> entries)
+      : entries_(entries) {}
+
+  StatusOr<WritePayload> Resolve(const WriteItem& item) override;
+
+ private:
+  std::span<const SaveEntry> entries_;
+};
+
+/// Checks that `results` are the items of `plan`, each exactly once.
+/// \error kInternal  names the items that are missing or too many
+Status RequireExactlyOnce(const SavePlan& plan,
+                          std::span<const WriteResult> results);
+
+}  // namespace dcp
+
+#endif  // DCP_CHECKPOINT_SAVE_PLANNING_H_

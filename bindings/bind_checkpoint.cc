@@ -1,0 +1,117 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dcp/checkpoint.h"
+#include "entries.h"
+#include "python_status.h"
+#include "registrars.h"
+
+namespace py = pybind11;
+
+namespace dcp {
+namespace {
+
+constexpr char kSaveDoc[] =
+    "Save entries (see dcpcpp._tensors) and return the bytes of the published "
+    "`.metadata`.\n\nA rank that could not make its entries passes the "
+    "exception as "
+    "`error`, so that the others learn of it.";
+constexpr char kLoadDoc[] =
+    "Load what `make_entries(metadata)` returns; gives a dict with objects, "
+    "missing, "
+    "unexpected, casts and nbytes_read.";
+
+/// A LoadRequest whose entries a Python function makes.
+class PyLoadRequest final : public LoadRequest {
+ public:
+  explicit PyLoadRequest(const py::function& make_entries)
+      : make_entries_(make_entries) {}
+
+  StatusOr<std::vector<LoadEntry>> MakeEntries(
+      const Metadata& metadata) override {
+    return CallPython([&] {
+      // The function may look at the metadata during the call only.
+      const py::object view =
+          py::cast(&metadata, py::return_value_policy::reference);
+      return LoadEntriesFrom(make_entries_(view).cast<py::list>());
+    });
+  }
+
+ private:
+  const py::function& make_entries_;
+};
+
+py::bytes SaveFromPython(const py::list& entries, const py::object& error,
+                         StorageWriter& writer, Transport& transport,
+                         const SaveOptions& options) {
+  std::vector<SaveEntry> list;
+  list.reserve(entries.size());
+  for (py::handle entry : entries) {
+    list.push_back(SaveEntryFrom(py::reinterpret_borrow<py::tuple>(entry)));
+  }
+  StatusOr<std::span<const SaveEntry>> input{std::span<const SaveEntry>(list)};
+  if (!error.is_none()) {
+    input = StatusFromPython(error);
+  }
+  StatusOr<SaveResult> saved = [&] {
+    const py::gil_scoped_release nogil;
+    StatusOr<SaveResult> result = Save(input, writer, transport, options);
+    list.clear();
+    return result;
+  }();
+  return ValueOrThrow(std::move(saved)).metadata_pickle;
+}
+
+py::dict LoadFromPython(const py::function& make_entries, StorageReader& reader,
+                        Transport& transport, bool allow_partial_load) {
+  PyLoadRequest request(make_entries);
+  StatusOr<LoadResult> loaded = [&] {
+    const py::gil_scoped_release nogil;
+    return Load(request, reader, transport,
+                {.allow_partial_load = allow_partial_load});
+  }();
+  return ToDict(ValueOrThrow(std::move(loaded)));
+}
+
+}  // namespace
+
+void BindCheckpoint(py::module_& m) {
+  py::class_<SaveOptions>(m, "SaveOptions", "dcp::SaveOptions")
+      .def(py::init<>())
+      .def_readwrite("dedup_to_lowest_rank", &SaveOptions::dedup_to_lowest_rank)
+      .def_readwrite("split_nbytes", &SaveOptions::split_nbytes)
+      .def_readwrite("record_paths", &SaveOptions::record_paths)
+      .def_readwrite("use_collectives", &SaveOptions::use_collectives);
+  m.def("save", &SaveFromPython, py::arg("entries"), py::arg("error"),
+        py::arg("writer"), py::arg("transport"), py::arg("options"), kSaveDoc);
+  m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("reader"),
+        py::arg("transport"), py::arg("allow_partial_load"), kLoadDoc);
+
+  py::class_<Checkpoint>(
+      m, "Checkpoint", "A checkpoint opened for inspection (dcp/checkpoint.h).")
+      .def(py::init([](std::unique_ptr<StorageReader> reader) {
+             const py::gil_scoped_release nogil;
+             return ValueOrThrow(Checkpoint::Open(std::move(reader)));
+           }),
+           py::arg("reader"))
+      .def_property_readonly("metadata", &Checkpoint::metadata,
+                             py::return_value_policy::reference_internal)
+      .def(
+          "read",
+          [](Checkpoint& self, const py::list& entries) {
+            const std::vector<LoadEntry> list = LoadEntriesFrom(entries);
+            StatusOr<LoadResult> result = [&] {
+              const py::gil_scoped_release nogil;
+              return self.Read(list);
+            }();
+            return ToDict(ValueOrThrow(std::move(result)));
+          },
+          py::arg("entries"), "Fills load entries; see load().");
+}
+
+}  // namespace dcp

@@ -1,0 +1,85 @@
+#include <pybind11/stl.h>
+
+#include <map>
+#include <string>
+
+#include "dcp/device_runtime.h"
+#include "dcp/dtype.h"
+#include "dcp/io_engine.h"
+#include "raw_device.h"
+#include "python_status.h"
+#include "registrars.h"
+
+namespace py = pybind11;
+
+namespace dcp {
+namespace {
+
+std::map<std::string, int> DTypeCodes() {
+  std::map<std::string, int> codes;
+  for (const DTypeInfo& info : AllDTypes()) {
+    codes.emplace(info.name, static_cast<int>(info.dtype));
+  }
+  return codes;
+}
+
+std::string EngineName(IoEngineKind kind) {
+  return kind == IoEngineKind::kUring ? "io_uring" : "threads";
+}
+
+benchmarks::RawDeviceOptions RawOptions(const std::string& directory,
+                                        int64_t nbytes, int files,
+                                        int64_t block_nbytes, int queue_depth,
+                                        bool direct) {
+  return {.directory = directory,
+          .nbytes = nbytes,
+          .files = files,
+          .block_nbytes = block_nbytes,
+          .direct_io = direct ? DirectIo::kTry : DirectIo::kOff,
+          .engine = {.queue_depth = queue_depth},
+          .page_cache = benchmarks::PageCache::kAsIs};
+}
+
+template <auto Transfer>
+double MeasureRaw(const std::string& directory, int64_t nbytes, int files,
+                  int64_t block_nbytes, int queue_depth, bool direct) {
+  const auto fs = MakePosixFileSystem();
+  return ValueOrThrow(Transfer(*fs, RawOptions(directory, nbytes, files,
+                                               block_nbytes, queue_depth,
+                                               direct)))
+      .seconds;
+}
+
+void BindRawDevice(py::module_& m) {
+  m.def("raw_write", &MeasureRaw<&benchmarks::WriteRaw>, py::arg("directory"),
+        py::arg("nbytes"), py::arg("files"), py::arg("block_nbytes"),
+        py::arg("queue_depth"), py::arg("direct"),
+        py::call_guard<py::gil_scoped_release>(),
+        "Write files through plain I/O, synced; seconds that it took.");
+  m.def("raw_read", &MeasureRaw<&benchmarks::ReadRaw>, py::arg("directory"),
+        py::arg("nbytes"), py::arg("files"), py::arg("block_nbytes"),
+        py::arg("queue_depth"), py::arg("direct"),
+        py::call_guard<py::gil_scoped_release>(),
+        "Read what raw_write wrote; seconds that it took.");
+}
+
+}  // namespace
+
+void BindInfo(py::module_& m) {
+  m.def("dtype_codes", &DTypeCodes,
+        "libdcp's code of each dtype, by torch's name.");
+  m.def(
+      "io_engine",
+      [] {
+        const IoEngineChoice choice =
+            ValueOrThrow(SelectIoEngine(IoEngineKind::kAuto));
+        return py::make_tuple(EngineName(choice.kind), choice.reason);
+      },
+      "(name, reason) of the I/O engine that was chosen on this machine.");
+  m.def(
+      "cuda", [] { return MakeCudaRuntime()->Describe(); },
+      "What was found of CUDA.");
+  BindRawDevice(m);
+}
+
+}  // namespace dcp

@@ -1,0 +1,147 @@
+#include "entries.h"
+
+#include <pybind11/stl.h>
+
+#include <string>
+#include <utility>
+
+namespace py = pybind11;
+
+namespace dcp {
+namespace {
+
+std::string_view BytesView(py::handle value) {
+  char* data = nullptr;
+  Py_ssize_t nbytes = 0;
+  if (PyBytes_AsStringAndSize(value.ptr(), &data, &nbytes) != 0) {
+    throw py::error_already_set();
+  }
+  return {data, static_cast<size_t>(nbytes)};
+}
+
+DType DTypeFrom(py::handle code) {
+  const auto dtype = DTypeFromCode(code.cast<uint8_t>());
+  if (!dtype) throw py::value_error("unknown dtype code");
+  return *dtype;
+}
+
+ObjectPath PathFrom(py::handle path) {
+  ObjectPath result;
+  for (py::handle part : path) {
+    if (PyLong_Check(part.ptr())) {
+      result.emplace_back(part.cast<int64_t>());
+    } else {
+      result.emplace_back(part.cast<std::string>());
+    }
+  }
+  return result;
+}
+
+/// A path of one string equal to the key says nothing.
+bool IsTrivial(const ObjectPath& path, const std::string& fqn) {
+  const auto* name =
+      path.size() == 1 ? std::get_if<std::string>(&path[0]) : nullptr;
+  return name != nullptr && *name == fqn;
+}
+
+py::object BoxTuple(const std::optional<Box>& box) {
+  if (!box) return py::none();
+  return py::make_tuple(ToTuple(box->offsets), ToTuple(box->sizes));
+}
+
+}  // namespace
+
+Dims DimsFrom(py::handle value) {
+  const auto tuple = py::reinterpret_borrow<py::tuple>(value);
+  if (!PyTuple_Check(tuple.ptr())) throw py::type_error("expected a tuple");
+  Dims dims;
+  for (py::handle item : tuple) {
+    const int64_t number = PyLong_AsLongLong(item.ptr());
+    if (number == -1 && PyErr_Occurred() != nullptr) {
+      throw py::error_already_set();
+    }
+    dims.push_back(number);
+  }
+  return dims;
+}
+
+py::tuple ToTuple(const Dims& dims) {
+  py::tuple tuple(static_cast<size_t>(dims.size()));
+  for (int d = 0; d < dims.size(); ++d) {
+    tuple[static_cast<size_t>(d)] = py::int_(dims[d]);
+  }
+  return tuple;
+}
+
+TensorView ViewFrom(const py::tuple& entry, size_t first) {
+  TensorView view;
+  view.data = reinterpret_cast<void*>(entry[first].cast<uintptr_t>());
+  view.dtype = DTypeFrom(entry[first + 1]);
+  view.sizes = DimsFrom(entry[first + 2]);
+  view.strides = DimsFrom(entry[first + 3]);
+  const int device = entry[first + 4].cast<int>();
+  if (device >= 0) view.device = {.type = DeviceType::kCuda, .index = device};
+  view.stream = entry[first + 5].cast<uintptr_t>();
+  return view;
+}
+
+SaveEntry SaveEntryFrom(const py::tuple& entry) {
+  SaveEntry result{.fqn = entry[0].cast<std::string>()};
+  result.path = PathFrom(entry[entry.size() - 1]);
+  if (IsTrivial(result.path, result.fqn)) result.path.clear();
+  if (entry.size() == 3) {
+    result.value = SerializedObject{.bytes = std::string(BytesView(entry[1]))};
+    return result;
+  }
+  TensorShard shard{.view = ViewFrom(entry, 1)};
+  const bool is_whole = entry[7].is_none();
+  shard.global_size = is_whole ? shard.view.sizes : DimsFrom(entry[7]);
+  shard.offsets =
+      is_whole ? Dims::Filled(shard.view.sizes.size(), 0) : DimsFrom(entry[8]);
+  shard.type = static_cast<WriteItemType>(entry[9].cast<int>());
+  shard.requires_grad = entry[10].cast<bool>();
+  if (!entry[11].is_none()) shard.encoded = BytesView(entry[11]);
+  result.value = std::move(shard);
+  return result;
+}
+
+LoadEntry LoadEntryFrom(const py::tuple& entry) {
+  std::string fqn = entry[0].cast<std::string>();
+  if (entry.size() == 1) return ObjectLoad(std::move(fqn));
+  TensorView view = ViewFrom(entry, 1);
+  if (entry[7].is_none()) return TensorLoad(std::move(fqn), std::move(view));
+  return ShardLoad(std::move(fqn), std::move(view), DimsFrom(entry[7]),
+                   DimsFrom(entry[8]));
+}
+
+std::vector<LoadEntry> LoadEntriesFrom(const py::list& entries) {
+  std::vector<LoadEntry> result;
+  result.reserve(entries.size());
+  for (py::handle entry : entries) {
+    result.push_back(LoadEntryFrom(py::reinterpret_borrow<py::tuple>(entry)));
+  }
+  return result;
+}
+
+py::dict ToDict(const LoadResult& result) {
+  py::list objects;
+  for (const LoadedObject& object : result.objects) {
+    objects.append(py::make_tuple(object.entry, py::bytes(object.bytes),
+                                  BoxTuple(object.destination_box),
+                                  BoxTuple(object.source_box)));
+  }
+  py::list casts;
+  for (const DTypeCast& cast : result.casts) {
+    casts.append(py::make_tuple(cast.fqn, static_cast<int>(cast.stored),
+                                static_cast<int>(cast.loaded), cast.lossy));
+  }
+  py::dict dict;
+  dict["objects"] = objects;
+  dict["missing"] = py::cast(result.missing);
+  dict["unexpected"] = py::cast(result.unexpected);
+  dict["casts"] = casts;
+  dict["nbytes_read"] = result.nbytes_read;
+  return dict;
+}
+
+}  // namespace dcp

@@ -1,0 +1,12 @@
+#include "registrars.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "libdcp: the C++ core of dcpcpp. Private; use dcpcpp.";
+  dcp::BindStatus(m);
+  dcp::BindInfo(m);
+  dcp::BindTransport(m);
+  dcp::BindFileSystem(m);
+  dcp::BindMetadata(m);
+  dcp::BindStorage(m);
+  dcp::BindCheckpoint(m);
+}

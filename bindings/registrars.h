@@ -1,0 +1,20 @@
+// One function per concept; module.cc calls them all.
+
+#ifndef DCP_BINDINGS_REGISTRARS_H_
+#define DCP_BINDINGS_REGISTRARS_H_
+
+#include <pybind11/pybind11.h>
+
+namespace dcp {
+
+void BindStatus(pybind11::module_& m);
+void BindInfo(pybind11::module_& m);
+void BindTransport(pybind11::module_& m);
+void BindFileSystem(pybind11::module_& m);
+void BindMetadata(pybind11::module_& m);
+void BindStorage(pybind11::module_& m);
+void BindCheckpoint(pybind11::module_& m);
+
+}  // namespace dcp
+
+#endif  // DCP_BINDINGS_REGISTRARS_H_

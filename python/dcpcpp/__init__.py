@@ -1,0 +1,183 @@
+"""dcpcpp: torch.distributed.checkpoint's calls and files, safe, at the disk's speed.
+
+    import dcpcpp as dcp
+
+    dcp.save({"model": model, "optim": optim}, checkpoint_id="/ckpt/step-100")
+    dcp.load({"model": model, "optim": optim}, checkpoint_id="/ckpt/step-100")
+
+Names are those of `torch.distributed.checkpoint`. Its dataclasses, enums and planners
+are re-exported, the same objects; torch is imported when one of them, or a function
+that needs torch, is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dcpcpp._config import show_config
+from dcpcpp._report import LoadReport
+from dcpcpp.errors import CheckpointBusyError, CheckpointCorruptedError, CheckpointError
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.default_planner import (
+        DefaultLoadPlanner as DefaultLoadPlanner,
+    )
+    from torch.distributed.checkpoint.default_planner import (
+        DefaultSavePlanner as DefaultSavePlanner,
+    )
+    from torch.distributed.checkpoint.default_planner import (
+        create_default_global_load_plan as create_default_global_load_plan,
+    )
+    from torch.distributed.checkpoint.default_planner import (
+        create_default_global_save_plan as create_default_global_save_plan,
+    )
+    from torch.distributed.checkpoint.default_planner import (
+        create_default_local_load_plan as create_default_local_load_plan,
+    )
+    from torch.distributed.checkpoint.default_planner import (
+        create_default_local_save_plan as create_default_local_save_plan,
+    )
+    from torch.distributed.checkpoint.filesystem import FileSystem as FileSystem
+    from torch.distributed.checkpoint.filesystem import FileSystemBase as FileSystemBase
+    from torch.distributed.checkpoint.metadata import BytesStorageMetadata as BytesStorageMetadata
+    from torch.distributed.checkpoint.metadata import ChunkStorageMetadata as ChunkStorageMetadata
+    from torch.distributed.checkpoint.metadata import Metadata as Metadata
+    from torch.distributed.checkpoint.metadata import MetadataIndex as MetadataIndex
+    from torch.distributed.checkpoint.metadata import StorageMeta as StorageMeta
+    from torch.distributed.checkpoint.metadata import TensorProperties as TensorProperties
+    from torch.distributed.checkpoint.metadata import (
+        TensorStorageMetadata as TensorStorageMetadata,
+    )
+    from torch.distributed.checkpoint.optimizer import (
+        load_sharded_optimizer_state_dict as load_sharded_optimizer_state_dict,
+    )
+    from torch.distributed.checkpoint.planner import LoadItemType as LoadItemType
+    from torch.distributed.checkpoint.planner import LoadPlan as LoadPlan
+    from torch.distributed.checkpoint.planner import LoadPlanner as LoadPlanner
+    from torch.distributed.checkpoint.planner import ReadItem as ReadItem
+    from torch.distributed.checkpoint.planner import SavePlan as SavePlan
+    from torch.distributed.checkpoint.planner import SavePlanner as SavePlanner
+    from torch.distributed.checkpoint.planner import TensorWriteData as TensorWriteData
+    from torch.distributed.checkpoint.planner import WriteItem as WriteItem
+    from torch.distributed.checkpoint.planner import WriteItemType as WriteItemType
+    from torch.distributed.checkpoint.stateful import Stateful as Stateful
+    from torch.distributed.checkpoint.storage import StorageReader as StorageReader
+    from torch.distributed.checkpoint.storage import StorageWriter as StorageWriter
+    from torch.distributed.checkpoint.storage import WriteResult as WriteResult
+
+    from dcpcpp._exceptions import CheckpointException as CheckpointException
+    from dcpcpp._fsspec_storage import FsspecReader as FsspecReader
+    from dcpcpp._fsspec_storage import FsspecWriter as FsspecWriter
+    from dcpcpp._inspect import Checkpoint as Checkpoint
+    from dcpcpp._inspect import load_full as load_full
+    from dcpcpp._inspect import open as open
+    from dcpcpp.api import load as load
+    from dcpcpp.api import load_state_dict as load_state_dict
+    from dcpcpp.api import save as save
+    from dcpcpp.api import save_state_dict as save_state_dict
+    from dcpcpp.patch import patch_torch as patch_torch
+    from dcpcpp.storage import FileSystemReader as FileSystemReader
+    from dcpcpp.storage import FileSystemWriter as FileSystemWriter
+
+_TORCH = "torch.distributed.checkpoint"
+
+# Where each lazily imported name lives.
+_LAZY = {
+    "Checkpoint": "dcpcpp._inspect",
+    "CheckpointException": "dcpcpp._exceptions",
+    "FileSystemReader": "dcpcpp.storage",
+    "FileSystemWriter": "dcpcpp.storage",
+    "FsspecReader": "dcpcpp._fsspec_storage",
+    "FsspecWriter": "dcpcpp._fsspec_storage",
+    "load": "dcpcpp.api",
+    "load_full": "dcpcpp._inspect",
+    "load_state_dict": "dcpcpp.api",
+    "open": "dcpcpp._inspect",
+    "patch_torch": "dcpcpp.patch",
+    "save": "dcpcpp.api",
+    "save_state_dict": "dcpcpp.api",
+    "DefaultLoadPlanner": f"{_TORCH}.default_planner",
+    "DefaultSavePlanner": f"{_TORCH}.default_planner",
+    "create_default_global_load_plan": f"{_TORCH}.default_planner",
+    "create_default_global_save_plan": f"{_TORCH}.default_planner",
+    "create_default_local_load_plan": f"{_TORCH}.default_planner",
+    "create_default_local_save_plan": f"{_TORCH}.default_planner",
+    "FileSystem": f"{_TORCH}.filesystem",
+    "FileSystemBase": f"{_TORCH}.filesystem",
+    "SerializationFormat": f"{_TORCH}.filesystem",
+    "BytesStorageMetadata": f"{_TORCH}.metadata",
+    "ChunkStorageMetadata": f"{_TORCH}.metadata",
+    "Metadata": f"{_TORCH}.metadata",
+    "MetadataIndex": f"{_TORCH}.metadata",
+    "StorageMeta": f"{_TORCH}.metadata",
+    "TensorProperties": f"{_TORCH}.metadata",
+    "TensorStorageMetadata": f"{_TORCH}.metadata",
+    "LoadItemType": f"{_TORCH}.planner",
+    "LoadPlan": f"{_TORCH}.planner",
+    "LoadPlanner": f"{_TORCH}.planner",
+    "ReadItem": f"{_TORCH}.planner",
+    "SavePlan": f"{_TORCH}.planner",
+    "SavePlanner": f"{_TORCH}.planner",
+    "TensorWriteData": f"{_TORCH}.planner",
+    "WriteItem": f"{_TORCH}.planner",
+    "WriteItemType": f"{_TORCH}.planner",
+    "Stateful": f"{_TORCH}.stateful",
+    "StorageReader": f"{_TORCH}.storage",
+    "StorageWriter": f"{_TORCH}.storage",
+    "WriteResult": f"{_TORCH}.storage",
+    "load_sharded_optimizer_state_dict": f"{_TORCH}.optimizer",
+    "ExtensionRegistry": f"{_TORCH}._extension",
+    "StreamTransformExtension": f"{_TORCH}._extension",
+    "ZStandard": f"{_TORCH}._extension",
+}
+
+# torch's submodules that trainers reach through the package: dcp.state_dict.get_state_dict.
+_LAZY_MODULES = {
+    name: f"{_TORCH}.{name}"
+    for name in (
+        "_extension",
+        "default_planner",
+        "filesystem",
+        "format_utils",
+        "metadata",
+        "optimizer",
+        "planner",
+        "planner_helpers",
+        "state_dict",
+        "state_dict_loader",
+        "state_dict_saver",
+        "stateful",
+    )
+}
+
+__all__ = [  # ours, then what is lazy
+    "CheckpointBusyError",
+    "CheckpointCorruptedError",
+    "CheckpointError",
+    "LoadReport",
+    "show_config",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_MODULES:
+        return importlib.import_module(_LAZY_MODULES[name])
+    if name not in _LAZY:
+        raise AttributeError(f"module 'dcpcpp' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+    except (AttributeError, ModuleNotFoundError) as error:
+        raise AttributeError(
+            f"dcpcpp.{name} is torch's {_LAZY[name]}.{name}, which the installed torch lacks "
+            f"({error})"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_LAZY_MODULES})

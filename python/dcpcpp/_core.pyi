@@ -1,0 +1,273 @@
+"""
+libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
+"""
+from __future__ import annotations
+import collections.abc
+import typing
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'Metadata', 'SaveOptions', 'Status', 'StorageReader', 'StorageWriter', 'Transport', 'as_buffer', 'cuda', 'dtype_codes', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport']
+class Status:
+    """
+    What went wrong in libdcp.
+    """
+    @property
+    def byte_offset(self) -> int | None:
+        ...
+    @property
+    def code(self) -> str:
+        ...
+    @property
+    def errno(self) -> int:
+        ...
+    @property
+    def failures(self) -> list[tuple[int, Status]]:
+        """
+        (rank, status) of each failed rank.
+        """
+    @property
+    def key(self) -> str:
+        ...
+    @property
+    def message(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int | None:
+        ...
+    @property
+    def op(self) -> str:
+        ...
+    @property
+    def path(self) -> str:
+        ...
+    @property
+    def phase(self) -> str:
+        """
+        Phase of a save or load in which ranks failed.
+        """
+class Transport:
+    """
+    Byte collectives between ranks (dcp/transport.h). Subclasses define rank(), world_size(), coordinator(), gather(bytes) -> list[bytes], scatter(list[bytes]) -> bytes, broadcast(bytes) -> bytes and await_all(phase).
+    """
+    def __init__(self) -> None:
+        ...
+    def rank(self) -> int:
+        """
+        This process's number.
+        """
+    def world_size(self) -> int:
+        """
+        How many ranks there are.
+        """
+class FileSystem:
+    """
+    Where files are (dcp/file_system.h). Subclasses define traits() -> (name, positional_writes, atomic_rename, directory_sync), open(path, mode), make_directories, list, exists, rename and remove.
+    """
+    def __init__(self) -> None:
+        ...
+class Metadata:
+    """
+    What a checkpoint holds (dcp/metadata.h).
+    """
+    def describe(self, key: str) -> typing.Any:
+        """
+        ("tensor", size, dtype, requires_grad, chunks), ("bytes",) or None.
+        """
+    def keys(self) -> list:
+        """
+        Flat keys, in their order.
+        """
+    def path(self, key: str) -> typing.Any:
+        """
+        The key's path in the nested state dict, None if unknown.
+        """
+class IoOptions:
+    """
+    How bytes move: dcp::IoOptions
+    """
+    direct_io: bool
+    engine: str
+    def __init__(self) -> None:
+        ...
+    @property
+    def block_nbytes(self) -> int:
+        ...
+    @block_nbytes.setter
+    def block_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def max_buffer_nbytes(self) -> int:
+        ...
+    @max_buffer_nbytes.setter
+    def max_buffer_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def workers(self) -> int:
+        ...
+    @workers.setter
+    def workers(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class FileSystemWriterOptions:
+    """
+    dcp::FileSystemWriterOptions
+    """
+    checkpoint_id: str
+    io: IoOptions
+    overwrite: bool
+    path: str
+    save_id: str
+    single_file_per_rank: bool
+    sync_files: bool
+    zstd: bool
+    def __init__(self) -> None:
+        ...
+    @property
+    def export_dtype(self) -> int | None:
+        ...
+    @export_dtype.setter
+    def export_dtype(self, arg1: typing.SupportsInt | typing.SupportsIndex | None) -> None:
+        ...
+    @property
+    def file_count(self) -> int:
+        ...
+    @file_count.setter
+    def file_count(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class FileSystemReaderOptions:
+    """
+    dcp::FileSystemReaderOptions
+    """
+    io: IoOptions
+    path: str
+    verify: bool
+    def __init__(self) -> None:
+        ...
+class StorageWriter:
+    """
+    dcp::StorageWriter
+    """
+class FileSystemWriter(StorageWriter):
+    """
+    The native format's writer.
+    """
+    def __init__(self, options: FileSystemWriterOptions, file_system: FileSystem | None = None) -> None:
+        ...
+    def abort(self) -> None:
+        ...
+    def publish(self, metadata: bytes, notes: collections.abc.Sequence[bytes]) -> None:
+        """
+        Commit: the bytes of `.metadata` and every rank's notes.
+        """
+    def set_up(self, rank: typing.SupportsInt | typing.SupportsIndex, is_coordinator: bool, use_collectives: bool) -> None:
+        ...
+    def write_plan(self, items: list, resolve: collections.abc.Callable) -> tuple:
+        """
+        Write the items of a torch plan.
+        """
+class StorageReader:
+    """
+    dcp::StorageReader
+    """
+class CheckpointIndex:
+    """
+    Metadata and the storage's notes.
+    """
+    def __init__(self, metadata: Metadata) -> None:
+        ...
+    @property
+    def metadata(self) -> Metadata:
+        ...
+class FileSystemReader(StorageReader):
+    """
+    The native format's reader.
+    """
+    def __init__(self, options: FileSystemReaderOptions, file_system: FileSystem | None = None) -> None:
+        ...
+    def read_index(self, rank: typing.SupportsInt | typing.SupportsIndex | None) -> CheckpointIndex:
+        ...
+    def read_plan(self, items: list) -> list:
+        """
+        Read the items of a torch plan.
+        """
+    def set_up(self, index: CheckpointIndex) -> None:
+        ...
+class SaveOptions:
+    """
+    dcp::SaveOptions
+    """
+    dedup_to_lowest_rank: bool
+    record_paths: bool
+    use_collectives: bool
+    def __init__(self) -> None:
+        ...
+    @property
+    def split_nbytes(self) -> int:
+        ...
+    @split_nbytes.setter
+    def split_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class Checkpoint:
+    """
+    A checkpoint opened for inspection (dcp/checkpoint.h).
+    """
+    def __init__(self, reader: StorageReader) -> None:
+        ...
+    def read(self, entries: list) -> dict:
+        """
+        Fills load entries; see load().
+        """
+    @property
+    def metadata(self) -> Metadata:
+        ...
+def as_buffer(address: typing.SupportsInt | typing.SupportsIndex, nbytes: typing.SupportsInt | typing.SupportsIndex) -> memoryview:
+    """
+    A read-only view of memory that the caller keeps alive.
+    """
+def cuda() -> str:
+    """
+    What was found of CUDA.
+    """
+def dtype_codes() -> dict[str, int]:
+    """
+    libdcp's code of each dtype, by torch's name.
+    """
+def io_engine() -> tuple[str, str]:
+    """
+    (name, reason) of the I/O engine that was chosen on this machine.
+    """
+def load(make_entries: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool) -> dict:
+    """
+    Load what `make_entries(metadata)` returns; gives a dict with objects, missing, unexpected, casts and nbytes_read.
+    """
+def memory_file_system() -> FileSystem:
+    """
+    Files in memory.
+    """
+def parse_metadata(pickle: bytes) -> Metadata:
+    """
+    Reads the bytes of a `.metadata` file; executes nothing.
+    """
+def posix_file_system() -> FileSystem:
+    """
+    The machine's own files.
+    """
+def raw_read(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> float:
+    """
+    Read what raw_write wrote; seconds that it took.
+    """
+def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> float:
+    """
+    Write files through plain I/O, synced; seconds that it took.
+    """
+def save(entries: list, error: typing.Any, writer: StorageWriter, transport: Transport, options: SaveOptions) -> bytes:
+    """
+    Save entries (see dcpcpp._tensors) and return the bytes of the published `.metadata`.
+    
+    A rank that could not make its entries passes the exception as `error`, so that the others learn of it.
+    """
+def serialize_metadata(metadata: Metadata) -> bytes:
+    """
+    The bytes of a `.metadata` file.
+    """
+def single_process_transport() -> Transport:
+    """
+    The transport of one process.
+    """

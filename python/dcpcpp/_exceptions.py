@@ -1,0 +1,92 @@
+"""CheckpointException: torch's class, which an `except Exception` catches too."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, NoReturn
+
+from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
+
+from dcpcpp import errors
+from dcpcpp.errors import RankFailuresError, exception_from_status
+
+Failures = dict[int, tuple[BaseException, traceback.StackSummary]]
+
+
+class CheckpointException(TorchCheckpointException, Exception):  # torch's name
+    """A save or load failed on some rank.
+
+    Mirrors `torch.distributed.checkpoint.CheckpointException` and is one. torch's class
+    is a `BaseException`, which `except Exception` in a trainer does not catch; this one
+    is both.
+
+    Attributes:
+        failures: rank -> (exception, traceback summary), as in torch.
+    """
+
+
+class CorruptedCheckpointException(CheckpointException, errors.CheckpointCorruptedError):
+    """A `CheckpointException` because stored bytes are damaged."""
+
+    def __init__(self, msg: str, failures: Failures) -> None:
+        CheckpointException.__init__(self, msg, failures)
+        cause = _first(failures, errors.CheckpointCorruptedError)
+        self.path, self.byte_offset = cause.path, cause.byte_offset
+        self.nbytes, self.key = cause.nbytes, cause.key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), self.args)
+
+
+class BusyCheckpointException(CheckpointException, errors.CheckpointBusyError):
+    """A `CheckpointException` because another writer is at work."""
+
+
+def _first(failures: Failures, kind: type[Any]) -> Any:
+    return next(error for error, _ in failures.values() if isinstance(error, kind))
+
+
+def make_exception(phase: str, failures: Failures) -> CheckpointException:
+    """The exception for `failures`, of a class that tells its kind."""
+    kinds = [error for error, _ in failures.values()]
+    if any(isinstance(error, errors.CheckpointCorruptedError) for error in kinds):
+        return CorruptedCheckpointException(phase, failures)
+    if any(isinstance(error, errors.CheckpointBusyError) for error in kinds):
+        return BusyCheckpointException(phase, failures)
+    return CheckpointException(phase, failures)
+
+
+def raise_failures(
+    error: RankFailuresError, rank: int, local_error: BaseException | None
+) -> NoReturn:
+    """Raise what libdcp reported of all ranks.
+
+    `local_error` is the Python exception of this rank, if it was one: it is raised as
+    it was, with its traceback, rather than as rebuilt from a message.
+    """
+    failures: Failures = {}
+    for failed, status in error.status.failures:
+        cause = exception_from_status(status)
+        if failed == rank and local_error is not None:
+            cause = local_error
+        failures[failed] = (cause, _summary(cause))
+    raise make_exception(error.status.phase, failures) from local_error
+
+
+def raise_local(phase: str, rank: int, error: BaseException) -> NoReturn:
+    """Raise an error that concerns this rank's own connection to the others."""
+    raise make_exception(phase, {rank: (error, _summary(error))}) from error
+
+
+def from_torch(error: TorchCheckpointException) -> CheckpointException:
+    """Torch's own exception as ours."""
+    return make_exception(str(error.args[0]), error.failures)
+
+
+def _summary(error: BaseException) -> traceback.StackSummary:
+    summary = traceback.extract_tb(error.__traceback__)
+    for frame in summary:
+        # Python 3.13 keeps code objects there, which cannot be pickled.
+        if hasattr(frame, "_code"):
+            object.__setattr__(frame, "_code", None)
+    return summary

@@ -1,0 +1,219 @@
+"""open and load_full: a checkpoint with no template and no process group."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.metadata import Metadata
+
+from dcpcpp import _core, _metadata, _objects, _state_dict
+from dcpcpp._storage_setup import choose_reader
+from dcpcpp._tensors import EntryMaker, dtype_of_code, narrow
+from dcpcpp.storage import NativeReader
+
+__all__ = ["Checkpoint", "load_full", "open"]
+
+_Index = int | slice
+
+
+class Checkpoint:
+    """The keys, shapes and values of a stored checkpoint. Made by `dcpcpp.open`.
+
+    Example:
+        >>> checkpoint = dcpcpp.open("/ckpt/step-7")
+        >>> list(checkpoint.keys())
+        ['model.weight', 'step']
+        >>> rows = checkpoint.get("model.weight", (slice(0, 10),))
+    """
+
+    def __init__(self, core: _core.Checkpoint) -> None:
+        self._core = core
+
+    def keys(self) -> list[str]:
+        """All flat keys, in their order."""
+        return self._core.metadata.keys()
+
+    def __contains__(self, key: str) -> bool:
+        return self._core.metadata.describe(key) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def is_tensor(self, key: str) -> bool:
+        """Whether `key` is a tensor rather than an object."""
+        return bool(self._describe(key)[0] == "tensor")
+
+    def shape(self, key: str) -> torch.Size:
+        """Global shape of a tensor."""
+        return torch.Size(self._describe_tensor(key)[1])
+
+    def dtype(self, key: str) -> torch.dtype:
+        """Stored dtype of a tensor."""
+        return dtype_of_code(self._describe_tensor(key)[2])
+
+    def get(
+        self,
+        key: str,
+        index: tuple[_Index, ...] | None = None,
+        *,
+        allow_pickle: bool = False,
+    ) -> Any:
+        """One tensor, a part of one, or one object.
+
+        Args:
+            key: flat key.
+            index: of a tensor: an int or a slice with step 1 for each leading dimension;
+                only the bytes of that part are read. None for all.
+            allow_pickle: of an object: see `dcpcpp.load`.
+
+        Raises:
+            KeyError: no such key.
+            CheckpointCorruptedError: the stored bytes are damaged.
+        """
+        if index is None or not self.is_tensor(key):
+            return self.get_many([key], allow_pickle=allow_pickle)[key]
+        return self._get_tensor(key, index)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.get(key)
+
+    def get_many(self, keys: Iterable[str], *, allow_pickle: bool = False) -> dict[str, Any]:
+        """Several tensors and objects, read together."""
+        names: list[str] = []
+        tensors: list[torch.Tensor | None] = []
+        entries: list[tuple[Any, ...]] = []
+        maker = EntryMaker()
+        for key in keys:
+            names.append(key)
+            if self.is_tensor(key):
+                tensor = torch.empty(self.shape(key), dtype=self.dtype(key))
+                tensors.append(tensor)
+                entries.extend(maker.load_entries(key, tensor))
+            else:
+                tensors.append(None)
+                entries.append((key,))
+        values: dict[str, Any] = dict(zip(names, tensors, strict=True))
+        result = self._core.read(entries)
+        maker.finish_load()
+        for position, data, destination_box, source_box in result["objects"]:
+            key, tensor = names[position], tensors[position]
+            value = _objects.decode(data, key, allow_pickle=allow_pickle)
+            if tensor is None:
+                values[key] = value
+            else:
+                narrow(tensor, *destination_box).copy_(narrow(value, *source_box))
+        return values
+
+    def metadata(self) -> Metadata:
+        """Torch's Metadata object."""
+        return _metadata.from_core(self._core.metadata)
+
+    def path(self, key: str) -> _state_dict.Path:
+        """The key's path in the nested state dict."""
+        return self._core.metadata.path(key) or (key,)
+
+    def _get_tensor(self, key: str, index: tuple[_Index, ...]) -> torch.Tensor:
+        shape = self.shape(key)
+        offsets, sizes, dropped = _box(shape, index)
+        tensor = torch.empty(sizes, dtype=self.dtype(key))
+        maker = EntryMaker()
+        view = maker.destination(tensor)
+        result = self._core.read([(key, *view, tuple(shape), offsets)])
+        maker.finish_load()
+        for _, data, destination_box, source_box in result["objects"]:
+            value = _objects.decode(data, key, allow_pickle=False)
+            narrow(tensor, *destination_box).copy_(narrow(value, *source_box))
+        for dim in reversed(dropped):
+            tensor = tensor.squeeze(dim)
+        return tensor
+
+    def _describe(self, key: str) -> tuple[Any, ...]:
+        found: tuple[Any, ...] | None = self._core.metadata.describe(key)
+        if found is None:
+            raise KeyError(f"no key {key!r} in the checkpoint")
+        return found
+
+    def _describe_tensor(self, key: str) -> tuple[Any, ...]:
+        found = self._describe(key)
+        if found[0] != "tensor":
+            raise KeyError(f"{key!r} is an object, not a tensor")
+        return found
+
+
+def _box(
+    shape: torch.Size, index: tuple[_Index, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
+    """Offsets, sizes, and the dimensions that an int removes."""
+    if len(index) > len(shape):
+        raise IndexError(f"{len(index)} indices for a tensor of {len(shape)} dimensions")
+    offsets, sizes, dropped = [], [], []
+    for dim, size in enumerate(shape):
+        part = index[dim] if dim < len(index) else slice(None)
+        if isinstance(part, int):
+            if not -size <= part < size:
+                raise IndexError(
+                    f"index {part} is out of bounds for dimension {dim} of size {size}"
+                )
+            dropped.append(dim)
+            part = slice(part % size, part % size + 1)
+        start, stop, step = part.indices(size)
+        if step != 1:
+            raise ValueError("slices of a stored tensor must have step 1")
+        offsets.append(start)
+        sizes.append(max(stop - start, 0))
+    return tuple(offsets), tuple(sizes), dropped
+
+
+def open(checkpoint_id: str | os.PathLike[str], *, verify: bool = True) -> Checkpoint:
+    """Open a checkpoint for reading, with no template and no process group.
+
+    Args:
+        checkpoint_id: directory or URL.
+        verify: check all that is read against its checksum.
+
+    Raises:
+        FileNotFoundError: no checkpoint there.
+        CheckpointCorruptedError: its metadata is damaged.
+    """
+    reader = choose_reader(None, checkpoint_id)
+    assert isinstance(reader, NativeReader)
+    reader.set_verify(verify)
+    return Checkpoint(_core.Checkpoint(reader.make_core_reader()))
+
+
+def load_full(
+    checkpoint_id: str | os.PathLike[str],
+    keys: set[str] | str | None = None,
+    *,
+    allow_pickle: bool = False,
+) -> dict[str, Any]:
+    """The state dict of a checkpoint, built from its metadata, on the CPU.
+
+    Mirrors torch 2.13's private `_load_state_dict_from_keys`.
+
+    Args:
+        checkpoint_id: directory or URL.
+        keys: flat keys or prefixes of them ("optim.state"); None for all.
+        allow_pickle: see `dcpcpp.load`.
+
+    Returns:
+        The nested state dict, as it was saved.
+    """
+    checkpoint = open(checkpoint_id)
+    wanted = {keys} if isinstance(keys, str) else keys
+    taken = [
+        key
+        for key in checkpoint
+        if wanted is None or any(key == name or key.startswith(f"{name}.") for name in wanted)
+    ]
+    values = checkpoint.get_many(taken, allow_pickle=allow_pickle)
+    state: dict[str, Any] = {}
+    for key, value in values.items():
+        _state_dict.set_element(state, checkpoint.path(key), value)
+    return state

@@ -1,0 +1,119 @@
+"""Leaves that are not tensors: written by `torch.save`, read without running code."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import datetime
+import io
+import pathlib
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+def encode(value: object) -> bytes:
+    """`value` as torch stores it: a `torch.save` of it."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def decode(data: bytes, key: str, *, allow_pickle: bool) -> Any:
+    """The object in `data`.
+
+    Args:
+        data: what `encode` or torch wrote.
+        key: its flat key, for messages.
+        allow_pickle: fall back to Python's pickle, which runs code of the file's
+            choice.
+
+    Raises:
+        pickle.UnpicklingError: the object needs a class that is not known to be
+            harmless, and `allow_pickle` is False.
+    """
+    try:
+        with _known_globals():
+            return torch.load(io.BytesIO(data), map_location=None, weights_only=True)
+    except pickle.UnpicklingError as error:
+        if allow_pickle:
+            return torch.load(io.BytesIO(data), weights_only=False)
+        raise pickle.UnpicklingError(_refusal(key, error)) from None
+
+
+def _refusal(key: str, error: pickle.UnpicklingError) -> str:
+    # torch's text says which class; the advice in it is about torch.load.
+    reason = str(error)
+    marker = "Unsupported global: "
+    if marker in reason:
+        reason = reason[reason.index(marker) :]
+    reason = reason.split("\n", 1)[0].split(" was not an allowed global")[0]
+    return (
+        f"the object {key!r} is not loaded, because it could run code: {reason}. "
+        "Register its class with torch.serialization.add_safe_globals, or pass "
+        "allow_pickle=True if you trust the file"
+    )
+
+
+@contextlib.contextmanager
+def _known_globals() -> Iterator[None]:
+    serialization: Any = torch.serialization
+    if not hasattr(serialization, "safe_globals"):  # torch < 2.5
+        yield
+        return
+    with serialization.safe_globals(_harmless_globals()):
+        yield
+
+
+_harmless: list[Any] = []
+
+
+def _harmless_globals() -> list[Any]:
+    """Plain data types that trainers keep in their state, beyond torch's own list."""
+    if not _harmless:
+        _harmless.extend(
+            [
+                argparse.Namespace,
+                collections.defaultdict,
+                collections.deque,
+                datetime.date,
+                datetime.datetime,
+                datetime.time,
+                datetime.timedelta,
+                datetime.timezone,
+                pathlib.PurePosixPath,
+                pathlib.PureWindowsPath,
+                dict,
+                list,
+                set,
+                int,
+                float,
+            ]
+        )
+        _harmless.extend(_numpy_globals())
+    return _harmless
+
+
+def _numpy_globals() -> list[Any]:
+    try:
+        import numpy as np
+    except ImportError:
+        return []
+    multiarray = getattr(np, "_core", None) or np.core
+    reconstruct = multiarray.multiarray._reconstruct
+    scalar = multiarray.multiarray.scalar
+    names: list[Any] = [np.ndarray, np.dtype, reconstruct, scalar]
+    # The same functions under the module names of numpy 1 and numpy 2.
+    for function in (reconstruct, scalar):
+        for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            names.append((function, f"{module}.{function.__name__}"))
+    dtypes = getattr(np, "dtypes", None)
+    names.extend(
+        value
+        for name, value in vars(dtypes).items()
+        if name.endswith("DType") and isinstance(value, type)
+    )
+    return names

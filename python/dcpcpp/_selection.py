@@ -1,0 +1,97 @@
+"""include=, exclude= and rename=: which keys are saved or loaded, and as what."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+Patterns = str | Iterable[str]
+Rename = Mapping[str, str] | Callable[[str], str]
+
+
+class Selection:
+    """Chooses flat keys by pattern and gives them their names in the checkpoint.
+
+    A pattern matches a key that it equals, that lies under it ("model" matches
+    "model.layer.weight"), or that it matches with "*", "?" and "[...]" as in a shell.
+
+    Args:
+        include: only keys that match one of these; None for all.
+        exclude: not keys that match one of these.
+        rename: from the state dict's name to the checkpoint's: a function, or patterns
+            and what to put in their place, where each "*" stands for the same text on
+            both sides ({"model.layers.*.attn": "model.blocks.*.self_attn"}). Of several
+            patterns that match, the longest counts.
+    """
+
+    def __init__(
+        self,
+        include: Patterns | None = None,
+        exclude: Patterns | None = None,
+        rename: Rename | None = None,
+    ) -> None:
+        self._include = None if include is None else [_matcher(p) for p in _listed(include)]
+        self._exclude = [_matcher(pattern) for pattern in _listed(exclude or [])]
+        self._rename = _renamer(rename)
+        self.is_trivial = include is None and not self._exclude and rename is None
+
+    def takes(self, key: str) -> bool:
+        """Whether `key` is selected."""
+        if self._include is not None and not any(match(key) for match in self._include):
+            return False
+        return not any(match(key) for match in self._exclude)
+
+    def stored_name(self, key: str) -> str:
+        """The key's name in the checkpoint."""
+        return self._rename(key)
+
+
+def _listed(patterns: Patterns) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    regex = re.compile(fnmatch.translate(pattern))
+    prefix = pattern + "."
+    return lambda key: key.startswith(prefix) or regex.match(key) is not None
+
+
+def _renamer(rename: Rename | None) -> Callable[[str], str]:
+    if rename is None:
+        return lambda key: key
+    if not isinstance(rename, Mapping):
+        return rename
+    rules = [
+        (_capturing(old), new) for old, new in sorted(rename.items(), key=lambda r: -len(r[0]))
+    ]
+
+    def apply(key: str) -> str:
+        for regex, new in rules:
+            match = regex.match(key)
+            if match:
+                return _filled(new, match)
+        return key
+
+    return apply
+
+
+def _capturing(pattern: str) -> re.Pattern[str]:
+    """Matches `pattern` and, in the last group, what follows it at a component's edge."""
+    parts = "(.*?)".join(re.escape(part) for part in pattern.split("*"))
+    edge = "" if pattern.endswith(".") else r"(?=\.|$)"
+    return re.compile(f"^{parts}{edge}(?P<rest>.*)$")
+
+
+def _filled(template: str, match: re.Match[str]) -> str:
+    captured = list(match.groups())[:-1]
+    wanted = template.count("*")
+    if wanted != len(captured) and wanted:
+        raise ValueError(
+            f"rename to {template!r} has {wanted} '*', its pattern has {len(captured)}"
+        )
+    pieces = template.split("*")
+    name = pieces[0]
+    for text, piece in zip(captured, pieces[1:], strict=False):
+        name += text + piece
+    return name + match["rest"]

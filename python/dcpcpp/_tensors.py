@@ -1,0 +1,271 @@
+"""Tensors of a state dict as entries for libdcp: plain, DTensor, ShardedTensor.
+
+An entry is a plain tuple that the binding reads without calling back into Python:
+
+    save: (fqn, address, dtype, sizes, strides, device, stream, global_sizes, offsets,
+           item_type, requires_grad, encoded, path)
+    load: (fqn, address, dtype, sizes, strides, device, stream, global_sizes, offsets)
+
+`dtype` is libdcp's code, `device` is -1 for the CPU or the CUDA ordinal, `global_sizes`
+and `offsets` are None for a tensor that is whole, `encoded` holds the bytes of
+`torch.save` for tensors that libdcp does not take apart (quantized, wrapper subclasses).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex
+from torch.distributed.checkpoint.planner import WriteItemType
+
+from dcpcpp import _core
+from dcpcpp._state_dict import Path
+
+_DTYPES: dict[torch.dtype, int] = {
+    getattr(torch, name): code for name, code in _core.dtype_codes().items() if hasattr(torch, name)
+}
+_DTYPES_BY_CODE = {code: dtype for dtype, code in _DTYPES.items()}
+
+_TENSOR = WriteItemType.TENSOR.value
+_SHARD = WriteItemType.SHARD.value
+_CPU = -1
+
+Entry = tuple[Any, ...]
+
+
+def dtype_of_code(code: int) -> torch.dtype:
+    """The torch dtype of libdcp's dtype code."""
+    return _DTYPES_BY_CODE[code]
+
+
+def code_of_dtype(dtype: torch.dtype) -> int:
+    """Libdcp's code of a torch dtype; raises ValueError for one it does not know."""
+    try:
+        return _DTYPES[dtype]
+    except KeyError:
+        raise ValueError(f"dcpcpp cannot store tensors of dtype {dtype}") from None
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a leaf is stored as a tensor rather than as a pickled object."""
+    return isinstance(value, torch.Tensor)
+
+
+class EntryMaker:
+    """Makes entries and keeps alive the temporary tensors that they point to."""
+
+    def __init__(self) -> None:
+        self.keep_alive: list[object] = []
+        self._streams: dict[int, int] = {}
+        self._landings: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def finish_load(self) -> None:
+        """Copy what was loaded into a stand-in to where it belongs."""
+        for destination, landing in self._landings:
+            destination.copy_(landing)
+
+    def save_entries(self, fqn: str, value: Any, path: Path) -> Iterator[Entry]:
+        """Yield what this rank holds of the tensor-like `value`.
+
+        Raises:
+            NotImplementedError: a meta or sparse tensor, which have no bytes to store.
+            ValueError: a DTensor whose local tensor is not what its placements say.
+        """
+        if type(value) in _PLAIN_TYPES:
+            yield self._save_entry(fqn, value, None, None, _TENSOR, value.requires_grad, path)
+        elif _is_dtensor(value) and value.device_mesh.get_coordinate() is None:
+            return  # this rank is outside of the tensor's mesh
+        elif hasattr(value, "__create_write_items__"):
+            yield from self._save_checkpointable(fqn, value, path)
+        elif _is_sharded_tensor(value):
+            for tensor, offsets in _local_shards(value):
+                size = tuple(value.metadata().size)
+                yield self._save_entry(fqn, tensor, size, offsets, _SHARD, False, path)
+        else:
+            yield self._save_entry(fqn, value, None, None, _TENSOR, value.requires_grad, path)
+
+    def load_entries(self, fqn: str, value: Any) -> Iterator[Entry]:
+        """Yield where the parts of `fqn` that this rank wants are to go."""
+        if type(value) in _PLAIN_TYPES:
+            yield (fqn, *self._view(self._loadable(value)), None, None)
+        elif _is_dtensor(value) and value.device_mesh.get_coordinate() is None:
+            return
+        elif hasattr(value, "__create_chunk_list__"):
+            for number, chunk in enumerate(value.__create_chunk_list__()):
+                index = MetadataIndex(fqn, chunk.offsets, number)
+                shard = value.__get_tensor_shard__(index)
+                _require_shape(fqn, shard, chunk)
+                view = self._view(self._loadable(shard))
+                yield (fqn, *view, tuple(value.size()), tuple(chunk.offsets))
+        elif _is_sharded_tensor(value):
+            size = tuple(value.metadata().size)
+            for tensor, offsets in _local_shards(value):
+                yield (fqn, *self._view(self._loadable(tensor)), size, offsets)
+        else:
+            yield (fqn, *self._view(self._loadable(value)), None, None)
+
+    def _save_checkpointable(self, fqn: str, value: Any, path: Path) -> Iterator[Entry]:
+        for item in value.__create_write_items__(fqn, value):
+            shard = value.__get_tensor_shard__(item.index)
+            data = item.tensor_data
+            _require_shape(fqn, shard, data.chunk)
+            yield self._save_entry(
+                item.index.fqn,
+                shard,
+                tuple(data.size),
+                tuple(data.chunk.offsets),
+                item.type.value,
+                data.properties.requires_grad,
+                path,
+            )
+
+    def _save_entry(
+        self,
+        fqn: str,
+        tensor: torch.Tensor,
+        global_sizes: tuple[int, ...] | None,
+        offsets: tuple[int, ...] | None,
+        item_type: int,
+        requires_grad: bool,
+        path: Path,
+    ) -> Entry:
+        encoded = None
+        if _needs_torch(tensor):
+            encoded = _torch_save(tensor)
+            view: Entry = (0, _DTYPES[tensor.dtype], tuple(tensor.size()), (), _CPU, 0)
+        else:
+            view = self._view(self._storable(fqn, tensor))
+        place = (global_sizes, offsets, item_type, requires_grad, encoded, path)
+        return (fqn, *view, *place)
+
+    def _storable(self, fqn: str, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor`, or a copy that has plain strided memory on the CPU or on CUDA."""
+        plain_type = type(tensor) in _PLAIN_TYPES and tensor.layout is torch.strided
+        if plain_type and tensor.is_cpu and not (tensor.is_conj() or tensor.is_neg()):
+            return tensor
+        if tensor.is_meta:
+            raise NotImplementedError(f"Cannot copy out of meta tensor; no data! ({fqn})")
+        if tensor.layout is not torch.strided:
+            raise NotImplementedError(
+                f"tensors of layout {tensor.layout} are not stored, as in torch ({fqn})"
+            )
+        plain = tensor.detach()
+        if plain.is_conj():
+            plain = plain.resolve_conj()
+        if plain.is_neg():
+            plain = plain.resolve_neg()
+        if not (plain.is_cpu or plain.is_cuda):
+            plain = plain.cpu()
+        if plain.is_cuda:
+            plain = plain.contiguous()
+        self.keep_alive.append(plain)
+        return plain
+
+    def payload(self, fqn: str, tensor: torch.Tensor) -> tuple[Any, ...] | bytes:
+        """What libdcp writes for `tensor`: a view that carries the tensor, or bytes."""
+        if _needs_torch(tensor):
+            return _torch_save(tensor)
+        plain = self._storable(fqn, tensor.detach())
+        return (*self._view(plain), plain)
+
+    def destination(self, tensor: torch.Tensor) -> Entry:
+        """The view that libdcp fills for `tensor`; see finish_load."""
+        return self._view(self._loadable(tensor))
+
+    def _loadable(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor`, or a stand-in of its shape if its memory is not plain."""
+        tensor = tensor.detach()
+        plain = tensor.layout is torch.strided and not _needs_torch(tensor)
+        reachable = tensor.is_cpu or tensor.is_cuda
+        if plain and reachable and not (tensor.is_conj() or tensor.is_neg()):
+            return tensor
+        landing = torch.empty(tuple(tensor.size()), dtype=tensor.dtype, device="cpu")
+        self._landings.append((tensor, landing))
+        return landing
+
+    def _view(self, tensor: torch.Tensor) -> Entry:
+        device, stream = _CPU, 0
+        if not tensor.is_cpu:
+            device = tensor.device.index
+            stream = self._stream(device)
+        return (
+            tensor.data_ptr(),
+            code_of_dtype(tensor.dtype),
+            tensor.size(),
+            tensor.stride(),
+            device,
+            stream,
+        )
+
+    def _stream(self, device: int) -> int:
+        if device not in self._streams:
+            self._streams[device] = torch.cuda.current_stream(device).cuda_stream
+        return self._streams[device]
+
+
+def narrow(tensor: torch.Tensor, offsets: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
+    """The box of `tensor` at `offsets` with `lengths` elements a dimension."""
+    for dim, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
+        if length < tensor.size(dim):
+            tensor = tensor.narrow(dim, offset, length)
+    return tensor
+
+
+_PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
+
+
+def _is_dtensor(value: object) -> bool:
+    # By name: torch.distributed.tensor moved between versions, and importing it
+    # is slow where nobody uses it.
+    return any(kind.__name__ == "DTensor" for kind in type(value).__mro__)
+
+
+def _is_sharded_tensor(value: object) -> bool:
+    return any(kind.__name__ == "ShardedTensor" for kind in type(value).__mro__)
+
+
+def _local_shards(value: Any) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
+    """Local tensors of a ShardedTensor and their offsets in the whole.
+
+    A shard that is a ShardedTensor itself (FSDP over tensor parallelism) is opened:
+    torch 2.13 `_sharded_tensor_utils._flatten_sharded_tensors`.
+    """
+    for shard in value.local_shards():
+        outer = tuple(shard.metadata.shard_offsets)
+        if not _is_sharded_tensor(shard.tensor):
+            yield shard.tensor, outer
+            continue
+        for tensor, inner in _local_shards(shard.tensor):
+            yield tensor, tuple(a + b for a, b in zip(outer, inner, strict=True))
+
+
+def _require_shape(fqn: str, shard: torch.Tensor, chunk: ChunkStorageMetadata) -> None:
+    if tuple(shard.size()) != tuple(chunk.sizes):
+        raise ValueError(
+            f"the local tensor of {fqn} has the shape {tuple(shard.size())}, but its placements "
+            f"make it {tuple(chunk.sizes)} at {tuple(chunk.offsets)}"
+        )
+
+
+def _needs_torch(tensor: torch.Tensor) -> bool:
+    if type(tensor) in _PLAIN_TYPES:
+        return tensor.is_quantized
+    if tensor.is_quantized:
+        return True
+    try:
+        from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+    except ImportError:  # torch < 2.1
+        return False
+    return bool(is_traceable_wrapper_subclass(tensor))
+
+
+def _torch_save(tensor: torch.Tensor) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # TypedStorage, in older torch
+        torch.save(tensor.detach(), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,305 @@
+"""save and load: the calls of torch.distributed.checkpoint, carried out by libdcp."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
+from torch.distributed.checkpoint.stateful import Stateful
+from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
+from typing_extensions import deprecated
+
+from dcpcpp import _exceptions, _native
+from dcpcpp._report import LoadReport
+from dcpcpp._selection import Patterns, Rename, Selection
+from dcpcpp._storage_setup import choose_reader, choose_writer
+
+__all__ = ["load", "load_state_dict", "save", "save_state_dict"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _accept_second_positional(function: _Function) -> _Function:
+    """Take a second positional argument as the storage, as torch does, with its warning."""
+    keyword = next(
+        name
+        for name in inspect.signature(function).parameters
+        if name in ("storage_writer", "storage_reader")
+    )
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 2:
+            warnings.warn(
+                f"The argument order of {function.__name__} has been changed. "
+                "Please check the document to avoid future breakages.",
+                stacklevel=2,
+            )
+            if keyword in kwargs:
+                raise AssertionError(f"{keyword} in kwargs: {(args, kwargs)}")
+            kwargs[keyword] = args[1]
+            args = args[:1]
+        return function(*args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]  # the same signature
+
+
+def _runs_alone(no_dist: bool, verb: str) -> bool:
+    if not (no_dist or not dist.is_available() or not dist.is_initialized()):
+        return False
+    warnings.warn(
+        "torch.distributed is disabled, unavailable or uninitialized, assuming the intent is to "
+        f"{verb} in a single process.",
+        stacklevel=4,
+    )
+    return True
+
+
+@_accept_second_positional
+def save(
+    state_dict: dict[str, Any],
+    *,
+    checkpoint_id: str | os.PathLike[str] | None = None,
+    storage_writer: StorageWriter | None = None,
+    planner: SavePlanner | None = None,
+    process_group: dist.ProcessGroup | None = None,
+    no_dist: bool = False,
+    use_collectives: bool = True,
+    include: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Rename | None = None,
+    export_dtype: torch.dtype | None = None,
+    compression: str | None = None,
+) -> Metadata:
+    """Save a distributed state dict; collective over `process_group`.
+
+    Mirrors `torch.distributed.checkpoint.save` (2.13) and writes the same files. Unlike
+    it, a checkpoint that was there stays whole until the new one is, what is reported
+    saved is on the disk, and shards are balanced by their real size.
+
+    Args:
+        state_dict: nested dicts and lists of tensors (plain, DTensor, ShardedTensor),
+            `Stateful` objects at the top level, and other picklable leaves.
+        checkpoint_id: directory, or URL for fsspec.
+        storage_writer: where to write, instead of `checkpoint_id` alone. One that is
+            not dcpcpp's or torch's own runs under torch's protocol.
+        planner: as in torch; one other than `DefaultSavePlanner` runs under torch's
+            protocol.
+        process_group: ranks that save together; None for all.
+        no_dist: save this process's state alone.
+        use_collectives: False writes a checkpoint per rank, as torch does.
+        include: patterns of flat keys to save; None for all.
+        exclude: patterns of flat keys to leave out.
+        rename: from the state dict's keys to the checkpoint's; see `Selection`.
+        export_dtype: store floating-point tensors in this dtype.
+        compression: None or "zstd".
+
+    Returns:
+        torch's Metadata of the checkpoint, on every rank.
+
+    Raises:
+        CheckpointException: a rank failed; `.failures[rank]` tells why. Nothing was
+            published then.
+
+    Example:
+        >>> dcpcpp.save({"model": model, "step": 7}, checkpoint_id="/ckpt/step-7")
+    """
+    alone = _runs_alone(no_dist, "save")
+    writer = choose_writer(storage_writer, checkpoint_id)
+    selection = Selection(include, exclude, rename)
+    job = _native.SaveJob(
+        writer, planner, selection, export_dtype=export_dtype, compression=compression
+    )
+    if job.is_native:
+        return job.save(
+            lambda: stateful_to_state_dict(state_dict),
+            process_group,
+            use_dist=not alone,
+            use_collectives=use_collectives,
+        )
+    with _torch_errors():
+        return state_dict_saver._save_state_dict(
+            state_dict=stateful_to_state_dict(state_dict),
+            storage_writer=writer,
+            process_group=process_group,
+            no_dist=alone,
+            planner=planner,
+            use_collectives=use_collectives,
+        )
+
+
+@_accept_second_positional
+def load(
+    state_dict: dict[str, Any],
+    *,
+    checkpoint_id: str | os.PathLike[str] | None = None,
+    storage_reader: StorageReader | None = None,
+    planner: LoadPlanner | None = None,
+    process_group: dist.ProcessGroup | None = None,
+    no_dist: bool = False,
+    include: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Rename | None = None,
+    allow_pickle: bool = False,
+    report: LoadReport | None = None,
+) -> None:
+    """Fill `state_dict` in place from a checkpoint, resharding as needed; collective.
+
+    Mirrors `torch.distributed.checkpoint.load` (2.13). Unlike it, all ranks succeed or
+    all raise, stored bytes are checked, and no code in the file is run.
+
+    Args:
+        state_dict: leaf tensors keep dtype, device and sharding; their shape must equal
+            the stored global shape. `Stateful` objects are filled through
+            `load_state_dict`; other leaves are replaced.
+        checkpoint_id: directory that holds `.metadata`, or URL for fsspec.
+        storage_reader: where to read, instead of `checkpoint_id` alone. One that is not
+            dcpcpp's or torch's own runs under torch's protocol.
+        planner: as in torch; `DefaultLoadPlanner(allow_partial_load=True)` leaves keys
+            alone that the checkpoint lacks.
+        process_group: ranks that load together; None for all.
+        no_dist: load into this process alone.
+        include: patterns of flat keys to load; None for all. The others stay as they are.
+        exclude: patterns of flat keys to leave as they are.
+        rename: from the state dict's keys to the checkpoint's; see `Selection`.
+        allow_pickle: load objects of any class, running what code the file names.
+        report: is filled with what was missing, unexpected and converted.
+
+    Raises:
+        CheckpointException: a rank failed; `.failures[rank]` tells why: RuntimeError
+            for a missing key, ValueError for another shape, CheckpointCorruptedError
+            for damaged bytes, FileNotFoundError for no checkpoint.
+
+    Example:
+        >>> dcpcpp.load({"model": model}, checkpoint_id="/ckpt/step-7")
+    """
+    alone = _runs_alone(no_dist, "load")
+    reader = choose_reader(storage_reader, checkpoint_id)
+    job = _native.LoadJob(
+        reader, planner, Selection(include, exclude, rename), allow_pickle=allow_pickle
+    )
+    # All ranks call their objects' collectives, if they have any, in one order.
+    keys = sorted(state_dict)
+    flat: dict[str, Any] = {}
+    if job.is_native:
+        job.load(
+            lambda: _collect(state_dict, keys, flat),
+            process_group,
+            use_dist=not alone,
+            report=report,
+        )
+    else:
+        _collect(state_dict, keys, flat)
+        with _torch_errors():
+            state_dict_loader._load_state_dict(
+                state_dict=flat,
+                storage_reader=reader,
+                process_group=process_group,
+                no_dist=alone,
+                planner=planner,
+            )
+    for key in keys:
+        if key not in state_dict:
+            continue
+        element = state_dict[key]
+        if _is_stateful(element):
+            element.load_state_dict(flat[key])
+        else:
+            state_dict[key] = flat[key]
+
+
+def _collect(
+    state_dict: dict[str, Any], keys: list[str], collected: dict[str, Any]
+) -> dict[str, Any]:
+    for key in keys:
+        if key in state_dict:
+            element = state_dict[key]
+            collected[key] = element.state_dict() if _is_stateful(element) else element
+    return collected
+
+
+def _is_stateful(value: object) -> bool:
+    # Checking a runtime protocol costs microseconds; most values are tensors.
+    return not isinstance(value, torch.Tensor) and isinstance(value, Stateful)
+
+
+def stateful_to_state_dict(state_dict: dict[str, Any]) -> dict[str, Any]:
+    """A shallow copy in which `Stateful` values are replaced by their state."""
+    return {
+        key: value.state_dict() if _is_stateful(value) else value
+        for key, value in state_dict.items()
+    }
+
+
+class _torch_errors:  # a context manager
+    """Turns torch's CheckpointException into ours."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TorchCheckpointException):
+            raise _exceptions.from_torch(error) from error
+
+
+@deprecated(
+    "`save_state_dict` is deprecated and will be removed in future versions."
+    "Please use `save` instead.",
+    category=FutureWarning,
+)
+def save_state_dict(
+    state_dict: dict[str, Any],
+    storage_writer: StorageWriter,
+    process_group: dist.ProcessGroup | None = None,
+    coordinator_rank: int = 0,
+    no_dist: bool = False,
+    planner: SavePlanner | None = None,
+) -> Metadata:
+    """Save without calling `Stateful` objects. Mirrors torch's deprecated function."""
+    storage_writer.reset()
+    job = _native.SaveJob(storage_writer, planner, Selection())
+    if job.is_native:
+        return job.save(
+            lambda: state_dict, process_group, use_dist=not no_dist, coordinator=coordinator_rank
+        )
+    with _torch_errors():
+        return state_dict_saver._save_state_dict(
+            state_dict, storage_writer, process_group, coordinator_rank, no_dist, planner
+        )
+
+
+@deprecated(
+    "`load_state_dict` is deprecated and will be removed in future versions. "
+    "Please use `load` instead.",
+    category=FutureWarning,
+)
+def load_state_dict(
+    state_dict: dict[str, Any],
+    storage_reader: StorageReader,
+    process_group: dist.ProcessGroup | None = None,
+    coordinator_rank: int = 0,
+    no_dist: bool = False,
+    planner: LoadPlanner | None = None,
+) -> None:
+    """Load without calling `Stateful` objects. Mirrors torch's deprecated function."""
+    storage_reader.reset()
+    job = _native.LoadJob(storage_reader, planner, Selection())
+    if job.is_native:
+        job.load(
+            lambda: state_dict, process_group, use_dist=not no_dist, coordinator=coordinator_rank
+        )
+        return
+    with _torch_errors():
+        state_dict_loader._load_state_dict(
+            state_dict, storage_reader, process_group, coordinator_rank, no_dist, planner
+        )

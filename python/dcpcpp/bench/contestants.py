@@ -1,0 +1,148 @@
+"""Who is measured: each saves and loads a flat dict of tensors at a path."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import filesystem as stock_filesystem
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+
+import dcpcpp
+from dcpcpp import _core
+from dcpcpp.bench.meter import sync_names
+from dcpcpp.bench.states import Tensors, nbytes_of
+
+_BLOCK, _DEPTH = 8 << 20, 8
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Saves durably and loads; `name` says with which options."""
+
+    name: str
+    save: Callable[[Tensors, Path], float | None]
+    load: Callable[[Tensors, Path], float | None] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def _quietly(call: Callable[[], Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        call()
+
+
+def dcpcpp_contestant() -> Contestant:
+    """This library with its defaults."""
+
+    def save(state: Tensors, path: Path) -> None:
+        _quietly(lambda: dcpcpp.save(state, checkpoint_id=path))
+        sync_names(path)
+
+    def load(state: Tensors, path: Path) -> None:
+        _quietly(lambda: dcpcpp.load(state, checkpoint_id=path))
+
+    return Contestant("dcpcpp", save, load)
+
+
+def stock_contestant(threads: int, name: str) -> Contestant:
+    """Stock DCP with `thread_count=threads`."""
+
+    def save(state: Tensors, path: Path) -> None:
+        writer = stock_filesystem.FileSystemWriter(path, thread_count=threads)
+        _quietly(lambda: state_dict_saver.save(state, storage_writer=writer))
+        sync_names(path)
+
+    def load(state: Tensors, path: Path) -> None:
+        reader = stock_filesystem.FileSystemReader(path)
+        _quietly(lambda: state_dict_loader.load(state, storage_reader=reader))
+
+    return Contestant(name, save, load, {"thread_count": threads})
+
+
+def torch_contestant() -> Contestant:
+    """torch.save, and torch.load with mmap."""
+
+    def save(state: Tensors, path: Path) -> None:
+        path.mkdir(parents=True)
+        with (path / "state.pt").open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        sync_names(path)
+
+    def load(state: Tensors, path: Path) -> None:
+        loaded = torch.load(path / "state.pt", mmap=True, weights_only=True)
+        for key, tensor in state.items():
+            tensor.copy_(loaded[key])
+
+    return Contestant("torch.save / torch.load(mmap)", save, load)
+
+
+def safetensors_contestant() -> Contestant:
+    """The safetensors package."""
+    from safetensors.torch import load_file, save_file
+
+    def save(state: Tensors, path: Path) -> None:
+        path.mkdir(parents=True)
+        file = path / "model.safetensors"
+        save_file(state, file)
+        descriptor = os.open(file, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_names(path)
+
+    def load(state: Tensors, path: Path) -> None:
+        loaded = load_file(path / "model.safetensors")
+        for key, tensor in state.items():
+            tensor.copy_(loaded[key])
+
+    return Contestant("safetensors", save, load)
+
+
+def raw_contestant(*, direct: bool) -> Contestant:
+    """As many bytes through plain I/O, in one file, with dcpcpp's block and depth."""
+
+    def save(state: Tensors, path: Path) -> float:
+        path.mkdir(parents=True)
+        seconds = _core.raw_write(str(path), nbytes_of(state), 1, _BLOCK, _DEPTH, direct)
+        start = time.perf_counter()
+        sync_names(path)
+        return seconds + time.perf_counter() - start
+
+    def load(state: Tensors, path: Path) -> float:
+        return _core.raw_read(str(path), nbytes_of(state), 1, _BLOCK, _DEPTH, direct)
+
+    return Contestant("raw device" if direct else "raw write(2)/read(2)", save, load)
+
+
+def best_stock_threads(state: Tensors, folder: Path) -> int:
+    """The thread_count with which stock DCP saves fastest here, by one trial each."""
+    seconds: dict[int, float] = {}
+    for threads in (1, 2, 4):
+        path = folder / f"trial-{threads}"
+        start = time.perf_counter()
+        stock_contestant(threads, "trial").save(state, path)
+        seconds[threads] = time.perf_counter() - start
+        shutil.rmtree(path)
+    return min(seconds, key=lambda threads: seconds[threads])
+
+
+__all__ = [
+    "Contestant",
+    "best_stock_threads",
+    "dcpcpp_contestant",
+    "raw_contestant",
+    "safetensors_contestant",
+    "stock_contestant",
+    "torch_contestant",
+]

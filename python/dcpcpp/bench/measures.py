@@ -1,0 +1,124 @@
+"""The measures: what is done, on which state, by whom."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dcpcpp.bench.contestants import (
+    Contestant,
+    best_stock_threads,
+    dcpcpp_contestant,
+    raw_contestant,
+    safetensors_contestant,
+    stock_contestant,
+    torch_contestant,
+)
+from dcpcpp.bench.meter import Samples, drop_page_cache, measure, warm_page_cache
+from dcpcpp.bench.states import Tensors, empty_like, nbytes_of, require_equal
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """The samples of one measure, by contestant."""
+
+    measure: str
+    nbytes: int
+    ranks: int = 1
+    samples: dict[str, Samples] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def contestants(state: Tensors, folder: Path, *, direct: bool) -> list[Contestant]:
+    """Everybody, stock DCP by default and with the options that serve it best here."""
+    best = best_stock_threads(state, folder)
+    listed = [dcpcpp_contestant(), stock_contestant(1, "stock DCP, default")]
+    if best != 1:
+        listed.append(stock_contestant(best, f"stock DCP, thread_count={best}"))
+    listed.append(torch_contestant())
+    with suppress(ImportError):
+        listed.append(safetensors_contestant())
+    listed.append(raw_contestant(direct=direct))
+    return listed
+
+
+def rotated(listed: list[Contestant], repeats: int) -> Iterator[tuple[int, Contestant]]:
+    """Every contestant once in each repeat, another one first each time."""
+    for repeat in range(repeats):
+        first = repeat % len(listed)
+        for contestant in listed[first:] + listed[:first]:
+            yield repeat, contestant
+
+
+@contextmanager
+def _fresh(path: Path) -> Iterator[Path]:
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def measure_saves(
+    name: str, state: Tensors, listed: list[Contestant], folder: Path, repeats: int, say: Progress
+) -> Outcome:
+    """Durable saves into a fresh directory. One unmeasured save each comes first."""
+    outcome = Outcome(name, nbytes_of(state))
+    outcome.samples = {contestant.name: Samples() for contestant in listed}
+    for contestant in listed:
+        with _fresh(folder / "warm-up") as path:
+            contestant.save(state, path)
+    for repeat, contestant in rotated(listed, repeats):
+        say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
+        with _fresh(folder / "save") as path:
+            drop_page_cache(folder)
+            measure(lambda: contestant.save(state, path), outcome.samples[contestant.name])  # noqa: B023
+    return outcome
+
+
+def measure_loads(
+    name: str,
+    state: Tensors,
+    listed: list[Contestant],
+    folder: Path,
+    repeats: int,
+    say: Progress,
+    *,
+    cold: bool,
+) -> Outcome:
+    """Loads of what each contestant saved itself; bytes are compared each time."""
+    outcome = Outcome(name, nbytes_of(state))
+    readers = [contestant for contestant in listed if contestant.load is not None]
+    outcome.samples = {contestant.name: Samples() for contestant in readers}
+    target = empty_like(state)
+    paths = {c.name: folder / f"load-{i}" for i, c in enumerate(readers)}
+    for contestant in readers:
+        shutil.rmtree(paths[contestant.name], ignore_errors=True)
+        contestant.save(state, paths[contestant.name])
+    try:
+        for repeat, contestant in rotated(readers, repeats):
+            say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
+            path = paths[contestant.name]
+            if cold:
+                outcome.notes["cold by"] = drop_page_cache(folder)
+            else:
+                warm_page_cache(path)
+            _poison(target)
+            samples = outcome.samples[contestant.name]
+            measure(lambda: contestant.load(target, path), samples)  # type: ignore[misc] # noqa: B023
+            if not contestant.name.startswith("raw"):
+                require_equal(target, state)
+    finally:
+        for path in paths.values():
+            shutil.rmtree(path, ignore_errors=True)
+    return outcome
+
+
+def _poison(target: Tensors) -> None:
+    for tensor in target.values():
+        tensor.fill_(-1)

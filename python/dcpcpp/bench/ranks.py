@@ -1,0 +1,102 @@
+"""Saves by several ranks: started by torchrun, reports to the file that it is given."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint import filesystem as stock_filesystem
+from torch.distributed.checkpoint import state_dict_saver
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
+
+import dcpcpp
+from dcpcpp import _core
+from dcpcpp.bench.measures import Outcome
+from dcpcpp.bench.meter import Samples, drop_page_cache, sync_names
+from dcpcpp.bench.states import llama_like, nbytes_of
+
+_BLOCK, _DEPTH = 8 << 20, 8
+Save = Callable[[Path], float | None]
+
+
+def _savers(state: dict[str, Any], local_nbytes: int) -> dict[str, Save]:
+    rank = dist.get_rank()
+
+    def stock(threads: int) -> Save:
+        def save(path: Path) -> None:
+            writer = stock_filesystem.FileSystemWriter(path, thread_count=threads)
+            state_dict_saver.save(state, storage_writer=writer)
+            sync_names(path)
+
+        return save
+
+    def ours(path: Path) -> None:
+        dcpcpp.save(state, checkpoint_id=path)
+        sync_names(path)
+
+    def raw(path: Path) -> float:
+        own = path / str(rank)
+        own.mkdir(parents=True, exist_ok=True)
+        return _core.raw_write(str(own), local_nbytes, 1, _BLOCK, _DEPTH, True)
+
+    return {
+        "dcpcpp": ours,
+        "stock DCP, default": stock(1),
+        "stock DCP, thread_count=2": stock(2),
+        "raw device": raw,
+    }
+
+
+def main() -> None:
+    """Measure durable saves of a state that is sharded over the ranks."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--nbytes", type=int, required=True)
+    parser.add_argument("--repeats", type=int, required=True)
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank, world = dist.get_rank(), dist.get_world_size()
+    mesh = init_device_mesh("cpu", (world,))
+    shards = llama_like(arguments.nbytes // world)
+    state = {key: DTensor.from_local(value, mesh, [Shard(0)]) for key, value in shards.items()}
+    savers = _savers(state, nbytes_of(shards))
+    outcome = Outcome("durable save", nbytes_of(shards) * world, ranks=world)
+    outcome.samples = {name: Samples() for name in savers}
+    names = list(savers)
+    for repeat in range(-1, arguments.repeats):  # the first round is not counted
+        first = repeat % len(names)
+        for name in names[first:] + names[:first]:
+            path = arguments.folder / "save"
+            if rank == 0:
+                shutil.rmtree(path, ignore_errors=True)
+                drop_page_cache(arguments.folder)
+            dist.barrier()
+            start = time.perf_counter()
+            own_seconds = savers[name](path)
+            dist.barrier()
+            # By its own clock a call says what it took on this rank; the slowest counts.
+            seconds = torch.tensor([own_seconds or time.perf_counter() - start])
+            dist.all_reduce(seconds, dist.ReduceOp.MAX)
+            if repeat >= 0:
+                outcome.samples[name].seconds.append(float(seconds))
+    if rank == 0:
+        shutil.rmtree(arguments.folder / "save", ignore_errors=True)
+        arguments.out.write_text(json.dumps(dataclasses.asdict(outcome)))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The command line `dcpcpp`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import dcpcpp
+
+app = typer.Typer(
+    name="dcpcpp",
+    help="Distributed checkpoints in PyTorch's own formats.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dcpcpp {dcpcpp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("config")
+def show_config() -> None:
+    """Show versions, the I/O engine and why it was chosen, and what was found of CUDA."""
+    dcpcpp.show_config()
+
+
+def _add_bench() -> None:
+    # Imported when asked for: it needs torch.
+    from dcpcpp.bench.command import bench
+
+    app.command("bench")(bench)
+
+
+def main() -> None:
+    """Run the command line; errors are one line and exit code 1."""
+    if sys.argv[1:2] == ["bench"]:
+        _add_bench()
+    try:
+        app()
+    except (OSError, ValueError, RuntimeError) as error:
+        typer.echo(f"dcpcpp: error: {error}", err=True)
+        sys.exit(1)

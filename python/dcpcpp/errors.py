@@ -1,0 +1,141 @@
+"""The errors of dcpcpp, and the table from libdcp's status codes to them.
+
+Nothing here needs torch. `save`, `load` and their relatives wrap what goes wrong
+in a `CheckpointException` (torch's class, see `dcpcpp.CheckpointException`), whose
+`.failures[rank]` holds one of the types below or a built-in one.
+"""
+
+from __future__ import annotations
+
+import builtins
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dcpcpp._core import Status
+
+__all__ = [
+    "CheckpointBusyError",
+    "CheckpointCorruptedError",
+    "CheckpointError",
+]
+
+
+class CheckpointError(Exception):
+    """Base of the errors that only a checkpoint can have."""
+
+
+class CheckpointCorruptedError(CheckpointError):
+    """Stored bytes are not what was written: damaged, cut, mixed up or hostile.
+
+    Attributes:
+        path: the file, or None.
+        byte_offset: where in the file, or None.
+        nbytes: the length of the damaged range, or None.
+        key: the flat key of the tensor or object, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        path: str | None = None,
+        byte_offset: int | None = None,
+        nbytes: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.byte_offset = byte_offset
+        self.nbytes = nbytes
+        self.key = key
+
+    def __reduce__(self) -> tuple[object, ...]:
+        args = (str(self), self.path, self.byte_offset, self.nbytes, self.key)
+        return (type(self), args)
+
+
+class CheckpointBusyError(CheckpointError):
+    """Another writer is at work on the same checkpoint."""
+
+
+class RankFailuresError(Exception):
+    """Failures of several ranks as libdcp reports them; becomes a CheckpointException."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
+# absl::StatusCode -> exception type; include/dcp/status.h documents the table.
+_BY_CODE: dict[str, type[Exception]] = {
+    "INVALID_ARGUMENT": ValueError,
+    "NOT_FOUND": FileNotFoundError,
+    "ALREADY_EXISTS": FileExistsError,
+    "PERMISSION_DENIED": PermissionError,
+    "RESOURCE_EXHAUSTED": OSError,
+    "UNKNOWN": OSError,
+    "DATA_LOSS": CheckpointCorruptedError,
+    "DEADLINE_EXCEEDED": TimeoutError,
+    "ABORTED": CheckpointBusyError,
+    "UNIMPLEMENTED": NotImplementedError,
+    "CANCELLED": CancelledError,
+    "FAILED_PRECONDITION": RuntimeError,
+    "INTERNAL": RuntimeError,
+}
+
+_PYTHON_TYPE = "python:"
+
+
+def exception_from_status(status: Status) -> BaseException:
+    """The exception that stands for `status`, by the table of `dcp/status.h`."""
+    if status.failures:
+        return RankFailuresError(status)
+    if status.op.startswith(_PYTHON_TYPE):
+        return _foreign_exception(status)
+    kind = _BY_CODE.get(status.code, RuntimeError)
+    if status.code == "NOT_FOUND" and status.op == "lookup":
+        return KeyError(status.message)
+    if issubclass(kind, CheckpointCorruptedError):
+        return kind(
+            status.message,
+            status.path or None,
+            status.byte_offset,
+            status.nbytes,
+            status.key or None,
+        )
+    if issubclass(kind, OSError) and status.errno:
+        return _os_error(kind, status)
+    return kind(status.message)
+
+
+def _os_error(kind: type[OSError], status: Status) -> OSError:
+    # OSError.__str__ would rebuild the text from errno and filename; the status
+    # says more (operation, offset, rank), so it becomes the strerror.
+    error = kind(status.errno, status.message)
+    if status.path:
+        error.filename = status.path
+    return error
+
+
+def status_fields_of(error: BaseException) -> tuple[str, str, str]:
+    """Status code, message and op that carry a Python error to other ranks."""
+    for code, kind in _BY_CODE.items():
+        if type(error) is kind:
+            return code, _text(error), ""
+    return "FAILED_PRECONDITION", _text(error), _PYTHON_TYPE + type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or repr(error)
+
+
+def _foreign_exception(status: Status) -> BaseException:
+    """An error of another rank's Python: a built-in type keeps its type."""
+    name = status.op.removeprefix(_PYTHON_TYPE)
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(status.message)
+        except TypeError:  # e.g. UnicodeDecodeError wants more arguments
+            pass
+    return RuntimeError(f"{name}: {status.message}")

@@ -1,0 +1,106 @@
+"""patch_torch: dcpcpp behind the names of torch.distributed.checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+_TORCH = "torch.distributed.checkpoint"
+
+# (module, name) of torch -> (module, name) of dcpcpp. The one table of what is swapped.
+_TABLE: list[tuple[str, str, str, str]] = [
+    *(
+        (module, name, "dcpcpp.api", name)
+        for name, modules in {
+            "save": (_TORCH, f"{_TORCH}.state_dict_saver"),
+            "save_state_dict": (_TORCH, f"{_TORCH}.state_dict_saver"),
+            "load": (_TORCH, f"{_TORCH}.state_dict_loader"),
+            "load_state_dict": (_TORCH, f"{_TORCH}.state_dict_loader"),
+        }.items()
+        for module in modules
+    ),
+    *(
+        (module, name, "dcpcpp.storage", name)
+        for name in ("FileSystemReader", "FileSystemWriter")
+        for module in (_TORCH, f"{_TORCH}.filesystem")
+    ),
+    *(
+        (f"{_TORCH}._fsspec_filesystem", name, "dcpcpp._fsspec_storage", name)
+        for name in ("FsspecReader", "FsspecWriter")
+    ),
+]
+
+
+class TorchPatch:
+    """What `patch_torch` swapped; `undo()` swaps it back. A context manager."""
+
+    def __init__(self) -> None:
+        self._originals: list[tuple[types.ModuleType, str, Any]] = []
+
+    def apply(self) -> None:
+        """Swap every name of the table."""
+        replaced: dict[int, str] = {}
+        for module_name, name, ours, our_name in _TABLE:
+            module = importlib.import_module(module_name)
+            original = getattr(module, name, None)
+            if original is None:
+                continue  # this torch has no such name
+            replacement = getattr(importlib.import_module(ours), our_name)
+            if original is replacement:
+                continue
+            self._originals.append((module, name, original))
+            replaced[id(original)] = f"{module_name}.{name}"
+            setattr(module, name, replacement)
+        _warn_of_early_importers(replaced)
+
+    def undo(self) -> None:
+        """Put torch's own names back."""
+        for module, name, original in reversed(self._originals):
+            setattr(module, name, original)
+        self._originals.clear()
+
+    def __enter__(self) -> TorchPatch:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.undo()
+
+
+def patch_torch() -> TorchPatch:
+    """Put dcpcpp behind torch.distributed.checkpoint, for code that cannot be edited.
+
+    Call it before the trainer is imported: a module that did `from
+    torch.distributed.checkpoint import save` earlier keeps torch's function, and a
+    warning names it.
+
+    Returns:
+        The patch. `with patch_torch(): ...` undoes it at the end; otherwise it stays
+        until `.undo()`.
+
+    Example:
+        >>> dcpcpp.patch_torch()
+        >>> import my_trainer
+    """
+    patch = TorchPatch()
+    patch.apply()
+    return patch
+
+
+def _warn_of_early_importers(replaced: dict[int, str]) -> None:
+    own = ("torch", "dcpcpp")
+    for module_name, module in list(sys.modules.items()):
+        if module is None or module_name.partition(".")[0] in own:
+            continue
+        namespace: dict[str, Callable[..., Any]] = getattr(module, "__dict__", {})
+        for name, value in list(namespace.items()):
+            original = replaced.get(id(value))
+            if original is not None:
+                warnings.warn(
+                    f"{module_name}.{name} was imported before patch_torch() and stays torch's own "
+                    f"{original}",
+                    stacklevel=4,
+                )

@@ -1,0 +1,62 @@
+# `make demo` and `make test` do everything, set-up included.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build
+JOBS ?= $(shell nproc)
+
+.PHONY: all setup build demo test test-cpp test-python lint format bench clean help
+
+all: build
+
+help:
+	@echo "make demo    train a small model, save, resume on 2, 1 and 4 ranks, compare with stock DCP"
+	@echo "make test    run all tests (C++ and Python)"
+	@echo "make lint    clang-format, clang-tidy, ruff, mypy, codespell"
+	@echo "make bench   measure against stock DCP and the raw device"
+	@echo "make clean   remove what was built, and the virtual environment"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements-dev.txt tools/install_system_packages.sh
+	tools/install_system_packages.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+# An editable install: the Python files are used where they lie, the extension
+# is built into $(BUILD), where ctest finds the C++ tests as well.
+$(BUILD)/.installed: $(VENV)/.ready pyproject.toml CMakeLists.txt $(shell find bindings -name CMakeLists.txt)
+	PATH="$(CURDIR)/$(BIN):$$PATH" DCP_BUILD_TESTS=ON CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
+	  -C build-dir=$(BUILD) -e .
+	touch $@
+
+build: $(BUILD)/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $(BUILD) --parallel $(JOBS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/install_extension.sh $(BUILD) $(BIN)/python
+
+demo: build
+	$(BIN)/python examples/python/demo.py
+
+test: test-cpp test-python
+
+test-cpp: build
+	cd $(BUILD) && $(CURDIR)/$(BIN)/ctest --output-on-failure --parallel $(JOBS)
+
+test-python: build
+	$(BIN)/python -m pytest
+
+lint: build
+	tools/lint.sh $(BUILD) $(BIN)
+
+format: setup
+	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cc')
+	$(BIN)/ruff format python tests examples benchmarks tools
+
+bench: build
+	$(BIN)/python -m dcpcpp bench
+
+clean:
+	rm -rf $(BUILD) $(VENV) out

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Copies a newly built extension over the one of the editable install.
+set -euo pipefail
+build=$1
+python=$2
+site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+cmake --install "$build" --prefix "$site/dcpcpp" --component python >/dev/null

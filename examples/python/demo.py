@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dcpcpp
+from dcpcpp.bench.meter import drop_page_cache, sync_names, warm_page_cache
 
 HERE = pathlib.Path(__file__).resolve().parent
 SAVE_AT, STEPS = 3, 6
@@ -126,14 +127,6 @@ def seconds_of(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def sync_names(path: pathlib.Path) -> None:
-    """Make a save durable to the last name, which stock leaves to luck."""
-    for directory in (path, path.parent):
-        descriptor = os.open(directory, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-
 def compare(state: dict[str, Any], folder: pathlib.Path) -> None:
     """Save and load with both libraries in turn, the same state, the same run."""
     savers = {"dcpcpp": dcpcpp.save, "stock DCP": stock.save}
@@ -151,8 +144,14 @@ def compare(state: dict[str, Any], folder: pathlib.Path) -> None:
                 sync_names(path)
 
             times.setdefault(("durable save", name), []).append(seconds_of(save))
-            load = seconds_of(lambda name=name: loaders[name](target, checkpoint_id=path))  # type: ignore[misc]
-            times.setdefault(("load", name), []).append(load)
+
+            def load(name: str = name) -> None:
+                loaders[name](target, checkpoint_id=path)
+
+            drop_page_cache(path)
+            times.setdefault(("load, cold", name), []).append(seconds_of(load))
+            warm_page_cache(path)
+            times.setdefault(("load, warm", name), []).append(seconds_of(load))
     nbytes = nbytes_of(state)
     checkpoint = dcpcpp.open(path)
     tensors = sum(checkpoint.is_tensor(key) for key in checkpoint)

@@ -23,10 +23,17 @@
 namespace dcp {
 namespace {
 
-// Room for rounding a block out to the alignment at both ends.
-constexpr size_t kAlignmentRoom = 2 * 4096;
-
 using FileSizes = std::unordered_map<const File*, int64_t>;
+
+/// What the offsets of direct reads are multiples of, over all files.
+int64_t LargestAlignment(const FileSizes& files) {
+  int64_t largest = 0;
+  for (const auto& [file, nbytes] : files) {
+    const auto direct = file->direct_io();
+    if (direct) largest = std::max(largest, direct->offset);
+  }
+  return largest;
+}
 
 class Worker {
  public:
@@ -36,12 +43,13 @@ class Worker {
 
   Status Prepare(const PipelineOptions& options) {
     slots_.resize(static_cast<size_t>(options.blocks_per_worker));
+    // Room for rounding a block out to the alignment at both ends.
+    const int64_t nbytes =
+        options.direct_block_nbytes + 2 * LargestAlignment(sizes_);
     std::vector<IoSlice> buffers;
     for (Slot& slot : slots_) {
-      DCP_ASSIGN_OR_RETURN(
-          slot.buffer, AlignedBuffer::Allocate(
-                           static_cast<size_t>(options.direct_block_nbytes) +
-                           kAlignmentRoom));
+      DCP_ASSIGN_OR_RETURN(slot.buffer, AlignedBuffer::Allocate(
+                                            static_cast<size_t>(nbytes)));
       buffers.push_back(
           {slot.buffer.memory().data(), slot.buffer.memory().size()});
       free_.push_back(&slot);

@@ -179,6 +179,8 @@ class EntryMaker:
     def _loadable(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor`, or a stand-in of its shape if its memory is not plain."""
         tensor = tensor.detach()
+        if tensor.is_quantized:
+            return tensor  # what is stored for it, torch decodes
         plain = tensor.layout is torch.strided and not _needs_torch(tensor)
         reachable = tensor.is_cpu or tensor.is_cuda
         if plain and reachable and not (tensor.is_conj() or tensor.is_neg()):

@@ -134,12 +134,14 @@ class SaveOperation {
   /// Coordinator: the commit.
   StatusOr<std::string> Publish(std::vector<std::string> messages) {
     std::vector<WriteOutcome> outcomes;
+    ChunkNumbering numbering;
     for (size_t rank = 0; rank < messages.size(); ++rank) {
       DCP_ASSIGN_OR_RETURN(WriteOutcome outcome,
                            ParseWriteOutcome(messages[rank]));
       DCP_RETURN_IF_ERROR(
           Annotate(RequireExactlyOnce(plans_[rank], outcome.results),
                    "rank " + std::to_string(rank)));
+      numbering.Number(plans_[rank], outcome.results);
       messages[rank].clear();
       outcomes.push_back(std::move(outcome));
     }

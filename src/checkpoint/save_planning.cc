@@ -92,4 +92,18 @@ Status RequireExactlyOnce(const SavePlan& plan,
                   ToString(*expected.begin()));
 }
 
+void ChunkNumbering::Number(const SavePlan& plan,
+                            std::span<WriteResult> results) {
+  std::unordered_map<MetadataIndex, int64_t, MetadataIndexHash> numbers;
+  numbers.reserve(plan.items.size());
+  for (const WriteItem& item : plan.items) {
+    if (item.type == WriteItemType::kByteIo) continue;
+    numbers.emplace(item.index(), counts_[item.fqn]++);
+  }
+  for (WriteResult& result : results) {
+    const auto number = numbers.find(result.index);
+    if (number != numbers.end()) result.index.index = number->second;
+  }
+}
+
 }  // namespace dcp

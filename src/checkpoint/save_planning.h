@@ -3,7 +3,10 @@
 #ifndef DCP_CHECKPOINT_SAVE_PLANNING_H_
 #define DCP_CHECKPOINT_SAVE_PLANNING_H_
 
+#include <cstdint>
 #include <span>
+#include <string>
+#include <unordered_map>
 
 #include "dcp/checkpoint.h"
 #include "dcp/storage.h"
@@ -33,6 +36,18 @@ class EntrySource final : public WriteSource {
 /// \error kInternal  names the items that are missing or too many
 Status RequireExactlyOnce(const SavePlan& plan,
                           std::span<const WriteResult> results);
+
+/// Says of each stored chunk where it stands in TensorStorageMetadata::chunks:
+/// MetadataIndex::index. Without it, finding a chunk is a search.
+class ChunkNumbering {
+ public:
+  /// Numbers `results`, which are those of `plan`. To be called for the plans
+  /// of all ranks in order, which is the order of the chunks (GlobalPlan).
+  void Number(const SavePlan& plan, std::span<WriteResult> results);
+
+ private:
+  std::unordered_map<std::string, int64_t> counts_;  // chunks so far, by fqn
+};
 
 }  // namespace dcp
 

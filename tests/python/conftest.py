@@ -1,0 +1,23 @@
+"""Fixtures of all Python tests."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import pytest
+from support.ranks import close_pools
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left_behind() -> Iterator[None]:
+    yield
+    close_pools()
+
+
+@pytest.fixture(autouse=True)
+def _quiet_single_process() -> Iterator[None]:
+    """Keep torch's notice about single-process saves out of every test's warnings."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield

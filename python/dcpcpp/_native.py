@@ -15,7 +15,7 @@ from dcpcpp import _core, _exceptions, _objects, _state_dict
 from dcpcpp._metadata import LazyMetadata
 from dcpcpp._report import LoadReport
 from dcpcpp._selection import Selection
-from dcpcpp._state_dict import Path
+from dcpcpp._state_dict import FlatState, Path
 from dcpcpp._tensors import EntryMaker, dtype_of_code, is_tensor, narrow
 from dcpcpp._transport import transport_for
 from dcpcpp.errors import RankFailuresError
@@ -134,14 +134,14 @@ class SaveJob:
         return LazyMetadata(data)
 
     def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> list[Any]:
-        flat, paths = _flatten(state_dict, self._planner)
+        flat = _flatten(state_dict, self._planner)
         entries: list[Any] = []
         trivial = self._selection.is_trivial
-        for key, value in flat.items():
+        for key, value in flat.leaves.items():
             if not (trivial or self._selection.takes(key)):
                 continue
             name = key if trivial else self._selection.stored_name(key)
-            path = paths[key] if name == key else _renamed_path(paths[key], name)
+            path = flat.paths[key] if name == key else _renamed_path(flat.paths[key], name)
             if is_tensor(value) or hasattr(value, "__create_write_items__") or _is_sharded(value):
                 entries.extend(maker.save_entries(name, value, path))
             else:
@@ -153,10 +153,10 @@ def _is_sharded(value: object) -> bool:
     return hasattr(value, "local_shards")
 
 
-def _flatten(state_dict: dict[str, Any], planner: Any) -> tuple[dict[str, Any], dict[str, Path]]:
+def _flatten(state_dict: dict[str, Any], planner: Any) -> FlatState:
     if getattr(planner, "flatten_state_dict", True):
         return _state_dict.flatten(state_dict, _is_leaf_tensor)
-    return dict(state_dict), {key: (key,) for key in state_dict}
+    return _state_dict.not_flattened(state_dict)
 
 
 def _is_leaf_tensor(value: object) -> bool:
@@ -226,11 +226,10 @@ class _Template:
 
     def __init__(self, make_state: StateMaker, planner: Any, selection: Selection) -> None:
         self._make_state = make_state
-        self._flattens = getattr(planner, "flatten_state_dict", True)
+        self._planner = planner
         self._selection = selection
         self._maker = EntryMaker()
-        self._root: dict[str, Any] = {}
-        self._paths: dict[str, Path] = {}
+        self._flat = FlatState()
         self._keys: list[str] = []  # of each entry
         self._tensors: list[Any] = []  # of each entry, None for objects
         self.error: BaseException | None = None
@@ -243,11 +242,15 @@ class _Template:
             raise
 
     def _make_entries(self, metadata: _core.Metadata) -> list[Any]:
-        self._root = self._make_state()
-        _materialize_meta_tensors(self._root)
+        state = self._make_state()
+        stored = set(metadata.keys())
+        self._flat = self._flatten(state, stored)
+        if any(getattr(value, "is_meta", False) for value in self._flat.leaves.values()):
+            _materialize_meta_tensors(state)
+            self._flat = self._flatten(state, stored)
         entries: list[Any] = []
         trivial = self._selection.is_trivial
-        for key, value in self._flatten(set(metadata.keys())).items():
+        for key, value in self._flat.leaves.items():
             if not (trivial or self._selection.takes(key)):
                 continue
             name = key if trivial else self._selection.stored_name(key)
@@ -260,18 +263,15 @@ class _Template:
             self._tensors.extend([value if len(entry) > 1 else None for entry in made])
         return entries
 
-    def _flatten(self, stored: set[str]) -> dict[str, Any]:
-        if not self._flattens:
-            self._paths = {key: (key,) for key in self._root}
-            return dict(self._root)
-        flat, self._paths = _state_dict.flatten(self._root, _is_leaf_tensor)
-        names = {self._selection.stored_name(key) for key in flat}
-        unexpected = stored - names
+    def _flatten(self, state: dict[str, Any], stored: set[str]) -> FlatState:
+        flat = _flatten(state, self._planner)
+        if not getattr(self._planner, "flatten_state_dict", True):
+            return flat
+        unexpected = stored - {self._selection.stored_name(key) for key in flat.leaves}
         if unexpected:
             # A checkpoint of torch 2.3 or older keeps dicts without tensors whole.
-            old, old_paths = _state_dict.flatten_v2_3(self._root, _is_leaf_tensor)
-            if unexpected & {self._selection.stored_name(key) for key in old}:
-                self._paths = old_paths
+            old = _state_dict.flatten_v2_3(state, _is_leaf_tensor)
+            if unexpected & {self._selection.stored_name(key) for key in old.leaves}:
                 return old
         return flat
 
@@ -282,7 +282,7 @@ class _Template:
             key = self._keys[position]
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
             if destination_box is None:
-                _state_dict.set_element(self._root, self._paths[key], value)
+                self._flat.replace(key, value)
             else:
                 target = narrow(self._tensors[position].detach(), *destination_box)
                 target.copy_(narrow(value, *source_box))
@@ -290,11 +290,9 @@ class _Template:
 
 def _materialize_meta_tensors(state_dict: dict[str, Any]) -> None:
     """Give meta tensors memory, on the process group's device, as torch does."""
-    flat, _ = _state_dict.flatten(state_dict, _is_leaf_tensor)
-    if any(getattr(value, "is_meta", False) for value in flat.values()):
-        from torch.distributed.checkpoint.planner_helpers import _init_state_dict
+    from torch.distributed.checkpoint.planner_helpers import _init_state_dict
 
-        _init_state_dict(state_dict)
+    _init_state_dict(state_dict)
 
 
 def _report(result: dict[str, Any], report: LoadReport | None) -> None:

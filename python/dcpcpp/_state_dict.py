@@ -7,17 +7,52 @@ which are private and differ between versions; the rules are part of the format.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 PathItem = str | int
 Path = tuple[PathItem, ...]
+Slot = tuple[Any, Any]  # a container and the key or position in it
 IsTensor = Callable[[object], bool]
 
 
-def flatten(
-    state_dict: Mapping[str, Any], is_tensor: IsTensor
-) -> tuple[dict[str, Any], dict[str, Path]]:
+@dataclass(frozen=True)
+class FlatState:
+    """The leaves of a nested state dict, by flat key.
+
+    Attributes:
+        leaves: the values.
+        paths: their paths as they are stored, where every key of a mapping is a string.
+    """
+
+    leaves: dict[str, Any] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    _slots: dict[str, Slot] = field(default_factory=dict)
+
+    def add(self, name: str, path: Path, value: Any, slot: Slot) -> None:
+        """Add the leaf `value`, which lies in `slot`."""
+        if name in self.leaves:
+            raise ValueError(f"duplicated flatten key {name}")
+        self.leaves[name] = value
+        self.paths[name] = path
+        self._slots[name] = slot
+
+    def replace(self, name: str, value: object) -> None:
+        """Put `value` where the leaf is, under the container's own key (an int, say)."""
+        container, key = self._slots[name]
+        container[key] = value
+
+
+def not_flattened(state_dict: Mapping[str, Any]) -> FlatState:
+    """The top-level values of a state dict as leaves."""
+    flat = FlatState()
+    for key, value in state_dict.items():
+        flat.add(key, (key,), value, (state_dict, key))
+    return flat
+
+
+def flatten(state_dict: Mapping[str, Any], is_tensor: IsTensor) -> FlatState:
     """Flatten nested mappings and lists by the rule of torch 2.4 and newer.
 
     Mappings are always descended into; a list only if it holds, at any depth of
@@ -27,18 +62,13 @@ def flatten(
         state_dict: nested containers with string-like keys.
         is_tensor: tells a tensor from other leaves.
 
-    Returns:
-        Leaves by flat key, and the path of each flat key.
-
     Raises:
         ValueError: two paths give the same flat key.
     """
     return _Flattener(is_tensor, _is_leaf).flatten(state_dict)
 
 
-def flatten_v2_3(
-    state_dict: Mapping[str, Any], is_tensor: IsTensor
-) -> tuple[dict[str, Any], dict[str, Path]]:
+def flatten_v2_3(state_dict: Mapping[str, Any], is_tensor: IsTensor) -> FlatState:
     """Flatten by the rule of torch 2.3 and older.
 
     There a mapping without tensors and without containers that hold tensors is
@@ -99,24 +129,21 @@ class _Flattener:
     def __init__(self, is_tensor: IsTensor, is_leaf: Callable[[object, IsTensor], bool]) -> None:
         self._is_tensor = is_tensor
         self._is_leaf = is_leaf
-        self._leaves: dict[str, Any] = {}
-        self._paths: dict[str, Path] = {}
+        self._flat = FlatState()
 
-    def flatten(self, state_dict: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
+    def flatten(self, state_dict: Mapping[str, Any]) -> FlatState:
         for key, value in state_dict.items():
             name = str(key)
-            self._visit(name, (name,), value)
-        return self._leaves, self._paths
+            self._visit(name, (name,), value, (state_dict, key))
+        return self._flat
 
-    def _visit(self, name: str, path: Path, value: Any) -> None:
+    def _visit(self, name: str, path: Path, value: Any, slot: Slot) -> None:
         # Most values of a state dict are tensors: ask that first.
-        if not self._is_tensor(value) and not self._is_leaf(value, self._is_tensor):
-            items = value.items() if isinstance(value, Mapping) else enumerate(value)
-            for key, item in items:
-                part = key if isinstance(key, int) and not isinstance(value, Mapping) else str(key)
-                self._visit(f"{name}.{part}", (*path, part), item)
-            return
-        if name in self._leaves:
-            raise ValueError(f"duplicated flatten key {name}")
-        self._leaves[name] = value
-        self._paths[name] = path
+        if self._is_tensor(value) or self._is_leaf(value, self._is_tensor):
+            self._flat.add(name, path, value, slot)
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                self._visit(f"{name}.{key}", (*path, str(key)), item, (value, key))
+        else:
+            for number, item in enumerate(value):
+                self._visit(f"{name}.{number}", (*path, number), item, (value, number))

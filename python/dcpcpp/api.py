@@ -189,7 +189,7 @@ def load(
         reader, planner, Selection(include, exclude, rename), allow_pickle=allow_pickle
     )
     # All ranks call their objects' collectives, if they have any, in one order.
-    keys = sorted(state_dict)
+    keys = sorted(state_dict, key=str)
     flat: dict[str, Any] = {}
     if job.is_native:
         job.load(

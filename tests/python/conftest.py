@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import warnings
 from collections.abc import Iterator
 
@@ -21,3 +22,9 @@ def _quiet_single_process() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
+
+
+@pytest.fixture(scope="session")
+def golden() -> pathlib.Path:
+    """The folder of checkpoints that named versions of stock torch wrote."""
+    return pathlib.Path(__file__).parents[1] / "golden"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import datetime
+import decimal
+import fractions
 import io
 import pathlib
 import pickle
+import types
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,16 +48,13 @@ def decode(data: bytes, key: str, *, allow_pickle: bool) -> Any:
 
 
 def _refusal(key: str, error: pickle.UnpicklingError) -> str:
-    # torch's text says which class; the advice in it is about torch.load.
-    reason = str(error)
-    marker = "Unsupported global: "
-    if marker in reason:
-        reason = reason[reason.index(marker) :]
-    reason = reason.split("\n", 1)[0].split(" was not an allowed global")[0]
+    # torch's text says what is wrong after these words; the rest is advice about torch.load.
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().split("\n", 1)[0]
+    reason, is_class, _ = reason.partition(" was not an allowed global")
+    advice = "register its class with torch.serialization.add_safe_globals, or " if is_class else ""
     return (
-        f"the object {key!r} is not loaded, because it could run code: {reason}. "
-        "Register its class with torch.serialization.add_safe_globals, or pass "
-        "allow_pickle=True if you trust the file"
+        f"the object {key!r} is not loaded, because it could run code: {reason}. If you trust the "
+        f"file, {advice}pass allow_pickle=True"
     )
 
 
@@ -77,20 +77,26 @@ def _harmless_globals() -> list[Any]:
         _harmless.extend(
             [
                 argparse.Namespace,
-                collections.defaultdict,
-                collections.deque,
                 datetime.date,
                 datetime.datetime,
                 datetime.time,
                 datetime.timedelta,
                 datetime.timezone,
+                decimal.Decimal,
+                fractions.Fraction,
+                pathlib.PosixPath,
                 pathlib.PurePosixPath,
                 pathlib.PureWindowsPath,
+                types.SimpleNamespace,
+                uuid.UUID,
                 dict,
-                list,
-                set,
-                int,
                 float,
+                frozenset,
+                int,
+                list,
+                range,
+                set,
+                slice,
             ]
         )
         _harmless.extend(_numpy_globals())

@@ -245,7 +245,7 @@ class _Template:
         state = self._make_state()
         stored = set(metadata.keys())
         self._flat = self._flatten(state, stored)
-        if any(getattr(value, "is_meta", False) for value in self._flat.leaves.values()):
+        if any(map(_is_meta, self._flat.leaves.values())):
             _materialize_meta_tensors(state)
             self._flat = self._flatten(state, stored)
         entries: list[Any] = []
@@ -286,6 +286,11 @@ class _Template:
             else:
                 target = narrow(self._tensors[position].detach(), *destination_box)
                 target.copy_(narrow(value, *source_box))
+
+
+def _is_meta(value: Any) -> bool:
+    # A ShardedTensor of several local shards refuses to be asked.
+    return is_tensor(value) and not _is_sharded(value) and bool(value.is_meta)
 
 
 def _materialize_meta_tensors(state_dict: dict[str, Any]) -> None:

@@ -10,11 +10,11 @@ import torch
 import torch.distributed.checkpoint as stock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.states import blank, ramp, require_equal, require_same_meaning
 from torch.distributed.checkpoint import _nested_dict, _traverse
 
 import dcpcpp
 from dcpcpp import _state_dict
+from support.states import blank, ramp, require_equal, require_same_meaning
 
 _KEYS = st.one_of(st.text("ab.0", min_size=1, max_size=3), st.integers(0, 2))
 _LEAVES = st.one_of(

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
-from support.states import blank, ramp, require_equal
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
@@ -28,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 import dcpcpp
+from support.states import blank, ramp, require_equal
 
 
 def harmless_objects() -> dict[str, Any]:

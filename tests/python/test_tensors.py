@@ -7,9 +7,9 @@ import pathlib
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
-from support.states import bits, blank, ramp, require_equal, require_same_meaning
 
 import dcpcpp
+from support.states import bits, blank, ramp, require_equal, require_same_meaning
 
 NAMES = [
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),

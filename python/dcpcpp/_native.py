@@ -243,19 +243,18 @@ class _Template:
 
     def _make_entries(self, metadata: _core.Metadata) -> list[Any]:
         state = self._make_state()
-        stored = set(metadata.keys())
-        self._flat = self._flatten(state, stored)
-        if any(map(_is_meta, self._flat.leaves.values())):
-            _materialize_meta_tensors(state)
-            self._flat = self._flatten(state, stored)
+        self._flat = self._flatten(state, set(metadata.keys()))
         entries: list[Any] = []
         trivial = self._selection.is_trivial
         for key, value in self._flat.leaves.items():
             if not (trivial or self._selection.takes(key)):
                 continue
             name = key if trivial else self._selection.stored_name(key)
+            if _is_meta(value):
+                value = _with_memory(value)
+                self._flat.replace(key, value)
             if is_tensor(value) or hasattr(value, "__create_chunk_list__") or _is_sharded(value):
-                made = list(self._maker.load_entries(name, value))
+                made = list(self._maker.load_entries(name, value, metadata))
             else:
                 made = [(name,)]
             entries.extend(made)
@@ -293,11 +292,13 @@ def _is_meta(value: Any) -> bool:
     return is_tensor(value) and not _is_sharded(value) and bool(value.is_meta)
 
 
-def _materialize_meta_tensors(state_dict: dict[str, Any]) -> None:
-    """Give meta tensors memory, on the process group's device, as torch does."""
+def _with_memory(meta_tensor: Any) -> Any:
+    """An empty tensor like `meta_tensor` on the process group's device, as torch makes it."""
     from torch.distributed.checkpoint.planner_helpers import _init_state_dict
 
-    _init_state_dict(state_dict)
+    holder = {"tensor": meta_tensor}
+    _init_state_dict(holder)
+    return holder["tensor"]
 
 
 def _report(result: dict[str, Any], report: LoadReport | None) -> None:

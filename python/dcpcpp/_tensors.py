@@ -88,19 +88,26 @@ class EntryMaker:
         else:
             yield self._save_entry(fqn, value, None, None, _TENSOR, value.requires_grad, path)
 
-    def load_entries(self, fqn: str, value: Any) -> Iterator[Entry]:
-        """Yield where the parts of `fqn` that this rank wants are to go."""
+    def load_entries(
+        self, fqn: str, value: Any, metadata: _core.Metadata | None = None
+    ) -> Iterator[Entry]:
+        """Yield where the parts of `fqn` that this rank wants are to go.
+
+        `metadata` is the checkpoint's: objects that do not know their global shape, of
+        which torch's protocol asks only for chunks, take the stored one.
+        """
         if type(value) in _PLAIN_TYPES:
             yield (fqn, *self._view(self._loadable(value)), None, None)
         elif _is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return
         elif hasattr(value, "__create_chunk_list__"):
+            size = _global_size(fqn, value, metadata)
             for number, chunk in enumerate(value.__create_chunk_list__()):
                 index = MetadataIndex(fqn, chunk.offsets, number)
                 shard = value.__get_tensor_shard__(index)
                 _require_shape(fqn, shard, chunk)
                 view = self._view(self._loadable(shard))
-                yield (fqn, *view, tuple(value.size()), tuple(chunk.offsets))
+                yield (fqn, *view, size or tuple(chunk.sizes), tuple(chunk.offsets))
         elif _is_sharded_tensor(value):
             size = tuple(value.metadata().size)
             for tensor, offsets in _local_shards(value):
@@ -243,6 +250,13 @@ def _local_shards(value: Any) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
             continue
         for tensor, inner in _local_shards(shard.tensor):
             yield tensor, tuple(a + b for a, b in zip(outer, inner, strict=True))
+
+
+def _global_size(fqn: str, value: Any, metadata: _core.Metadata | None) -> tuple[int, ...] | None:
+    if hasattr(value, "size"):
+        return tuple(value.size())
+    found = None if metadata is None else metadata.describe(fqn)
+    return tuple(found[1]) if found is not None and found[0] == "tensor" else None
 
 
 def _require_shape(fqn: str, shard: torch.Tensor, chunk: ChunkStorageMetadata) -> None:

@@ -21,7 +21,8 @@ def ramp(*sizes: int, dtype: torch.dtype = torch.float32, start: int = 0) -> tor
 
 def bits(tensor: torch.Tensor) -> bytes:
     """The row-major bytes of a tensor's values."""
-    plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    plain = plain.clone(memory_format=torch.contiguous_format)
     return bytes(plain.reshape(-1).view(torch.uint8).numpy())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,3 +108,22 @@ def _require_hints(metadata: Metadata) -> None:
 def clone(value: Any) -> Any:
     """A deep copy that shares nothing."""
     return copy.deepcopy(value)
+
+
+def fingerprints(state: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flat key -> what is in it; equal if and only if the leaves are equal.
+
+    DTensors count as the whole tensor, which is collective. Small enough to be sent
+    between processes, which tensors are not made for.
+    """
+    found: dict[str, str] = {}
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            found.update(fingerprints(value, f"{prefix}{key}."))
+        elif isinstance(value, torch.Tensor):
+            whole = value.full_tensor() if hasattr(value, "full_tensor") else value
+            digest = hashlib.sha256(bits(whole)).hexdigest()
+            found[f"{prefix}{key}"] = f"{whole.dtype} {tuple(whole.shape)} {digest}"
+        else:
+            found[f"{prefix}{key}"] = repr(value)
+    return found

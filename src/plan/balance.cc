@@ -4,9 +4,10 @@
 // 2. The rest is dealt out, largest first, each to the holder with the least
 //    load so far (longest processing time first).
 // 3. A large chunk is dealt out in quanta, runs of rows of about half of
-//    split_nbytes each. The quanta that one rank got are then made neighbours:
-//    it writes one piece, as large as its share. So there is never more than
-//    one piece a rank, and still ranks with other loads take less of it.
+//    split_nbytes each, as many for each holder where there are enough. The
+//    quanta that one rank got are then made neighbours: it writes one piece, as
+//    large as its share. So there is never more than one piece a rank, and
+//    still ranks with other loads take less of it.
 // 4. Step 2 is a heuristic where items have different holders, and may lose to
 //    another. torch's is the one users compare with: it is tried as well, and
 //    its result taken if its largest load is smaller.
@@ -100,6 +101,11 @@ struct Task {
   int64_t units = 1;
 };
 
+/// `value`, made divisible by `factor` if it is larger.
+int64_t RoundDown(int64_t value, int64_t factor) {
+  return value <= factor ? value : value - value % factor;
+}
+
 Task MakeTask(const ItemGroups& groups, size_t number, int64_t split_nbytes) {
   const ItemGroup& group = groups.groups()[number];
   const WriteItem& item = groups.Example(group);
@@ -110,8 +116,9 @@ Task MakeTask(const ItemGroups& groups, size_t number, int64_t split_nbytes) {
   const int64_t rows = item.chunk.sizes[0];
   const int64_t most =
       std::max(kMinMaxQuanta, kMaxQuantaPerHolder * group.count);
-  const int64_t units = std::min(
-      {rows, most, item.nbytes / std::max<int64_t>(split_nbytes / 2, 1)});
+  const int64_t quanta =
+      std::min(most, item.nbytes / std::max<int64_t>(split_nbytes / 2, 1));
+  const int64_t units = std::min(rows, RoundDown(quanta, group.count));
   return {.group = number,
           .unit_nbytes = rows / units * row_nbytes,
           .units = units};
@@ -185,16 +192,16 @@ class LongestFirst {
     const WriteItem& item = groups_.Example(group);
     const int64_t rows = item.chunk.sizes[0];
     const int64_t row_nbytes = RowNbytes(item);
-    // The first `longer` units have one row more than the others.
+    // Units are equal to a row: unit i ends at row rows * i / units.
     const int64_t unit_rows = rows / task.units;
-    const int64_t longer = rows % task.units;
+    const int64_t rest = rows % task.units;
     std::vector<Piece> pieces;
     int64_t unit = 0;
     int64_t row = 0;
     for (uint32_t holder = 0; holder < group.count; ++holder) {
       if (shares[holder] == 0) continue;
       unit += shares[holder];
-      const int64_t end = unit * unit_rows + std::min(unit, longer);
+      const int64_t end = unit * unit_rows + unit * rest / task.units;
       pieces.push_back({.holder = holder, .row_begin = row, .rows = end - row});
       Add(group, holder,
           (end - row) * row_nbytes - shares[holder] * task.unit_nbytes);

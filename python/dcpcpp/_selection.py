@@ -13,8 +13,8 @@ Rename = Mapping[str, str] | Callable[[str], str]
 class Selection:
     """Chooses flat keys by pattern and gives them their names in the checkpoint.
 
-    A pattern matches a key that it equals, that lies under it ("model" matches
-    "model.layer.weight"), or that it matches with "*", "?" and "[...]" as in a shell.
+    A pattern matches a key, with "*", "?" and "[...]" as in a shell, and all that lies
+    under it: "model" and "*.layer" both match "model.layer.weight".
 
     Args:
         include: only keys that match one of these; None for all.
@@ -52,9 +52,9 @@ def _listed(patterns: Patterns) -> list[str]:
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:
-    regex = re.compile(fnmatch.translate(pattern))
-    prefix = pattern + "."
-    return lambda key: key.startswith(prefix) or regex.match(key) is not None
+    whole = re.compile(fnmatch.translate(pattern))
+    under = re.compile(fnmatch.translate(f"{pattern}.*"))
+    return lambda key: whole.match(key) is not None or under.match(key) is not None
 
 
 def _renamer(rename: Rename | None) -> Callable[[str], str]:

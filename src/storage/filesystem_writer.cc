@@ -18,6 +18,20 @@
 
 namespace dcp {
 
+namespace {
+
+/// Weights rounded to integers would be a checkpoint that nobody meant.
+Status CheckExportDType(const FileSystemWriterOptions& options) {
+  const auto dtype = options.export_dtype;
+  if (!dtype || GetDTypeInfo(*dtype).kind == DTypeKind::kFloat) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument("export_dtype must be a floating-point dtype, not " +
+                         std::string(DTypeName(*dtype)));
+}
+
+}  // namespace
+
 FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
                                    StorageEnvironment environment)
     : options_(std::move(options)),
@@ -36,6 +50,7 @@ SyncMode FileSystemWriter::sync_mode() const {
 }
 
 Status FileSystemWriter::SetUp(const StorageRole& role) {
+  DCP_RETURN_IF_ERROR(CheckExportDType(options_));
   role_ = role;
   save_id_ =
       options_.save_id.empty() ? "dcpcpp-" + MakeRandomHex() : options_.save_id;

@@ -1,0 +1,132 @@
+"""open and load_full: a checkpoint with no template and no process group."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as stock
+
+import dcpcpp
+from support.states import ramp, require_equal
+
+
+@pytest.fixture(params=[stock.save, dcpcpp.save], ids=["stock", "ours"])
+def saved(request, tmp_path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
+    state = {
+        "model": {
+            "weight": ramp(6, 4, 5),
+            "scalar": torch.tensor(2.5, dtype=torch.float64),
+            "empty": torch.empty(0, 3),
+            "layers": [{"bias": ramp(3)}, {"bias": ramp(3, start=3)}],
+        },
+        "modeling": ramp(2),
+        "step": 7,
+        "note": ("a", None),
+    }
+    request.param(state, checkpoint_id=tmp_path)
+    return tmp_path, state
+
+
+def test_open_tells_keys_kinds_shapes_and_dtypes(saved) -> None:
+    path, _ = saved
+    checkpoint = dcpcpp.open(path)
+    keys = stock.FileSystemReader(path).read_metadata().state_dict_metadata
+    assert list(checkpoint) == checkpoint.keys() == list(keys)
+    assert len(checkpoint) == len(keys)
+    assert "model.weight" in checkpoint
+    assert "model" not in checkpoint
+    assert checkpoint.is_tensor("model.weight")
+    assert not checkpoint.is_tensor("step")
+    assert checkpoint.shape("model.weight") == torch.Size([6, 4, 5])
+    assert checkpoint.dtype("model.scalar") == torch.float64
+    assert checkpoint.path("model.layers.1.bias") == ("model", "layers", 1, "bias")
+
+
+def test_one_key_is_one_value(saved) -> None:
+    path, state = saved
+    checkpoint = dcpcpp.open(str(path))
+    require_equal(checkpoint["model.weight"], state["model"]["weight"])
+    require_equal(checkpoint.get("model.scalar"), state["model"]["scalar"])
+    require_equal(checkpoint["model.empty"], state["model"]["empty"])
+    require_equal(checkpoint["step"], 7)
+    require_equal(checkpoint["note"], ("a", None))
+    several = checkpoint.get_many(["step", "model.layers.0.bias"])
+    require_equal(several, {"step": 7, "model.layers.0.bias": ramp(3)})
+
+
+def test_a_slice_is_the_slice_and_reads_little(tmp_path: pathlib.Path) -> None:
+    whole = torch.arange(4 << 20, dtype=torch.float32).reshape(1024, 4096)
+    dcpcpp.save({"w": whole}, checkpoint_id=tmp_path)
+    checkpoint = dcpcpp.open(tmp_path)
+    for index in (
+        (3,),
+        (slice(5, 9),),
+        (slice(5, 9), 7),
+        (-1, slice(-4, None)),
+        (slice(None), slice(10, 12)),
+        (slice(4, 4),),
+        (),
+    ):
+        require_equal(checkpoint.get("w", index), whole[index])
+    report = dcpcpp.LoadReport()
+    dcpcpp.load({"w": torch.empty(1024, 4096)}, checkpoint_id=tmp_path, report=report)
+    assert report.nbytes_read >= whole.nbytes
+
+
+def test_indices_that_do_not_fit_are_told(saved) -> None:
+    path, _ = saved
+    checkpoint = dcpcpp.open(path)
+    with pytest.raises(IndexError, match="4 indices for a tensor of 3 dimensions"):
+        checkpoint.get("model.weight", (0, 0, 0, 0))
+    with pytest.raises(IndexError, match="index 6 is out of bounds for dimension 0"):
+        checkpoint.get("model.weight", (6,))
+    with pytest.raises(ValueError, match="step 1"):
+        checkpoint.get("model.weight", (slice(0, 4, 2),))
+    with pytest.raises(KeyError, match=r"no key 'model\.nothing'"):
+        checkpoint.get("model.nothing")
+    with pytest.raises(KeyError, match="'step' is an object"):
+        checkpoint.shape("step")
+
+
+def test_load_full_builds_the_nested_state(saved) -> None:
+    path, state = saved
+    require_equal(dcpcpp.load_full(path), state)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("step", {"step": 7}),
+        ("model.layers.1", {"model": {"layers": [None, {"bias": ramp(3, start=3)}]}}),
+        ({"step", "model.scalar"}, {"model": {"scalar": torch.tensor(2.5).double()}, "step": 7}),
+        ("model.lay", {}),
+        (set(), {}),
+    ],
+    ids=["one", "prefix", "two", "no component", "none"],
+)
+def test_load_full_takes_keys_and_prefixes(saved, keys, expected) -> None:
+    path, _ = saved
+    require_equal(dcpcpp.load_full(path, keys), expected)
+
+
+def test_load_full_agrees_with_torchs_private_function(saved) -> None:
+    from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
+
+    path, _ = saved
+    for keys in (None, {"model.weight", "step"}, {"model"}):
+        require_equal(
+            dcpcpp.load_full(path, keys), _load_state_dict_from_keys(keys, checkpoint_id=path)
+        )
+
+
+def test_the_metadata_of_an_open_checkpoint_is_torchs(saved) -> None:
+    path, _ = saved
+    theirs = stock.FileSystemReader(path).read_metadata()
+    ours = dcpcpp.open(path).metadata()
+    assert type(ours) is stock.Metadata
+    assert ours.state_dict_metadata == theirs.state_dict_metadata
+    assert ours.storage_data == theirs.storage_data
+    assert ours.planner_data == theirs.planner_data

@@ -1,0 +1,151 @@
+"""include=, exclude=, rename= and export_dtype=."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as stock
+
+import dcpcpp
+from support.states import blank, ramp, require_equal
+
+
+def state() -> dict[str, Any]:
+    return {
+        "model": {
+            "layers": {"0": {"weight": ramp(2, 3)}, "10": {"weight": ramp(2, 3, start=6)}},
+            "head": ramp(4),
+        },
+        "optim": {"state": {"head": {"exp_avg": ramp(4, start=1)}}, "lr": 0.1},
+        "step": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "keys"),
+    [
+        ("model", None, ["model.layers.0.weight", "model.layers.10.weight", "model.head"]),
+        (["model.layers.1?", "step"], None, ["model.layers.10.weight", "step"]),
+        ("*.exp_avg", None, ["optim.state.head.exp_avg"]),
+        (None, "model.layers", ["model.head", "optim.state.head.exp_avg", "optim.lr", "step"]),
+        ("model", ["*.weight"], ["model.head"]),
+        ("mod", None, []),
+    ],
+)
+def test_only_selected_keys_are_saved(include, exclude, keys, tmp_path: pathlib.Path) -> None:
+    dcpcpp.save(state(), checkpoint_id=tmp_path, include=include, exclude=exclude)
+    assert dcpcpp.open(tmp_path).keys() == keys
+
+
+def test_only_selected_keys_are_loaded(tmp_path: pathlib.Path) -> None:
+    dcpcpp.save(state(), checkpoint_id=tmp_path)
+    loaded = blank(state())
+    dcpcpp.load(loaded, checkpoint_id=tmp_path, include="model", exclude="model.head")
+    expected = blank(state())
+    expected["model"]["layers"] = state()["model"]["layers"]
+    require_equal(loaded, expected)
+
+
+def test_selected_keys_need_not_be_the_only_ones_that_are_there(tmp_path: pathlib.Path) -> None:
+    dcpcpp.save({"model": ramp(3)}, checkpoint_id=tmp_path)
+    loaded = {"model": torch.zeros(3), "new_head": torch.ones(2)}
+    dcpcpp.load(loaded, checkpoint_id=tmp_path, include="model")
+    require_equal(loaded, {"model": ramp(3), "new_head": torch.ones(2)})
+
+
+def test_renamed_keys_are_saved_under_their_new_names_and_paths(tmp_path: pathlib.Path) -> None:
+    rename = {"model.layers.*.weight": "model.blocks.*.kernel", "step": "progress.step"}
+    dcpcpp.save(state(), checkpoint_id=tmp_path, rename=rename)
+    assert set(dcpcpp.open(tmp_path)) == {
+        "model.blocks.0.kernel",
+        "model.blocks.10.kernel",
+        "model.head",
+        "optim.state.head.exp_avg",
+        "optim.lr",
+        "progress.step",
+    }
+    by_stock = {
+        "model": {"blocks": {"10": {"kernel": torch.zeros(2, 3)}}},
+        "progress": {"step": None},
+    }
+    stock.load(by_stock, checkpoint_id=tmp_path)
+    require_equal(by_stock["model"]["blocks"]["10"]["kernel"], ramp(2, 3, start=6))
+    assert by_stock["progress"]["step"] == 7
+
+
+def test_renaming_back_on_loading_is_the_identity(tmp_path: pathlib.Path) -> None:
+    rename = {"model": "net", "model.layers.*": "net.blocks.*", "optim.state": "opt"}
+    dcpcpp.save(state(), checkpoint_id=tmp_path, rename=rename)
+    assert "net.blocks.10.weight" in dcpcpp.open(tmp_path)
+    loaded = blank(state())
+    dcpcpp.load(loaded, checkpoint_id=tmp_path, rename=rename)
+    require_equal(loaded, state())
+
+
+def test_a_function_renames_too(tmp_path: pathlib.Path) -> None:
+    dcpcpp.save({"a": ramp(2)}, checkpoint_id=tmp_path, rename=str.upper)
+    assert dcpcpp.open(tmp_path).keys() == ["A"]
+
+
+def test_names_that_fall_together_are_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(dcpcpp.CheckpointException, match="same"):
+        dcpcpp.save({"a": ramp(2), "b": ramp(2)}, checkpoint_id=tmp_path, rename=lambda key: "same")
+
+
+def test_a_foreign_planner_takes_no_selection(tmp_path: pathlib.Path) -> None:
+    class Planner(stock.DefaultSavePlanner):
+        pass
+
+    with pytest.raises(ValueError, match=r"include.*not Planner and FileSystemWriter"):
+        dcpcpp.save({"a": 1}, checkpoint_id=tmp_path, planner=Planner(), include="a")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_exported_floats_are_rounded_as_torch_rounds(
+    dtype: torch.dtype, compression: str | None, tmp_path: pathlib.Path
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    source = {
+        "float32": torch.randn(50, 7, generator=generator),
+        "transposed": torch.randn(5, 6, generator=generator).t(),
+        "float64": torch.randn(9, generator=generator, dtype=torch.float64),
+        "bfloat16": torch.randn(9, generator=generator).bfloat16(),
+        "special": torch.tensor([float("nan"), float("inf"), -0.0, 1e-45, 3e38]),
+        "int64": torch.arange(3),
+        "bool": torch.tensor([True, False]),
+        "complex": torch.randn(3, generator=generator, dtype=torch.complex64),
+        "step": 7,
+    }
+    before = {key: value.clone() for key, value in source.items() if key != "step"}
+    metadata = dcpcpp.save(
+        source, checkpoint_id=tmp_path, export_dtype=dtype, compression=compression
+    )
+    for key, value in before.items():
+        require_equal(source[key], value, f"{key} in memory")
+    expected = {
+        key: value.to(dtype)
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for key, value in source.items()
+    }
+    for key in before:
+        stored = metadata.state_dict_metadata[key].properties.dtype
+        assert stored == expected[key].dtype, key
+    loaded = blank(expected)
+    stock.load(loaded, checkpoint_id=tmp_path)
+    nans = expected["special"].isnan()
+    assert torch.equal(loaded["special"].isnan(), nans)
+    for values in (loaded, expected):
+        values["special"] = values["special"][~nans]
+    require_equal(loaded, expected)
+
+
+def test_an_integer_is_no_export_dtype(tmp_path: pathlib.Path) -> None:
+    pattern = r"export_dtype must be a floating-point dtype.*not int32"
+    with pytest.raises(dcpcpp.CheckpointException, match=pattern):
+        dcpcpp.save({"w": ramp(2)}, checkpoint_id=tmp_path, export_dtype=torch.int32)
+    assert not (tmp_path / ".metadata").exists()

@@ -104,14 +104,15 @@ def exception_from_status(status: Status) -> BaseException:
             status.key or None,
         )
     if issubclass(kind, OSError) and status.errno:
-        return _os_error(kind, status)
+        return _os_error(status)
     return kind(status.message)
 
 
-def _os_error(kind: type[OSError], status: Status) -> OSError:
+def _os_error(status: Status) -> OSError:
     # OSError.__str__ would rebuild the text from errno and filename; the status
-    # says more (operation, offset, rank), so it becomes the strerror.
-    error = kind(status.errno, status.message)
+    # says more (operation, offset, rank), so it becomes the strerror. OSError picks its
+    # subclass by errno.
+    error = OSError(status.errno, status.message)
     if status.path:
         error.filename = status.path
     return error

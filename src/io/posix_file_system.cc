@@ -54,6 +54,12 @@ Status MakeDirectory(const std::string& path) {
   return ErrnoToStatus(error, {.op = "mkdir", .path = path});
 }
 
+/// ENOENT; a file in a directory's place is kNotFound as well (ENOTDIR).
+bool IsNoEntry(const Status& status) {
+  const auto detail = GetErrorDetail(status);
+  return detail && detail->error_number == ENOENT;
+}
+
 /// The directory that holds `path`, empty if that is "/" or the current one.
 std::string Parent(std::string_view path) {
   while (path.ends_with('/')) path.remove_suffix(1);
@@ -114,8 +120,7 @@ Status PosixFileSystem::MakeDirectories(const std::string& path) {
   // that.
   std::vector<std::string> missing = {path};
   Status status = MakeDirectory(path);
-  while (status.code() == absl::StatusCode::kNotFound &&
-         !Parent(missing.back()).empty()) {
+  while (IsNoEntry(status) && !Parent(missing.back()).empty()) {
     missing.push_back(Parent(missing.back()));
     status = MakeDirectory(missing.back());
   }

@@ -63,12 +63,17 @@ class FrameSource {
     if (Crc32(0, {bytes.data, bytes.nbytes}) == recorded) {
       return absl::OkStatus();
     }
-    return CorruptionError("stored bytes differ from their recorded CRC-32",
-                           {.op = "verify",
-                            .path = file_.file->path(),
-                            .byte_offset = cell,
-                            .nbytes = static_cast<int64_t>(bytes.nbytes),
-                            .fqn = item_.index.fqn});
+    const auto nbytes = static_cast<int64_t>(bytes.nbytes);
+    const StorageInfo& info = item_.info;
+    const bool shared =
+        cell < info.offset || info.offset + info.length < cell + nbytes;
+    std::string what = "stored bytes differ from their recorded CRC-32";
+    if (shared) what += " (of this item or others that share the range)";
+    return CorruptionError(what, {.op = "verify",
+                                  .path = file_.file->path(),
+                                  .byte_offset = cell,
+                                  .nbytes = nbytes,
+                                  .fqn = item_.index.fqn});
   }
 
   const StoredItem& item_;

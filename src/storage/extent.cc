@@ -82,7 +82,7 @@ class ExtentConsumer final : public BlockConsumer {
                  std::span<const IoSlice> slices) override {
     const ExtentReads& reads = FileOf(block);
     if (reads.file().checksums != nullptr) {
-      DCP_RETURN_IF_ERROR(Verify(block, *reads.file().checksums, slices));
+      DCP_RETURN_IF_ERROR(Verify(block, slices));
     }
     const int64_t end = block.byte_offset + block.nbytes;
     const auto& extents = reads.file().extents;
@@ -120,26 +120,54 @@ class ExtentConsumer final : public BlockConsumer {
     *scratch = scratch->subspan(n);
   }
 
-  static Status Verify(const ReadBlock& block, const SidecarFile& recorded,
-                       std::span<const IoSlice> slices) {
+  Status Verify(const ReadBlock& block, std::span<const IoSlice> slices) const {
+    const SidecarFile& recorded = *FileOf(block).file().checksums;
     SliceCursor cursor(slices);
     const int64_t end = block.byte_offset + block.nbytes;
     for (int64_t cell = block.byte_offset; cell < end; cell += kChecksumBlock) {
       uint32_t crc = 0;
-      DCP_RETURN_IF_ERROR(cursor.Walk(std::min(kChecksumBlock, end - cell),
-                                      [&](std::span<const std::byte> bytes) {
-                                        crc = Crc32(crc, bytes);
-                                        return absl::OkStatus();
-                                      }));
+      const int64_t nbytes = std::min(kChecksumBlock, end - cell);
+      DCP_RETURN_IF_ERROR(
+          cursor.Walk(nbytes, [&](std::span<const std::byte> bytes) {
+            crc = Crc32(crc, bytes);
+            return absl::OkStatus();
+          }));
       const auto index = static_cast<size_t>(cell / kChecksumBlock);
-      if (crc == recorded.block_crcs[index]) continue;
-      return CorruptionError("stored bytes differ from their recorded CRC-32",
-                             {.op = "verify",
-                              .path = block.file->path(),
-                              .byte_offset = cell,
-                              .nbytes = std::min(kChecksumBlock, end - cell)});
+      if (crc != recorded.block_crcs[index]) {
+        return CellCorruption(block, cell, nbytes);
+      }
     }
     return absl::OkStatus();
+  }
+
+  /// Names what is being read from the damaged cell of the grid.
+  Status CellCorruption(const ReadBlock& block, int64_t cell,
+                        int64_t nbytes) const {
+    std::string first;
+    std::string_view last;
+    int64_t others = 0;
+    const auto& extents = FileOf(block).file().extents;
+    for (size_t i = FirstExtent(block);
+         i < extents.size() && extents[i].begin < cell + nbytes; ++i) {
+      const std::string_view key = extents[i].sink->key();
+      if (extents[i].end <= cell || key == last) continue;
+      last = key;
+      if (first.empty()) {
+        first = key;
+      } else {
+        ++others;
+      }
+    }
+    std::string what = "stored bytes differ from their recorded CRC-32";
+    if (others > 0) {
+      what += " (of this item or " + std::to_string(others) +
+              " more that share the range)";
+    }
+    return CorruptionError(what, {.op = "verify",
+                                  .path = block.file->path(),
+                                  .byte_offset = cell,
+                                  .nbytes = nbytes,
+                                  .fqn = std::move(first)});
   }
 
   std::span<const std::unique_ptr<ExtentReads>> files_;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "dcp/file_system.h"
@@ -20,6 +21,9 @@ namespace dcp {
 class ExtentSink {
  public:
   virtual ~ExtentSink() = default;
+
+  /// Key of the stored item, for error messages.
+  virtual std::string_view key() const = 0;
 
   /// Memory where the bytes [begin, end) belong as they are stored, nullptr if
   /// they must be converted or go to several places.

@@ -19,7 +19,8 @@ constexpr int64_t kEndNbytes = 4096;
 class PrefetchedItem final : public ItemSource, public ExtentSink {
  public:
   PrefetchedItem(const StoredItem& item, File& file)
-      : file_(file),
+      : item_(item),
+        file_(file),
         begin_(item.info.offset),
         end_(item.info.offset + item.info.length),
         head_(static_cast<size_t>(std::min(kEndNbytes, item.info.length))),
@@ -31,6 +32,8 @@ class PrefetchedItem final : public ItemSource, public ExtentSink {
     return {Extent{.begin = begin_, .end = begin_ + nbytes, .sink = this},
             Extent{.begin = tail, .end = end_, .sink = this}};
   }
+
+  std::string_view key() const override { return item_.index.fqn; }
 
   Status Write(int64_t begin, std::span<const std::byte> bytes) override {
     Keep(begin, bytes, begin_, head_);
@@ -69,6 +72,7 @@ class PrefetchedItem final : public ItemSource, public ExtentSink {
     return true;
   }
 
+  const StoredItem& item_;
   File& file_;
   const int64_t begin_;
   const int64_t end_;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -46,6 +47,7 @@ class TensorSink final : public ExtentSink {
   /// runs of the parts.
   void AppendExtents(std::vector<Extent>* extents);
 
+  std::string_view key() const override { return item_.index.fqn; }
   std::byte* InPlace(int64_t begin, int64_t end) override;
   Status Write(int64_t begin, std::span<const std::byte> bytes) override;
 

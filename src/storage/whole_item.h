@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
@@ -41,6 +42,7 @@ class WholeItemSink final : public ExtentSink {
             .sink = this};
   }
 
+  std::string_view key() const override { return item_.index.fqn; }
   Status Write(int64_t begin, std::span<const std::byte> bytes) override;
 
  private:

@@ -135,7 +135,8 @@ def test_a_directory_that_cannot_be_raises_what_torch_raises(tmp_path: Path, wro
     assert type(cause(ours)) is type(cause(torchs)) is kind
     error = cause(ours)
     assert isinstance(error, OSError)
-    assert error.filename is not None and error.errno
+    assert error.filename is not None
+    assert error.errno
     assert (tmp_path / "file").read_text() == "not a directory"
 
 
@@ -146,7 +147,8 @@ def test_loading_from_nowhere_names_the_path(tmp_path: Path, name: str) -> None:
     error = caught(lambda: dcpcpp.load(state, checkpoint_id=tmp_path / name))
     with pytest.raises(FileNotFoundError, match=str(tmp_path / name)):
         raise cause(error)
-    assert "step" not in state and torch.equal(state["w"], torch.zeros(2, 3))
+    assert "step" not in state
+    assert torch.equal(state["w"], torch.zeros(2, 3))
 
 
 def test_loading_from_under_a_file_says_so(tmp_path: Path) -> None:

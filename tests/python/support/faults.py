@@ -83,7 +83,9 @@ def can_mount(directory: Path) -> bool:
         return False
 
 
-def run_python(script: str, *args: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run_python(
+    script: str, *args: object, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run `script` in a process of its own."""
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)

@@ -185,7 +185,7 @@ def test_a_directory_without_write_permission_is_a_permission_error(seen_by_all:
 
 @needs_root
 def test_a_parent_without_write_permission_is_a_permission_error(seen_by_all: Path) -> None:
-    told = as_nobody("save", old.parent / "new")
+    told = as_nobody("save", seen_by_all.parent / "new")
     assert told == ["PermissionError", str(errno.EACCES), str(seen_by_all.parent / "new")]
 
 

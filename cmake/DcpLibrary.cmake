@@ -31,24 +31,21 @@ foreach(library dcp dcp_static)
   add_library(dcp::${library} ALIAS ${library})
 endforeach()
 
-# The wheel (component python) carries the shared library and all that it takes
-# to build against it, so that storage plug-ins and the extension share one
-# copy. A plain install has the static library as well.
-set(component library)
-if(DCP_BUILD_PYTHON)
-  set(component python)
-endif()
+# Components: `library` is the shared library and all that it takes to build
+# against it, `static` adds the static one, `python` (bindings/) the extension.
+# The wheel is python + library, so that plug-ins and the extension share one
+# copy; a plain install has library + static.
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/dcp)
 install(TARGETS dcp EXPORT dcpTargets
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ${component})
-if(NOT DCP_BUILD_PYTHON)
-  install(TARGETS dcp_static EXPORT dcpTargets
-          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ${component})
-endif()
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 install(EXPORT dcpTargets NAMESPACE dcp:: DESTINATION ${package_dir}
-        COMPONENT ${component})
+        COMPONENT library)
+install(TARGETS dcp_static EXPORT dcpStaticTargets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT static)
+install(EXPORT dcpStaticTargets NAMESPACE dcp:: DESTINATION ${package_dir}
+        COMPONENT static)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/dcp
-        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT ${component})
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library)
 
 configure_package_config_file(
   ${PROJECT_SOURCE_DIR}/cmake/dcpConfig.cmake.in
@@ -57,8 +54,13 @@ write_basic_package_version_file(
   ${PROJECT_BINARY_DIR}/dcpConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/dcpConfig.cmake
               ${PROJECT_BINARY_DIR}/dcpConfigVersion.cmake
-        DESTINATION ${package_dir} COMPONENT ${component})
+        DESTINATION ${package_dir} COMPONENT library)
+# Relative to the file itself, because `cmake --install --prefix` and pip put it
+# where the configuration did not know.
+set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH DCP_PC_PREFIX
+     /prefix/${pkgconfig_dir} /prefix)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/dcp.pc.in
                ${PROJECT_BINARY_DIR}/dcp.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/dcp.pc
-        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT ${component})
+        DESTINATION ${pkgconfig_dir} COMPONENT library)

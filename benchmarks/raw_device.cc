@@ -25,14 +25,20 @@ std::string PathOf(const RawDeviceOptions& options, int file) {
   return JoinPath(options.directory, "raw-" + std::to_string(file));
 }
 
-Status CheckOptions(const RawDeviceOptions& options) {
-  if (options.block_nbytes > 0 && options.block_nbytes % kAlignment == 0 &&
-      options.files > 0 && options.nbytes > 0 &&
-      options.nbytes % (options.files * options.block_nbytes) == 0) {
-    return absl::OkStatus();
+/// The options with sizes that come out even: whole blocks, equal files.
+StatusOr<RawDeviceOptions> Rounded(RawDeviceOptions options) {
+  if (options.block_nbytes <= 0 || options.block_nbytes % kAlignment != 0 ||
+      options.files <= 0 || options.nbytes / options.files < kAlignment) {
+    return InvalidArgument(
+        "block_nbytes must be a multiple of 4096, and each file at least as "
+        "large");
   }
-  return InvalidArgument(
-      "nbytes must be a multiple of files * block_nbytes, and that of 4096");
+  const int64_t file_nbytes = options.nbytes / options.files;
+  options.block_nbytes =
+      std::min(options.block_nbytes, file_nbytes / kAlignment * kAlignment);
+  options.nbytes =
+      file_nbytes / options.block_nbytes * options.block_nbytes * options.files;
+  return options;
 }
 
 struct FreeDeleter {
@@ -104,7 +110,8 @@ StatusOr<RawDeviceResult> Pass::Run(FileSystem& fs) {
                       "no memory for the blocks in flight");
   }
   block_of_slot_.assign(slots_.slices().size(), -1);
-  RawDeviceResult result{.engine = std::string(engine_->name())};
+  RawDeviceResult result{.nbytes = options_.nbytes,
+                         .engine = std::string(engine_->name())};
   if (options_.registration == BufferRegistration::kTry) {
     result.registered = engine_->RegisterBuffers(slots_.slices());
   }
@@ -182,9 +189,9 @@ Status Pass::SyncAll(FileSystem& fs) {
 
 StatusOr<RawDeviceResult> RunPass(FileSystem& fs,
                                   const RawDeviceOptions& options, IoOp op) {
-  DCP_RETURN_IF_ERROR(CheckOptions(options));
-  DCP_ASSIGN_OR_RETURN(auto engine, MakeIoEngine(options.engine));
-  return Pass(options, op, std::move(engine)).Run(fs);
+  DCP_ASSIGN_OR_RETURN(const RawDeviceOptions rounded, Rounded(options));
+  DCP_ASSIGN_OR_RETURN(auto engine, MakeIoEngine(rounded.engine));
+  return Pass(rounded, op, std::move(engine)).Run(fs);
 }
 
 /// Makes the kernel forget the clean pages of the files.

@@ -27,10 +27,14 @@ enum class Preallocation : uint8_t { kNone, kWholeFile };
 enum class PageCache : uint8_t { kAsIs, kCold };
 
 struct RawDeviceOptions {
-  std::string directory;              ///< exists; files raw-<i> are made in it
-  int64_t nbytes = int64_t{1} << 30;  ///< of all files together
+  std::string directory;  ///< exists; files raw-<i> are made in it
+  /// Of all files together. All files have equally many whole blocks, so what
+  /// is moved is this rounded down: see RawDeviceResult::nbytes.
+  int64_t nbytes = int64_t{1} << 30;
   int files = 1;
-  int64_t block_nbytes = int64_t{8} << 20;  ///< a multiple of 4096
+  /// A multiple of 4096. Where a file would not hold one block, blocks are as
+  /// large as 4096 bytes times a whole number allow.
+  int64_t block_nbytes = int64_t{8} << 20;
   DirectIo direct_io = DirectIo::kTry;
   IoEngineOptions engine;
   BufferRegistration registration = BufferRegistration::kNone;
@@ -40,6 +44,7 @@ struct RawDeviceOptions {
 };
 
 struct RawDeviceResult {
+  int64_t nbytes = 0;  ///< moved
   double seconds = 0;
   double sync_seconds = 0;  ///< the part of it after the last write
   std::string engine;       ///< which one did it
@@ -48,6 +53,7 @@ struct RawDeviceResult {
 };
 
 /// Writes new files; raw-<i> must not exist.
+/// \error kInvalidArgument  fewer than 4096 bytes a file, or an odd block size
 StatusOr<RawDeviceResult> WriteRaw(FileSystem& fs,
                                    const RawDeviceOptions& options);
 

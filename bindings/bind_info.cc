@@ -6,8 +6,8 @@
 #include "dcp/device_runtime.h"
 #include "dcp/dtype.h"
 #include "dcp/io_engine.h"
-#include "raw_device.h"
 #include "python_status.h"
+#include "raw_device.h"
 #include "registrars.h"
 
 namespace py = pybind11;
@@ -44,9 +44,9 @@ template <auto Transfer>
 double MeasureRaw(const std::string& directory, int64_t nbytes, int files,
                   int64_t block_nbytes, int queue_depth, bool direct) {
   const auto fs = MakePosixFileSystem();
-  return ValueOrThrow(Transfer(*fs, RawOptions(directory, nbytes, files,
-                                               block_nbytes, queue_depth,
-                                               direct)))
+  return ValueOrThrow(
+             Transfer(*fs, RawOptions(directory, nbytes, files, block_nbytes,
+                                      queue_depth, direct)))
       .seconds;
 }
 

@@ -37,6 +37,34 @@ TEST_CASE("a raw measurement moves every block and cleans up", "[raw_device]") {
   CHECK(fs->List(directory.path())->empty());
 }
 
+TEST_CASE("a raw measurement of any size says how much it moved",
+          "[raw_device]") {
+  struct Case {
+    int64_t nbytes;
+    int files;
+    int64_t moved;
+  };
+  const Case sizes = GENERATE(Case{(1 << 20) + 4097, 2, 1 << 20},
+                              Case{3 << 16, 2, 2 << 16},  // one block each
+                              Case{20000, 1, 16384},      // less than a block
+                              Case{4096, 1, 4096});
+  const auto memory = MakeMemoryFileSystem();
+  RawDeviceOptions options = SmallOptions("/");
+  options.nbytes = sizes.nbytes;
+  options.files = sizes.files;
+  CHECK(WriteRaw(*memory, options).value().nbytes == sizes.moved);
+  CHECK(ReadRaw(*memory, options).value().nbytes == sizes.moved);
+  int64_t stored = 0;
+  for (int i = 0; i < sizes.files; ++i) {
+    const auto file = memory->Open("/raw-" + std::to_string(i), {}).value();
+    stored += file->Size().value();
+  }
+  CHECK(stored == sizes.moved);
+  options.nbytes = options.files * 4095;
+  CHECK(WriteRaw(*memory, options).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+}
+
 TEST_CASE("a raw measurement checks what it reads", "[raw_device]") {
   auto memory = MakeMemoryFileSystem();
   const RawDeviceOptions options = SmallOptions("/");

@@ -130,7 +130,7 @@ ReadItem ReadItemFrom(const py::tuple& fields, int64_t destination) {
 
 /// Reads a torch plan into the views; returns (position, bytes) of objects and
 /// of tensors that only torch can decode.
-py::list ReadTorchPlan(FileSystemReader& reader, const py::list& items) {
+py::list ReadTorchPlan(StorageReader& reader, const py::list& items) {
   LoadPlan plan;
   std::vector<TensorView> views(items.size());
   for (size_t i = 0; i < items.size(); ++i) {
@@ -271,8 +271,6 @@ void BindWriter(py::module_& m) {
 }
 
 void BindReader(py::module_& m) {
-  py::class_<StorageReader, py::smart_holder>(m, "StorageReader",
-                                              "dcp::StorageReader");
   py::class_<CheckpointIndex, std::shared_ptr<CheckpointIndex>>(
       m, "CheckpointIndex", "Metadata and the storage's notes.")
       .def(py::init([](const Metadata& metadata) {
@@ -281,17 +279,11 @@ void BindReader(py::module_& m) {
            }),
            py::arg("metadata"))
       .def_readonly("metadata", &CheckpointIndex::metadata);
-  py::class_<FileSystemReader, StorageReader, py::smart_holder>(
-      m, "FileSystemReader", "The native format's reader.")
-      .def(py::init([](FileSystemReaderOptions options,
-                       const MaybeFileSystem& file_system) {
-             return std::make_unique<FileSystemReader>(
-                 std::move(options), Environment(file_system));
-           }),
-           py::arg("options"), py::arg("file_system") = py::none())
+  py::class_<StorageReader, py::smart_holder>(m, "StorageReader",
+                                              "dcp::StorageReader")
       .def(
           "read_index",
-          [](FileSystemReader& self, std::optional<int> rank) {
+          [](StorageReader& self, std::optional<int> rank) {
             const py::gil_scoped_release nogil;
             return std::make_shared<CheckpointIndex>(ValueOrThrow(
                 rank ? self.ReadRankIndex(*rank) : self.ReadIndex()));
@@ -299,12 +291,20 @@ void BindReader(py::module_& m) {
           py::arg("rank"))
       .def(
           "set_up",
-          [](FileSystemReader& self, const CheckpointIndex& index) {
+          [](StorageReader& self, const CheckpointIndex& index) {
             ThrowIfError(self.SetUp(index, {}));
           },
           py::arg("index"), py::keep_alive<1, 2>())
       .def("read_plan", &ReadTorchPlan, py::arg("items"),
            "Read the items of a torch plan.");
+  py::class_<FileSystemReader, StorageReader, py::smart_holder>(
+      m, "FileSystemReader", "The native format's reader.")
+      .def(py::init([](FileSystemReaderOptions options,
+                       const MaybeFileSystem& file_system) {
+             return std::make_unique<FileSystemReader>(
+                 std::move(options), Environment(file_system));
+           }),
+           py::arg("options"), py::arg("file_system") = py::none());
 }
 
 }  // namespace

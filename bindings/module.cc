@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindFileSystem(m);
   dcp::BindMetadata(m);
   dcp::BindStorage(m);
+  dcp::BindPlugin(m);
   dcp::BindCheckpoint(m);
 }

@@ -15,7 +15,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dcpcpp._config import show_config
+from dcpcpp._config import get_cmake_dir, get_include, show_config
+from dcpcpp._plugins import load_plugin
 from dcpcpp._report import LoadReport
 from dcpcpp.errors import CheckpointBusyError, CheckpointCorruptedError, CheckpointError
 
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
     from dcpcpp._inspect import Checkpoint as Checkpoint
     from dcpcpp._inspect import load_full as load_full
     from dcpcpp._inspect import open as open
+    from dcpcpp._plugin_storage import PluginReader as PluginReader
+    from dcpcpp._plugin_storage import PluginWriter as PluginWriter
     from dcpcpp.api import load as load
     from dcpcpp.api import load_state_dict as load_state_dict
     from dcpcpp.api import save as save
@@ -92,6 +95,8 @@ _LAZY = {
     "FileSystemWriter": "dcpcpp.storage",
     "FsspecReader": "dcpcpp._fsspec_storage",
     "FsspecWriter": "dcpcpp._fsspec_storage",
+    "PluginReader": "dcpcpp._plugin_storage",
+    "PluginWriter": "dcpcpp._plugin_storage",
     "load": "dcpcpp.api",
     "load_full": "dcpcpp._inspect",
     "load_state_dict": "dcpcpp.api",
@@ -158,6 +163,9 @@ __all__ = [  # ours, then what is lazy
     "CheckpointCorruptedError",
     "CheckpointError",
     "LoadReport",
+    "get_cmake_dir",
+    "get_include",
+    "load_plugin",
     "show_config",
     *_LAZY,
 ]

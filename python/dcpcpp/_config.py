@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import platform
 import sys
+from pathlib import Path
 
 from dcpcpp import _core
 
@@ -30,6 +31,33 @@ def show_config() -> None:
     """Print versions, the I/O engine and why it was chosen, and what was found of CUDA."""
     for item, value in config().items():
         sys.stdout.write(f"{item:12} {value}\n")
+
+
+def get_include() -> str:
+    """The directory of libdcp's headers, for `#include "dcp/checkpoint.h"`.
+
+    Raises:
+        FileNotFoundError: this installation has none.
+    """
+    return _installed("include", "dcp/checkpoint.h")
+
+
+def get_cmake_dir() -> str:
+    """What CMake needs as `-Ddcp_DIR=` so that find_package(dcp) finds this libdcp.
+
+    Raises:
+        FileNotFoundError: this installation has none.
+    """
+    return _installed("lib/cmake/dcp", "dcpConfig.cmake")
+
+
+def _installed(directory: str, file: str) -> str:
+    # The extension and libdcp lie together, in an editable installation apart from
+    # the Python files.
+    path = Path(_core.__file__).parent / directory
+    if not (path / file).exists():
+        raise FileNotFoundError(f"{path / file}: dcpcpp was installed without its C++ library")
+    return str(path)
 
 
 def log_choices_once() -> None:

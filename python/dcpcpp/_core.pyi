@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'Metadata', 'SaveOptions', 'Status', 'StorageReader', 'StorageWriter', 'Transport', 'as_buffer', 'cuda', 'dtype_codes', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'Metadata', 'SaveOptions', 'Status', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'as_buffer', 'cuda', 'dtype_codes', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport']
 class Status:
     """
     What went wrong in libdcp.
@@ -162,10 +162,6 @@ class FileSystemWriter(StorageWriter):
         """
         Write the items of a torch plan.
         """
-class StorageReader:
-    """
-    dcp::StorageReader
-    """
 class CheckpointIndex:
     """
     Metadata and the storage's notes.
@@ -175,12 +171,10 @@ class CheckpointIndex:
     @property
     def metadata(self) -> Metadata:
         ...
-class FileSystemReader(StorageReader):
+class StorageReader:
     """
-    The native format's reader.
+    dcp::StorageReader
     """
-    def __init__(self, options: FileSystemReaderOptions, file_system: FileSystem | None = None) -> None:
-        ...
     def read_index(self, rank: typing.SupportsInt | typing.SupportsIndex | None) -> CheckpointIndex:
         ...
     def read_plan(self, items: list) -> list:
@@ -189,6 +183,34 @@ class FileSystemReader(StorageReader):
         """
     def set_up(self, index: CheckpointIndex) -> None:
         ...
+class FileSystemReader(StorageReader):
+    """
+    The native format's reader.
+    """
+    def __init__(self, options: FileSystemReaderOptions, file_system: FileSystem | None = None) -> None:
+        ...
+class StorageRegistry:
+    """
+    Which storage serves which URL (dcp/plugin.h).
+    """
+    def __init__(self) -> None:
+        ...
+    def load_plugin(self, path: str) -> list[str]:
+        """
+        Schemes that the shared library serves.
+        """
+    def make_reader(self, options: FileSystemReaderOptions) -> StorageReader:
+        """
+        The reader for the URL `options.path`.
+        """
+    def make_writer(self, options: FileSystemWriterOptions) -> StorageWriter:
+        """
+        The writer for the URL `options.path`.
+        """
+    def schemes(self) -> list[str]:
+        """
+        All schemes, sorted.
+        """
 class SaveOptions:
     """
     dcp::SaveOptions

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 
+from dcpcpp import _plugins
 from dcpcpp.storage import FileSystemReader, FileSystemWriter
 
 _NOT_DETECTED = (
@@ -27,7 +28,11 @@ def choose_writer(
         if checkpoint_id is not None:
             writer.reset(checkpoint_id)
         return writer
-    if _is_url(_required(checkpoint_id)):
+    if _plugins.serves(_required(checkpoint_id)):
+        from dcpcpp._plugin_storage import PluginWriter
+
+        return PluginWriter(str(checkpoint_id))
+    if _is_url(checkpoint_id):
         from dcpcpp._fsspec_storage import FsspecWriter
 
         return FsspecWriter(_known_url(checkpoint_id))
@@ -43,7 +48,11 @@ def choose_reader(
         if checkpoint_id is not None:
             reader.reset(checkpoint_id)
         return reader
-    if _is_url(_required(checkpoint_id)):
+    if _plugins.serves(_required(checkpoint_id)):
+        from dcpcpp._plugin_storage import PluginReader
+
+        return PluginReader(str(checkpoint_id))
+    if _is_url(checkpoint_id):
         from dcpcpp._fsspec_storage import FsspecReader
 
         return FsspecReader(_known_url(checkpoint_id))
@@ -59,7 +68,7 @@ def _required(checkpoint_id: str | os.PathLike[str] | None) -> str | os.PathLike
     return checkpoint_id
 
 
-def _is_url(checkpoint_id: str | os.PathLike[str]) -> bool:
+def _is_url(checkpoint_id: object) -> bool:
     return isinstance(checkpoint_id, str) and "://" in checkpoint_id
 
 

@@ -104,7 +104,7 @@ class NativeWriter:
 
     def make_core_writer(
         self, export_dtype: torch.dtype | None = None, compression: str | None = None
-    ) -> _core.FileSystemWriter:
+    ) -> _core.StorageWriter:
         """Libdcp's writer with this one's options; those given here come first."""
         options = _core.FileSystemWriterOptions()
         options.path = os.fspath(self.path)
@@ -122,6 +122,9 @@ class NativeWriter:
         if export_dtype is not None:
             options.export_dtype = code_of_dtype(export_dtype)
         options.io = self._io_options
+        return self._open_core_writer(options)
+
+    def _open_core_writer(self, options: _core.FileSystemWriterOptions) -> _core.StorageWriter:
         return _core.FileSystemWriter(options, self._core_file_system())
 
     def _core_file_system(self) -> Any:
@@ -320,12 +323,15 @@ class NativeReader:
         """Choose whether what is read is checked."""
         self._verify = verify
 
-    def make_core_reader(self) -> _core.FileSystemReader:
+    def make_core_reader(self) -> _core.StorageReader:
         """Libdcp's reader with this one's options."""
         options = _core.FileSystemReaderOptions()
         options.path = os.fspath(self.path)
         options.verify = self._verify
         options.io = self._io_options
+        return self._open_core_reader(options)
+
+    def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:
         return _core.FileSystemReader(options, self._core_file_system())
 
     def _core_file_system(self) -> Any:

@@ -14,15 +14,14 @@
 
 namespace dcp {
 
-/// Bytes [begin, end) of a file, to be written. `begin` is a multiple of
-/// kRegionAlignment; where File::direct_io() is set, the file ends up with
-/// zero padding after `end` up to the alignment, for the caller to cut.
+/// Bytes [begin, end) of a file, to be written. Where File::direct_io() is set,
+/// `begin` is a multiple of the offsets' alignment, and the file ends up with
+/// zero padding after `end` up to it, for the caller to cut.
 struct FileRegion {
   File* file = nullptr;
   int64_t begin = 0;
   int64_t end = 0;
 };
-inline constexpr int64_t kRegionAlignment = 4096;
 
 /// One transfer: part of region number `region`.
 struct WriteBlock {

@@ -2,8 +2,8 @@
 //    once: all of them for a plain state dict, a few hundred megabytes for a
 //    source that makes tensors on demand.
 // 2. A wave lays its items out behind what each file holds already, starting
-//    at a multiple of kRegionAlignment. The offset and length of every item
-//    are known before a byte moves.
+//    where a direct write may begin. The offset and length of every item are
+//    known before a byte moves.
 // 3. One pipeline run writes the wave's part of every file.
 
 #include "storage/write_items.h"
@@ -19,6 +19,13 @@ namespace {
 
 int64_t RoundUp(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit * unit;
+}
+
+/// The first offset behind what `file` holds where a region may begin: direct
+/// writes cannot begin in mid-block; other files have no hole.
+int64_t NextRegionBegin(DataFile& file) {
+  const auto direct = file.file().direct_io();
+  return direct ? RoundUp(file.end(), direct->offset) : file.end();
 }
 
 /// The part of one file that a wave writes.
@@ -142,15 +149,11 @@ StatusOr<ImageItem> MakeImageItem(const WritePayload& payload,
 
 Status WriteItems(const ItemWriter& writer, std::span<const FileItems> work) {
   const int64_t limit = writer.source.max_resolved_nbytes();
-  const bool positional = writer.file_system.traits().positional_writes;
   std::vector<WaveFile> wave;
   int64_t nbytes = 0;
   for (const FileItems& file : work) {
-    // A region starts aligned, because direct writes cannot begin in
-    // mid-block; files that only grow at their end leave no hole.
     const auto open_part = [&] {
-      const int64_t end = file.file->end();
-      const int64_t begin = positional ? RoundUp(end, kRegionAlignment) : end;
+      const int64_t begin = NextRegionBegin(*file.file);
       wave.push_back({.file = file.file, .begin = begin, .end = begin});
     };
     open_part();

@@ -81,12 +81,16 @@ class CompressedFile {
   }
 
  private:
-  /// End of the run of small items from `begin` on; `begin` if it is large.
+  /// End of the run of small items from `begin` on that may be resolved at
+  /// once; `begin` if its item is large.
   size_t EndOfBatch(size_t begin) const {
+    const int64_t limit =
+        std::min(kBatchNbytes, writer_.source.max_resolved_nbytes());
     int64_t nbytes = 0;
     size_t end = begin;
-    while (end < work_.items.size() && nbytes < kBatchNbytes &&
-           work_.items[end]->nbytes <= kSmallItem) {
+    while (end < work_.items.size() &&
+           work_.items[end]->nbytes <= kSmallItem &&
+           (nbytes == 0 || nbytes + work_.items[end]->nbytes <= limit)) {
       nbytes += work_.items[end]->nbytes;
       ++end;
     }

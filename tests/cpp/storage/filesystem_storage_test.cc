@@ -1,0 +1,171 @@
+// FileSystemWriter and FileSystemReader together: the conformance suite on
+// every kind of file system, with every way of laying files out.
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+
+#include "conformance/storage_conformance.h"
+#include "storage/storage_cases.h"
+#include "testing/direct_file_system.h"
+#include "testing/fault_injection_file_system.h"
+#include "testing/temp_directory.h"
+
+namespace dcp {
+namespace {
+
+using conformance::CheckStorage;
+using testing::DirectFileSystem;
+using testing::TempDirectory;
+
+NativePlace PlaceOn(std::shared_ptr<FileSystem> fs, IoEngineKind engine) {
+  NativePlace place{.fs = std::move(fs)};
+  place.writer.io = ModestIo(engine);
+  place.reader.io = ModestIo(engine);
+  return place;
+}
+
+TEST_CASE("the native storage conforms on a disk",
+          "[storage][conformance]") {
+  const TempDirectory temp;
+  int number = 0;
+  for (auto engine : {IoEngineKind::kAuto, IoEngineKind::kThreads}) {
+    for (auto direct : {DirectIo::kTry, DirectIo::kOff}) {
+      DYNAMIC_SECTION("engine " << int(engine) << ", direct " << int(direct)) {
+        CheckStorage([&] {
+          NativePlace place = PlaceOn(MakePosixFileSystem(), engine);
+          place.directory = temp.path() + "/" + std::to_string(++number);
+          place.writer.io.direct_io = direct;
+          place.reader.io.direct_io = direct;
+          return NativeStorage(place);
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("the native storage conforms in memory", "[storage][conformance]") {
+  for (auto engine : {IoEngineKind::kAuto, IoEngineKind::kThreads}) {
+    DYNAMIC_SECTION("engine " << int(engine)) {
+      CheckStorage([&] {
+        return NativeStorage(PlaceOn(MakeMemoryFileSystem(), engine));
+      });
+    }
+  }
+}
+
+TEST_CASE("the native storage conforms with direct I/O of any alignment",
+          "[storage][conformance]") {
+  for (int64_t alignment : {4096, 65536}) {
+    DYNAMIC_SECTION("aligned to " << alignment) {
+      // A cache that forgets has reads go to the engine.
+      auto forgetful = std::make_shared<testing::FaultInjectionFileSystem>(
+          MakeMemoryFileSystem(),
+          testing::FaultScript{
+              .cached_reads = testing::CachedReads::kRandomlyShort});
+      auto fs = std::make_shared<DirectFileSystem>(
+          forgetful, DirectIoAlignment{.memory = 4096, .offset = alignment});
+      CheckStorage([&] {
+        return NativeStorage(PlaceOn(fs, IoEngineKind::kThreads));
+      });
+      CHECK(fs->unaligned_writes() == 0);
+    }
+  }
+}
+
+TEST_CASE("the native storage conforms with several files per rank",
+          "[storage][conformance]") {
+  CheckStorage([] {
+    NativePlace place = PlaceOn(MakeMemoryFileSystem(), IoEngineKind::kThreads);
+    place.writer.file_count = 3;
+    return NativeStorage(place);
+  });
+}
+
+TEST_CASE("the native storage conforms with a file per item",
+          "[storage][conformance]") {
+  CheckStorage([] {
+    NativePlace place = PlaceOn(MakeMemoryFileSystem(), IoEngineKind::kThreads);
+    place.writer.single_file_per_rank = false;
+    return NativeStorage(place);
+  });
+}
+
+TEST_CASE("the native storage conforms with compression",
+          "[storage][conformance]") {
+  CheckStorage([] {
+    NativePlace place = PlaceOn(MakeMemoryFileSystem(), IoEngineKind::kThreads);
+    place.writer.compression = Compression::kZstd;
+    return NativeStorage(place);
+  });
+}
+
+TEST_CASE("the native storage conforms without verification and syncs",
+          "[storage][conformance]") {
+  CheckStorage([] {
+    NativePlace place = PlaceOn(MakeMemoryFileSystem(), IoEngineKind::kThreads);
+    place.writer.sync_files = false;
+    place.reader.verify = false;
+    return NativeStorage(place);
+  });
+}
+
+/// A file system as object stores are: no rename, files grow at their end.
+class ObjectStore final : public FileSystem {
+ public:
+  const FileSystemTraits& traits() const override { return traits_; }
+  StatusOr<std::unique_ptr<File>> Open(const std::string& path,
+                                       const OpenOptions& options) override {
+    OpenOptions plain = options;
+    if (options.mode == OpenMode::kReplace) {
+      plain.mode = OpenMode::kCreateNew;
+      base_->Remove(path).IgnoreError();
+    }
+    return base_->Open(path, plain);
+  }
+  Status MakeDirectories(const std::string& path) override {
+    return base_->MakeDirectories(path);
+  }
+  StatusOr<std::vector<DirectoryEntry>> List(const std::string& path) override {
+    return base_->List(path);
+  }
+  StatusOr<bool> Exists(const std::string& path) override {
+    return base_->Exists(path);
+  }
+  Status Rename(const std::string&, const std::string&) override {
+    return Unimplemented("no rename here");
+  }
+  Status Remove(const std::string& path) override {
+    return base_->Remove(path);
+  }
+  Status SyncDirectory(const std::string&) override {
+    return Unimplemented("no directories here");
+  }
+  StatusOr<std::optional<SpaceInfo>> Space(const std::string&) override {
+    return std::optional<SpaceInfo>();
+  }
+
+ private:
+  const FileSystemTraits traits_{.name = "objects",
+                                 .positional_writes = false,
+                                 .atomic_rename = false,
+                                 .directory_sync = false};
+  const std::shared_ptr<FileSystem> base_ = MakeMemoryFileSystem();
+};
+
+TEST_CASE("the native storage conforms on an object store",
+          "[storage][conformance]") {
+  for (auto compression : {Compression::kNone, Compression::kZstd}) {
+    DYNAMIC_SECTION("compression " << int(compression)) {
+      CheckStorage([&] {
+        NativePlace place =
+            PlaceOn(std::make_shared<ObjectStore>(), IoEngineKind::kThreads);
+        place.writer.compression = compression;
+        return NativeStorage(place);
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dcp

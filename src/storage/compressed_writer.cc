@@ -88,8 +88,7 @@ class CompressedFile {
         std::min(kBatchNbytes, writer_.source.max_resolved_nbytes());
     int64_t nbytes = 0;
     size_t end = begin;
-    while (end < work_.items.size() &&
-           work_.items[end]->nbytes <= kSmallItem &&
+    while (end < work_.items.size() && work_.items[end]->nbytes <= kSmallItem &&
            (nbytes == 0 || nbytes + work_.items[end]->nbytes <= limit)) {
       nbytes += work_.items[end]->nbytes;
       ++end;

@@ -125,8 +125,9 @@ inline void CheckRoundTrips(const StorageUnderTest& storage) {
     std::vector<Wanted> wanted = AllOf(state);
     wanted[0].dtype = DType::kInt64;
     DCP_CHECK_OK(LoadInto(*storage.make_reader(), wanted));
-    CHECK(wanted[0].bytes ==
-          std::string("\x07\0\0\0\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff", 16));
+    CHECK(
+        wanted[0].bytes ==
+        std::string("\x07\0\0\0\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff", 16));
   }
   SECTION("a source that makes payloads on demand keeps few at once") {
     const State state = VariedState(6);

@@ -153,11 +153,11 @@ class SaveRun {
 /// Everything that `state` holds, whole.
 inline std::vector<Wanted> AllOf(const State& state) {
   std::vector<Wanted> wanted;
-  for (const auto& [fqn, object] : state.objects) wanted.push_back({.fqn = fqn});
+  for (const auto& [fqn, object] : state.objects)
+    wanted.push_back({.fqn = fqn});
   for (const auto& [fqn, tensor] : state.tensors) {
-    wanted.push_back({.fqn = fqn,
-                      .box = WholeBox(tensor.sizes),
-                      .dtype = tensor.dtype});
+    wanted.push_back(
+        {.fqn = fqn, .box = WholeBox(tensor.sizes), .dtype = tensor.dtype});
   }
   return wanted;
 }

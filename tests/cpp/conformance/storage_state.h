@@ -117,8 +117,8 @@ class StateSource final : public WriteSource {
     }
     const StateTensor& tensor = state_.tensors.at(item.fqn);
     memory_.push_back(BytesOf(tensor, item.chunk));
-    TensorView view = ContiguousView(memory_.back().data(), tensor.dtype,
-                                     item.chunk.sizes);
+    TensorView view =
+        ContiguousView(memory_.back().data(), tensor.dtype, item.chunk.sizes);
     if (memory_.size() % 2 == 0) SpreadOut(&view);
     return WritePayload(view);
   }
@@ -162,11 +162,11 @@ class StateSource final : public WriteSource {
 /// Part of a tensor, or an object, that a reader is asked for.
 struct Wanted {
   std::string fqn;
-  Box box;                           ///< tensors only
-  DType dtype = DType::kFloat32;     ///< in which it is wanted
-  std::string bytes;                 ///< what came
-  int64_t items = 0;                 ///< reads that it takes
-  int64_t committed = 0;             ///< of them, reported as in place
+  Box box;                        ///< tensors only
+  DType dtype = DType::kFloat32;  ///< in which it is wanted
+  std::string bytes;              ///< what came
+  int64_t items = 0;              ///< reads that it takes
+  int64_t committed = 0;          ///< of them, reported as in place
 };
 
 /// Collects what a reader delivers. Thread-safe.
@@ -182,8 +182,8 @@ class WantedTarget final : public ReadTarget {
       return Unimplemented("no room for " + fail_at_);
     }
     Wanted& wanted = Of(item);
-    const TensorView whole = ContiguousView(wanted.bytes.data(), wanted.dtype,
-                                            wanted.box.sizes);
+    const TensorView whole =
+        ContiguousView(wanted.bytes.data(), wanted.dtype, wanted.box.sizes);
     return Narrow(whole, {.offsets = item.dest_offsets, .sizes = item.lengths});
   }
 

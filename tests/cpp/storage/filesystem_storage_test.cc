@@ -25,8 +25,7 @@ NativePlace PlaceOn(std::shared_ptr<FileSystem> fs, IoEngineKind engine) {
   return place;
 }
 
-TEST_CASE("the native storage conforms on a disk",
-          "[storage][conformance]") {
+TEST_CASE("the native storage conforms on a disk", "[storage][conformance]") {
   const TempDirectory temp;
   int number = 0;
   for (auto engine : {IoEngineKind::kAuto, IoEngineKind::kThreads}) {
@@ -61,13 +60,12 @@ TEST_CASE("the native storage conforms with direct I/O of any alignment",
       // A cache that forgets has reads go to the engine.
       auto forgetful = std::make_shared<testing::FaultInjectionFileSystem>(
           MakeMemoryFileSystem(),
-          testing::FaultScript{
-              .cached_reads = testing::CachedReads::kRandomlyShort});
+          testing::FaultScript{.cached_reads =
+                                   testing::CachedReads::kRandomlyShort});
       auto fs = std::make_shared<DirectFileSystem>(
           forgetful, DirectIoAlignment{.memory = 4096, .offset = alignment});
-      CheckStorage([&] {
-        return NativeStorage(PlaceOn(fs, IoEngineKind::kThreads));
-      });
+      CheckStorage(
+          [&] { return NativeStorage(PlaceOn(fs, IoEngineKind::kThreads)); });
       CHECK(fs->unaligned_writes() == 0);
     }
   }

@@ -31,20 +31,19 @@ inline IoOptions ModestIo(IoEngineKind engine) {
 
 inline conformance::StorageUnderTest NativeStorage(
     std::shared_ptr<const NativePlace> place) {
-  return {.make_writer =
-              [place] {
-                FileSystemWriterOptions options = place->writer;
-                options.path = place->directory;
-                return MakeFileSystemWriter(options,
-                                            {.file_system = place->fs});
-              },
-          .make_reader =
-              [place] {
-                FileSystemReaderOptions options = place->reader;
-                options.path = place->directory;
-                return MakeFileSystemReader(options,
-                                            {.file_system = place->fs});
-              }};
+  return {
+      .make_writer =
+          [place] {
+            FileSystemWriterOptions options = place->writer;
+            options.path = place->directory;
+            return MakeFileSystemWriter(options, {.file_system = place->fs});
+          },
+      .make_reader =
+          [place] {
+            FileSystemReaderOptions options = place->reader;
+            options.path = place->directory;
+            return MakeFileSystemReader(options, {.file_system = place->fs});
+          }};
 }
 
 inline conformance::StorageUnderTest NativeStorage(NativePlace place) {

@@ -67,7 +67,8 @@ class ExtentConsumer final : public BlockConsumer {
       const int64_t from = std::max(extents[i].begin, block.byte_offset);
       const int64_t to = std::min(extents[i].end, end);
       if (from >= to) continue;
-      if (to - from < kMinInPlace) return false;
+      // Two items in the same bytes cannot both be read into place.
+      if (from < position || to - from < kMinInPlace) return false;
       std::byte* memory = extents[i].sink->InPlace(from, to);
       if (memory == nullptr) return false;
       if (from > position) AddScratch(from - position, &scratch, slices);
@@ -216,8 +217,12 @@ void ExtentReads::CutByGrid(int64_t max_block_nbytes) {
 }
 
 void ExtentReads::CutByExtent(int64_t max_block_nbytes) {
+  size_t first = 0;
   for (size_t i = 0; i < file_.extents.size(); ++i) {
     const Extent& extent = file_.extents[i];
+    // Cuts lie at whole multiples of the block from the extent's own start:
+    // no element of a tensor is cut in two.
+    int64_t begin = extent.begin;
     if (!ranges_.empty()) {
       Range& last = ranges_.back();
       const bool near = extent.begin <= last.end + kMinGap;
@@ -227,12 +232,13 @@ void ExtentReads::CutByExtent(int64_t max_block_nbytes) {
         last.end = std::max(last.end, extent.end);
         continue;
       }
+      // Bytes that an earlier extent has read are not read again.
+      begin = std::max(begin, last.end);
     }
-    // Cuts lie at whole multiples of the block from the extent's own start:
-    // no element of a tensor is cut in two.
-    for (int64_t begin = extent.begin; begin < extent.end;) {
+    while (begin < extent.end) {
+      while (file_.extents[first].end <= begin && first < i) ++first;
       const int64_t end = std::min(extent.end, begin + max_block_nbytes);
-      ranges_.push_back({.begin = begin, .end = end, .first_extent = i});
+      ranges_.push_back({.begin = begin, .end = end, .first_extent = first});
       begin = end;
     }
   }

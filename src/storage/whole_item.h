@@ -30,7 +30,8 @@ struct DecodeContext {
 Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
                   const DecodeContext& context);
 
-/// Collects an item and decodes it when it is complete. Thread-safe.
+/// Collects an item, which is not empty, and decodes it when it is complete.
+/// Thread-safe.
 class WholeItemSink final : public ExtentSink {
  public:
   WholeItemSink(const StoredItem& item, const DecodeContext& context)

@@ -30,6 +30,24 @@ StatusOr<StoredItem> DescribeItem(const ReadItem& read,
   return item;
 }
 
+/// Items share no bytes, unless they are the same bytes under two keys.
+Status CheckOverlaps(std::span<const StoredItem> sorted) {
+  const StoredItem* last = nullptr;
+  for (const StoredItem& item : sorted) {
+    if (item.info.length == 0) continue;
+    if (last != nullptr &&
+        last->info.relative_path == item.info.relative_path &&
+        item.info.offset - last->info.offset < last->info.length &&
+        (item.info.offset != last->info.offset ||
+         item.info.length != last->info.length)) {
+      return ItemCorruption("the item overlaps that of " + last->index.fqn,
+                            item, item.info.relative_path);
+    }
+    last = &item;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
@@ -50,6 +68,7 @@ StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
               return std::tie(a.info.relative_path, a.info.offset) <
                      std::tie(b.info.relative_path, b.info.offset);
             });
+  DCP_RETURN_IF_ERROR(CheckOverlaps(items));
   return items;
 }
 
@@ -75,8 +94,9 @@ StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
   if (parsed.conj) place.op = ElementOp::kConj;
   if (parsed.neg) place.op = ElementOp::kNeg;
   if (!SupportsElementOp(place.op, parsed.dtype)) {
-    return DataLoss("the stored tensor's conjugate or negative bit does not fit "
-                    "its dtype");
+    return DataLoss(
+        "the stored tensor's conjugate or negative bit does not fit "
+        "its dtype");
   }
   // The record's CRC covers the whole storage.
   if (place.data_nbytes == parsed.data_nbytes) place.crc32 = parsed.data_crc32;

@@ -31,7 +31,8 @@ struct StoredItem {
 
 /// Groups a plan's reads by the item they read, in the order of files and
 /// offsets, with what `metadata` says of each.
-/// \error kDataLoss  the metadata names an item and not where it lies
+/// \error kDataLoss  the metadata names an item and not where it lies, or
+///     items that overlap
 StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
                                                     const Metadata& metadata);
 

@@ -9,11 +9,11 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "io/paths.h"
-#include "storage/read_root.h"
 #include "storage/compressed_item.h"
 #include "storage/item_places.h"
 #include "storage/limits.h"
 #include "storage/open_files.h"
+#include "storage/read_root.h"
 #include "storage/stored_item.h"
 #include "storage/tensor_sink.h"
 #include "storage/whole_item.h"
@@ -42,6 +42,7 @@ class ReadJob {
     for (const StoredItem& item : items) DCP_RETURN_IF_ERROR(Sort(item));
     DCP_RETURN_IF_ERROR(ParseUnknownPlaces());
     std::vector<FileExtents> extents;
+    extents.reserve(extents_.size());
     for (auto& [file, reads] : extents_) extents.push_back(std::move(reads));
     DCP_ASSIGN_OR_RETURN(const ReadStats stats,
                          ReadExtents(std::move(extents), pipeline_));
@@ -87,9 +88,9 @@ class ReadJob {
   }
 
   void AddWhole(const StoredItem& item, OpenFile* file) {
-    auto sink = std::make_unique<WholeItemSink>(item, Checksums(file) != nullptr
-                                                          ? checked_by_sidecar_
-                                                          : checked_by_item_);
+    const DecodeContext& context =
+        Checksums(file) != nullptr ? checked_by_sidecar_ : checked_by_item_;
+    auto sink = std::make_unique<WholeItemSink>(item, context);
     ReadsOf(file).extents.push_back(sink->extent());
     sinks_.push_back(std::move(sink));
   }
@@ -167,27 +168,34 @@ StatusOr<CheckpointIndex> FileSystemReader::ReadIndexFile(
   const auto& meta = index.metadata.storage_meta;
   if (!meta || !meta->save_id || !IsDcpcppSaveId(*meta->save_id)) return index;
   // Our own checkpoint: without its sidecar it is not what was written.
-  const std::string sidecar_path =
-      JoinPath(options_.path, SidecarName(*meta->save_id));
-  StatusOr<std::string> sidecar =
-      ReadFile(*file_system_, sidecar_path, kMaxSidecarNbytes, open);
+  StatusOr<std::string> sidecar = ReadSidecar(*meta->save_id, bytes);
+  // Who asked for no checks gets what the items say of themselves.
   if (!sidecar.ok() && !options_.verify) return index;
-  if (sidecar.status().code() == absl::StatusCode::kNotFound) {
-    return CorruptionError("the checkpoint's file of checksums is missing",
-                           {.op = "open", .path = sidecar_path});
-  }
   DCP_RETURN_IF_ERROR(sidecar.status());
-  StatusOr<Sidecar> parsed = ParseSidecar(*sidecar);
-  if (!parsed.ok()) return Annotate(parsed.status(), sidecar_path);
-  const uint32_t crc = Crc32(0, std::as_bytes(std::span(bytes)));
-  if (options_.verify &&
-      (parsed->metadata_nbytes != static_cast<int64_t>(bytes.size()) ||
-       parsed->metadata_crc32 != crc)) {
-    return CorruptionError("the metadata differs from its recorded CRC-32",
-                           {.op = "verify", .path = path});
-  }
   index.storage_data = *std::move(sidecar);
   return index;
+}
+
+StatusOr<std::string> FileSystemReader::ReadSidecar(
+    std::string_view save_id, std::string_view metadata_pickle) {
+  const std::string path = JoinPath(options_.path, SidecarName(save_id));
+  StatusOr<std::string> bytes = ReadFile(*file_system_, path, kMaxSidecarNbytes,
+                                         {.beneath = ReadRoot(options_.path)});
+  if (bytes.status().code() == absl::StatusCode::kNotFound) {
+    return CorruptionError("the checkpoint's file of checksums is missing",
+                           {.op = "open", .path = path});
+  }
+  DCP_RETURN_IF_ERROR(bytes.status());
+  StatusOr<Sidecar> parsed = ParseSidecar(*bytes);
+  if (!parsed.ok()) return Annotate(parsed.status(), path);
+  const uint32_t crc = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
+  if (parsed->metadata_nbytes != static_cast<int64_t>(metadata_pickle.size()) ||
+      parsed->metadata_crc32 != crc) {
+    return CorruptionError(
+        "the metadata differs from its recorded CRC-32",
+        {.op = "verify", .path = JoinPath(options_.path, kMetadataFileName)});
+  }
+  return bytes;
 }
 
 Status FileSystemReader::SetUp(const CheckpointIndex& index,

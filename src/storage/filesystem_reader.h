@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "dcp/filesystem_storage.h"
 #include "format/sidecar.h"
@@ -26,6 +27,9 @@ class FileSystemReader final : public StorageReader {
 
  private:
   StatusOr<CheckpointIndex> ReadIndexFile(const std::string& name);
+  /// The bytes of the sidecar that belongs to `metadata_pickle`.
+  StatusOr<std::string> ReadSidecar(std::string_view save_id,
+                                    std::string_view metadata_pickle);
 
   FileSystemReaderOptions options_;
   std::shared_ptr<FileSystem> file_system_;

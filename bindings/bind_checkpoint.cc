@@ -22,15 +22,15 @@ constexpr char kSaveDoc[] =
     "exception as "
     "`error`, so that the others learn of it.";
 constexpr char kLoadDoc[] =
-    "Load what `make_entries(metadata)` returns; gives a dict with objects, "
-    "missing, "
-    "unexpected, casts and nbytes_read.";
+    "Load what `make_entries(metadata)` returns. `accept` gets a dict with "
+    "objects, missing, unexpected, casts and nbytes_read; what it raises fails "
+    "the load on all ranks.";
 
-/// A LoadRequest whose entries a Python function makes.
+/// A LoadRequest in Python functions.
 class PyLoadRequest final : public LoadRequest {
  public:
-  explicit PyLoadRequest(const py::function& make_entries)
-      : make_entries_(make_entries) {}
+  PyLoadRequest(const py::function& make_entries, const py::function& accept)
+      : make_entries_(make_entries), accept_(accept) {}
 
   StatusOr<std::vector<LoadEntry>> MakeEntries(
       const Metadata& metadata) override {
@@ -42,8 +42,13 @@ class PyLoadRequest final : public LoadRequest {
     });
   }
 
+  Status Accept(LoadResult& result) override {
+    return CallPythonVoid([&] { accept_(ToDict(result)); });
+  }
+
  private:
   const py::function& make_entries_;
+  const py::function& accept_;
 };
 
 py::bytes SaveFromPython(const py::list& entries, const py::object& error,
@@ -67,15 +72,17 @@ py::bytes SaveFromPython(const py::list& entries, const py::object& error,
   return ValueOrThrow(std::move(saved)).metadata_pickle;
 }
 
-py::dict LoadFromPython(const py::function& make_entries, StorageReader& reader,
-                        Transport& transport, bool allow_partial_load) {
-  PyLoadRequest request(make_entries);
-  StatusOr<LoadResult> loaded = [&] {
+void LoadFromPython(const py::function& make_entries,
+                    const py::function& accept, StorageReader& reader,
+                    Transport& transport, bool allow_partial_load) {
+  PyLoadRequest request(make_entries, accept);
+  const Status loaded = [&] {
     const py::gil_scoped_release nogil;
     return Load(request, reader, transport,
-                {.allow_partial_load = allow_partial_load});
+                {.allow_partial_load = allow_partial_load})
+        .status();
   }();
-  return ToDict(ValueOrThrow(std::move(loaded)));
+  ThrowIfError(loaded);
 }
 
 }  // namespace
@@ -89,8 +96,9 @@ void BindCheckpoint(py::module_& m) {
       .def_readwrite("use_collectives", &SaveOptions::use_collectives);
   m.def("save", &SaveFromPython, py::arg("entries"), py::arg("error"),
         py::arg("writer"), py::arg("transport"), py::arg("options"), kSaveDoc);
-  m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("reader"),
-        py::arg("transport"), py::arg("allow_partial_load"), kLoadDoc);
+  m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("accept"),
+        py::arg("reader"), py::arg("transport"), py::arg("allow_partial_load"),
+        kLoadDoc);
 
   py::class_<Checkpoint>(
       m, "Checkpoint", "A checkpoint opened for inspection (dcp/checkpoint.h).")

@@ -162,6 +162,14 @@ class LoadRequest {
   virtual ~LoadRequest() = default;
   virtual StatusOr<std::vector<LoadEntry>> MakeEntries(
       const Metadata& metadata) = 0;
+
+  /// Takes what was read, on every rank that could read, before the ranks learn
+  /// whether all could: for steps that may fail, such as decoding objects. An
+  /// error fails the load on all ranks. May move from `result`.
+  virtual Status Accept(LoadResult& result) {
+    static_cast<void>(result);
+    return absl::OkStatus();
+  }
 };
 
 /// Fills entries from a checkpoint, resharding as needed. Collective over

@@ -255,9 +255,9 @@ def io_engine() -> tuple[str, str]:
     """
     (name, reason) of the I/O engine that was chosen on this machine.
     """
-def load(make_entries: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool) -> dict:
+def load(make_entries: collections.abc.Callable, accept: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool) -> None:
     """
-    Load what `make_entries(metadata)` returns; gives a dict with objects, missing, unexpected, casts and nbytes_read.
+    Load what `make_entries(metadata)` returns. `accept` gets a dict with objects, missing, unexpected, casts and nbytes_read; what it raises fails the load on all ranks.
     """
 def memory_file_system() -> FileSystem:
     """

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
 
 from dcpcpp import errors
+from dcpcpp._presence import RankLostError
 from dcpcpp.errors import RankFailuresError, exception_from_status
 
 Failures = dict[int, tuple[BaseException, traceback.StackSummary]]
@@ -42,6 +43,13 @@ class BusyCheckpointException(CheckpointException, errors.CheckpointBusyError):
     """A `CheckpointException` because another writer is at work."""
 
 
+class LostRankException(CheckpointException, RuntimeError):
+    """A `CheckpointException` because a rank is gone, or the connection to it broke.
+
+    It is a RuntimeError too, which is what torch raises then.
+    """
+
+
 def _first(failures: Failures, kind: type[Any]) -> Any:
     return next(error for error, _ in failures.values() if isinstance(error, kind))
 
@@ -73,9 +81,9 @@ def raise_failures(
     raise make_exception(error.status.phase, failures) from local_error
 
 
-def raise_local(phase: str, rank: int, error: BaseException) -> NoReturn:
-    """Raise an error that concerns this rank's own connection to the others."""
-    raise make_exception(phase, {rank: (error, _summary(error))}) from error
+def lost_rank(phase: str, error: RankLostError) -> CheckpointException:
+    """The exception for a rank that is not there any more."""
+    return LostRankException(phase, {error.rank: (error, _summary(error))})
 
 
 def from_torch(error: TorchCheckpointException) -> CheckpointException:

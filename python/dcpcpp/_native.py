@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -112,8 +113,15 @@ class SaveJob:
     ) -> Metadata:
         """Save what `make_state` returns; its errors reach all ranks."""
         assert self._writer is not None
-        transport = transport_for(process_group, use_dist=use_dist, coordinator=coordinator)
-        rank = transport.rank()
+        with transport_for(
+            process_group, "write", use_dist=use_dist, coordinator=coordinator
+        ) as transport:
+            return self._save(make_state, transport, use_collectives)
+
+    def _save(
+        self, make_state: StateMaker, transport: _core.Transport, use_collectives: bool
+    ) -> Metadata:
+        assert self._writer is not None
         maker = EntryMaker()
         entries: list[Any] = []
         local_error: BaseException | None = None
@@ -130,7 +138,7 @@ class SaveJob:
         try:
             data = _core.save(entries, local_error, core_writer, transport, options)
         except RankFailuresError as error:
-            _exceptions.raise_failures(error, rank, local_error)
+            _exceptions.raise_failures(error, transport.rank(), local_error)
         return LazyMetadata(data)
 
     def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> list[Any]:
@@ -205,38 +213,57 @@ class LoadJob:
     ) -> None:
         """Fill what `make_state` returns; its errors reach all ranks."""
         assert self._reader is not None
-        transport = transport_for(process_group, use_dist=use_dist, coordinator=coordinator)
-        rank = transport.rank()
-        template = _Template(make_state, self._planner, self._selection)
+        template = _Template(make_state, self._planner, self._selection, self._allow_pickle)
         reader = self._reader.make_core_reader()
         partial = getattr(self._planner, "allow_partial_load", False)
-        try:
-            result = _core.load(template.make_entries, reader, transport, partial)
-        except RankFailuresError as error:
-            _exceptions.raise_failures(error, rank, template.error)
-        try:
-            template.finish(result, allow_pickle=self._allow_pickle)
-        except Exception as error:
-            _exceptions.raise_local("read", rank, error)
-        _report(result, report)
+        with transport_for(
+            process_group, "read", use_dist=use_dist, coordinator=coordinator
+        ) as transport:
+            try:
+                _core.load(template.make_entries, template.accept, reader, transport, partial)
+            except RankFailuresError as error:
+                _exceptions.raise_failures(error, transport.rank(), template.error)
+        template.finish()
+        _report(template.result, report)
 
 
 class _Template:
     """The state dict to fill, and where each entry of libdcp's load goes in it."""
 
-    def __init__(self, make_state: StateMaker, planner: Any, selection: Selection) -> None:
+    def __init__(
+        self, make_state: StateMaker, planner: Any, selection: Selection, allow_pickle: bool
+    ) -> None:
         self._make_state = make_state
         self._planner = planner
+        self._allow_pickle = allow_pickle
         self._selection = selection
         self._maker = EntryMaker()
         self._flat = FlatState()
         self._keys: list[str] = []  # of each entry
         self._tensors: list[Any] = []  # of each entry, None for objects
+        self._objects: list[tuple[str, Any]] = []  # key and decoded value
+        self.result: dict[str, Any] = {}
         self.error: BaseException | None = None
 
     def make_entries(self, metadata: _core.Metadata) -> list[Any]:
-        try:
+        """What libdcp is to load; called once the metadata is there."""
+        with self._keeping_error():
             return self._make_entries(metadata)
+
+    def accept(self, result: dict[str, Any]) -> None:
+        """Do what may fail with what was read, before the ranks agree on the outcome."""
+        with self._keeping_error():
+            self._decode(result)
+
+    def finish(self) -> None:
+        """Put the objects into the state dict."""
+        for key, value in self._objects:
+            self._flat.replace(key, value)
+
+    @contextlib.contextmanager
+    def _keeping_error(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             self.error = error
             raise
@@ -274,14 +301,14 @@ class _Template:
                 return old
         return flat
 
-    def finish(self, result: dict[str, Any], *, allow_pickle: bool) -> None:
-        """Decode the objects and put them into the state dict."""
+    def _decode(self, result: dict[str, Any]) -> None:
+        self.result = result
         self._maker.finish_load()
-        for position, data, destination_box, source_box in result["objects"]:
+        for position, data, destination_box, source_box in result.pop("objects"):
             key = self._keys[position]
-            value = _objects.decode(data, key, allow_pickle=allow_pickle)
+            value = _objects.decode(data, key, allow_pickle=self._allow_pickle)
             if destination_box is None:
-                self._flat.replace(key, value)
+                self._objects.append((key, value))
             else:
                 target = narrow(self._tensors[position].detach(), *destination_box)
                 target.copy_(narrow(value, *source_box))

@@ -2,8 +2,9 @@
 // 1. The coordinator reads the metadata once; every rank gets its bytes.
 // 2. Every rank makes its entries and plans its reads by itself.
 // 3. All ranks learn whether all could plan; only then is memory written.
-// 4. Every rank reads. No message is pending meanwhile.
-// 5. All ranks learn whether all could read.
+// 4. Every rank reads, and decodes what it read. No message is pending
+//    meanwhile.
+// 5. All ranks learn whether all could.
 
 #include <utility>
 
@@ -65,13 +66,9 @@ class LoadOperation {
     DCP_ASSIGN_OR_RETURN(const bool has_index, ShareIndex());
     Status planned = Plan(has_index);
     DCP_RETURN_IF_ERROR(AgreeOn(transport_, "plan", planned));
-    EntryTarget target(entries_);
-    const int64_t before = reader_.nbytes_read();
-    const Status read = reader_.ReadData(plan_, target);
+    const Status read = Read();
     DCP_RETURN_IF_ERROR(transport_.AwaitAll("read"));
     DCP_RETURN_IF_ERROR(AgreeOn(transport_, "read", read));
-    result_.objects = target.TakeObjects();
-    result_.nbytes_read = reader_.nbytes_read() - before;
     return std::move(result_);
   }
 
@@ -114,6 +111,15 @@ class LoadOperation {
     DCP_ASSIGN_OR_RETURN(
         plan_, MakeLoadPlan(entries_, index_.metadata, options_, &result_));
     return absl::OkStatus();
+  }
+
+  Status Read() {
+    EntryTarget target(entries_);
+    const int64_t before = reader_.nbytes_read();
+    DCP_RETURN_IF_ERROR(reader_.ReadData(plan_, target));
+    result_.objects = target.TakeObjects();
+    result_.nbytes_read = reader_.nbytes_read() - before;
+    return request_.Accept(result_);
   }
 
   LoadRequest& request_;

@@ -57,6 +57,7 @@ class Presence:
         self._coordinator = coordinator
         self._keys: list[str] = []  # set by this rank
         self._seen: dict[int, tuple[bytes, float]] = {}  # a rank's count, and since when
+        self._set(f"alive/{rank}", self._sign_of_life(0))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="dcpcpp-presence", daemon=True)
         self._thread.start()
@@ -131,19 +132,19 @@ class Presence:
 
     def _beat(self) -> None:
         """Runs in the thread. Operations shorter than a beat cost no message."""
-        key, count, store = f"alive/{self._rank}", 0, None
-        process = f"{socket.gethostname()} {os.getpid()}"
+        count, store = 0, None
         while not self._stop.wait(BEAT_SECONDS):
             count += 1
             try:
                 # A connection of its own: others may wait for a key on the group's.
                 store = store or _connection_like(self._store)
-                store.set(key, f"{count} {process}")
+                store.set(f"alive/{self._rank}", self._sign_of_life(count))
             except RuntimeError:
                 return  # the Store is gone, which the main thread finds out itself
-        if store is not None:
-            with contextlib.suppress(RuntimeError):
-                store.delete_key(key)
+
+    @staticmethod
+    def _sign_of_life(count: int) -> bytes:
+        return f"{count} {socket.gethostname()} {os.getpid()}".encode()
 
 
 def _process_of(beat: bytes) -> str:

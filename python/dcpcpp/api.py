@@ -109,7 +109,8 @@ def save(
 
     Raises:
         CheckpointException: a rank failed; `.failures[rank]` tells why. Nothing was
-            published then.
+            published then. A rank that was killed or stopped is noticed 30 s later;
+            the exception is a RuntimeError too then, as in torch.
 
     Example:
         >>> dcpcpp.save({"model": model, "step": 7}, checkpoint_id="/ckpt/step-7")

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
 #include "dcp/device_runtime.h"
 #include "dcp/dtype.h"
@@ -40,14 +41,17 @@ benchmarks::RawDeviceOptions RawOptions(const std::string& directory,
           .page_cache = benchmarks::PageCache::kAsIs};
 }
 
+/// (seconds, bytes moved)
 template <auto Transfer>
-double MeasureRaw(const std::string& directory, int64_t nbytes, int files,
-                  int64_t block_nbytes, int queue_depth, bool direct) {
+std::pair<double, int64_t> MeasureRaw(const std::string& directory,
+                                      int64_t nbytes, int files,
+                                      int64_t block_nbytes, int queue_depth,
+                                      bool direct) {
   const auto fs = MakePosixFileSystem();
-  return ValueOrThrow(
-             Transfer(*fs, RawOptions(directory, nbytes, files, block_nbytes,
-                                      queue_depth, direct)))
-      .seconds;
+  const benchmarks::RawDeviceResult result = ValueOrThrow(Transfer(
+      *fs,
+      RawOptions(directory, nbytes, files, block_nbytes, queue_depth, direct)));
+  return {result.seconds, result.nbytes};
 }
 
 void BindRawDevice(py::module_& m) {
@@ -55,12 +59,12 @@ void BindRawDevice(py::module_& m) {
         py::arg("nbytes"), py::arg("files"), py::arg("block_nbytes"),
         py::arg("queue_depth"), py::arg("direct"),
         py::call_guard<py::gil_scoped_release>(),
-        "Write files through plain I/O, synced; seconds that it took.");
+        "Write files through plain I/O, synced; (seconds, bytes moved).");
   m.def("raw_read", &MeasureRaw<&benchmarks::ReadRaw>, py::arg("directory"),
         py::arg("nbytes"), py::arg("files"), py::arg("block_nbytes"),
         py::arg("queue_depth"), py::arg("direct"),
         py::call_guard<py::gil_scoped_release>(),
-        "Read what raw_write wrote; seconds that it took.");
+        "Read what raw_write wrote; (seconds, bytes moved).");
 }
 
 }  // namespace

@@ -56,10 +56,15 @@ class ArchiveReader final : public dcp::StorageReader {
   }
 
   /// `index` comes from the coordinator's reader; this rank's has seen nothing.
+  /// torch's protocol sends the metadata around and no notes.
   dcp::Status SetUp(const dcp::CheckpointIndex& index,
                     const dcp::StorageRole&) override {
-    DCP_ASSIGN_OR_RETURN(IndexNotes notes,
-                         IndexNotes::Decode(index.storage_data));
+    std::string encoded = index.storage_data;
+    if (encoded.empty()) {
+      DCP_ASSIGN_OR_RETURN(dcp::CheckpointIndex own, ReadIndex());
+      encoded = std::move(own.storage_data);
+    }
+    DCP_ASSIGN_OR_RETURN(IndexNotes notes, IndexNotes::Decode(encoded));
     metadata_ = &index.metadata;
     path_ = std::move(notes.path);
     index_.records = std::move(notes.records);

@@ -271,13 +271,13 @@ def posix_file_system() -> FileSystem:
     """
     The machine's own files.
     """
-def raw_read(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> float:
+def raw_read(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
     """
-    Read what raw_write wrote; seconds that it took.
+    Read what raw_write wrote; (seconds, bytes moved).
     """
-def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> float:
+def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
     """
-    Write files through plain I/O, synced; seconds that it took.
+    Write files through plain I/O, synced; (seconds, bytes moved).
     """
 def save(entries: list, error: typing.Any, writer: StorageWriter, transport: Transport, options: SaveOptions) -> bytes:
     """

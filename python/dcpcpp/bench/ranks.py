@@ -20,12 +20,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 import dcpcpp
-from dcpcpp import _core
+from dcpcpp.bench.contestants import raw_write
 from dcpcpp.bench.measures import Outcome
 from dcpcpp.bench.meter import Samples, drop_page_cache, sync_names
 from dcpcpp.bench.states import llama_like, nbytes_of
 
-_BLOCK, _DEPTH = 8 << 20, 8
 Save = Callable[[Path], float | None]
 
 
@@ -47,7 +46,7 @@ def _savers(state: dict[str, Any], local_nbytes: int) -> dict[str, Save]:
     def raw(path: Path) -> float:
         own = path / str(rank)
         own.mkdir(parents=True, exist_ok=True)
-        return _core.raw_write(str(own), local_nbytes, 1, _BLOCK, _DEPTH, True)
+        return raw_write(own, local_nbytes, direct=True)
 
     return {
         "dcpcpp": ours,

@@ -23,6 +23,8 @@ class PyFile final : public File {
   PyFile(std::string path, py::object file)
       : path_(std::move(path)), file_(std::move(file)) {}
 
+  // Taking the GIL throws only while the interpreter ends.
+  // NOLINTNEXTLINE(bugprone-exception-escape)
   ~PyFile() override {
     const py::gil_scoped_acquire gil;
     file_ = py::object();

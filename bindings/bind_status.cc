@@ -56,6 +56,7 @@ void BindStatus(py::module_& m) {
       .def_property_readonly("failures", &FailuresOf,
                              "(rank, status) of each failed rank.");
 
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): pybind11's signature
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);

@@ -24,6 +24,8 @@ class PyWriteSource final : public WriteSource {
  public:
   /// `resolve(position)` gives the fields of a view, or bytes.
   explicit PyWriteSource(const py::function& resolve) : resolve_(resolve) {}
+  // Taking the GIL throws only while the interpreter ends.
+  // NOLINTNEXTLINE(bugprone-exception-escape)
   ~PyWriteSource() override { Release(); }
 
   StatusOr<WritePayload> Resolve(const WriteItem& item) override {
@@ -232,8 +234,8 @@ StorageEnvironment Environment(const MaybeFileSystem& file_system) {
 }
 
 void BindWriter(py::module_& m) {
-  py::class_<StorageWriter, py::smart_holder>(m, "StorageWriter",
-                                              "dcp::StorageWriter");
+  const py::class_<StorageWriter, py::smart_holder> base(m, "StorageWriter",
+                                                         "dcp::StorageWriter");
   py::class_<FileSystemWriter, StorageWriter, py::smart_holder>(
       m, "FileSystemWriter", "The native format's writer.")
       .def(py::init([](FileSystemWriterOptions options,

@@ -8,7 +8,7 @@ namespace dcp {
 namespace {
 
 const std::map<std::string, absl::StatusCode>& CodesByName() {
-  static const auto* const kCodes = [] {
+  static const auto* const by_name = [] {
     auto* codes = new std::map<std::string, absl::StatusCode>;
     for (int code = 1; code <= 16; ++code) {
       const auto value = static_cast<absl::StatusCode>(code);
@@ -16,7 +16,7 @@ const std::map<std::string, absl::StatusCode>& CodesByName() {
     }
     return codes;
   }();
-  return *kCodes;
+  return *by_name;
 }
 
 Status StatusFromFields(const std::string& code, const std::string& message,

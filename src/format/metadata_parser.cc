@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "format/layout_names.h"
 #include "dcp/metadata_codec.h"
+#include "format/layout_names.h"
 #include "format/pickle_reader.h"
 
 namespace dcp {

@@ -48,8 +48,8 @@ class Worker {
         options.direct_block_nbytes + 2 * LargestAlignment(sizes_);
     std::vector<IoSlice> buffers;
     for (Slot& slot : slots_) {
-      DCP_ASSIGN_OR_RETURN(slot.buffer, AlignedBuffer::Allocate(
-                                            static_cast<size_t>(nbytes)));
+      DCP_ASSIGN_OR_RETURN(
+          slot.buffer, AlignedBuffer::Allocate(static_cast<size_t>(nbytes)));
       buffers.push_back(
           {slot.buffer.memory().data(), slot.buffer.memory().size()});
       free_.push_back(&slot);
@@ -103,19 +103,18 @@ class Worker {
       return consumer_.Consume(block, slot.placed);
     }
     stats_.nbytes_device += block.nbytes;
-    if (block.file->direct_io()) {
-      DCP_RETURN_IF_ERROR(PrepareDirect(slot));
+    if (const auto direct = block.file->direct_io()) {
+      DCP_RETURN_IF_ERROR(PrepareDirect(slot, direct->offset));
     } else {
       slot.request = slot.placed;
     }
     return Submit(slot);
   }
 
-  /// Points `slot` at the block rounded out to the alignment; reads what a
-  /// direct read cannot, at the end of the file, at once.
-  Status PrepareDirect(Slot& slot) {
+  /// Points `slot` at the block rounded out to multiples of `unit`; reads what
+  /// a direct read cannot, at the end of the file, at once.
+  Status PrepareDirect(Slot& slot, int64_t unit) {
     const ReadBlock& block = *slot.block;
-    const int64_t unit = block.file->direct_io()->offset;
     const int64_t file_end = sizes_.at(block.file);
     const int64_t begin = block.byte_offset / unit * unit;
     const int64_t end = block.byte_offset + block.nbytes;

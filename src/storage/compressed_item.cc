@@ -138,10 +138,9 @@ class CompressedItem {
     }
     const bool is_tensor = item_.type == LoadItemType::kTensor;
     const int64_t data = is_tensor ? Numel(item_.sizes) * kMaxItemSize : 0;
-    const Status status =
-        data > kMaxInMemory * kMaxItemSize / ItemSize(item_.dtype)
-            ? ReadInSteps(data + kMaxZip)
-            : ReadWhole(is_tensor ? data + kMaxZip : kMaxObject);
+    Status status = data > kMaxInMemory * kMaxItemSize / ItemSize(item_.dtype)
+                        ? ReadInSteps(data + kMaxZip)
+                        : ReadWhole(is_tensor ? data + kMaxZip : kMaxObject);
     if (status.code() != absl::StatusCode::kDataLoss ||
         GetErrorDetail(status)) {
       return status;

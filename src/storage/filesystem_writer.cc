@@ -86,9 +86,9 @@ Status FileSystemWriter::RememberReplacedFiles() {
   }
   replaced_.assign(names.begin(), names.end());
   std::sort(replaced_.begin(), replaced_.end());
-  if (old->storage_meta && old->storage_meta->save_id &&
-      IsDcpcppSaveId(*old->storage_meta->save_id)) {
-    replaced_.push_back(SidecarName(*old->storage_meta->save_id));
+  const auto& meta = old->storage_meta;
+  if (meta && meta->save_id && IsDcpcppSaveId(*meta->save_id)) {
+    replaced_.push_back(SidecarName(*meta->save_id));
   }
   return absl::OkStatus();
 }

@@ -115,6 +115,7 @@ StatusOr<std::vector<TensorItemInfo>> ParseItems(
     }
   }
   std::vector<FileExtents> files;
+  files.reserve(reads.size());
   for (auto& [file, extents] : reads) files.push_back(std::move(extents));
   DCP_RETURN_IF_ERROR(ReadExtents(std::move(files), options).status());
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
-from support import faults
 
 import dcpcpp
+from support import faults
 
 STATE: dict[str, Any] = {
     "first": torch.arange(400_000, dtype=torch.float32),

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support import faults
 
 # Reads and writes through it wait until the file `go` is there.

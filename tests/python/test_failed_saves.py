@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from support import faults
 
 import dcpcpp
+from support import faults
 
 MIB = 1 << 20
 OLD = {"w": torch.arange(1000.0)}

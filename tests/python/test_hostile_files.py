@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from support import faults
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     Metadata,
@@ -21,6 +20,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 import dcpcpp
+from support import faults
 
 
 class Calls:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
-from support import faults
 
 import dcpcpp
+from support import faults
 
 VALUE = torch.arange(6.0)
 

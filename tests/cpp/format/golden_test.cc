@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "base/checksum.h"
+#include "dcp/metadata_codec.h"
 #include "format/bytes.h"
 #include "format/layout_names.h"
 #include "format/memory_item_source.h"
-#include "dcp/metadata_codec.h"
 #include "format/object_item.h"
 #include "format/strided.h"
 #include "format/torch_item_reader.h"

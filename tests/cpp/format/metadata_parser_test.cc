@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "format/bytes.h"
 #include "dcp/metadata_codec.h"
+#include "format/bytes.h"
 #include "format/pickle_builder.h"
 
 namespace dcp {

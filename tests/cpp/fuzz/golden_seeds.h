@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "dcp/metadata.h"
-#include "format/golden.h"
 #include "dcp/metadata_codec.h"
+#include "format/golden.h"
 
 namespace dcp {
 

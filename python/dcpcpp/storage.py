@@ -143,7 +143,7 @@ class NativeWriter:
             " Past version 2.5 of PyTorch, `overwrite` will default to False. Set this variable "
             "to True to maintain this functionality or False to raise when an existing checkpoint "
             "is found.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
     def storage_meta(self) -> StorageMeta:

@@ -19,9 +19,10 @@ def _no_process_is_left_behind() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _quiet_single_process() -> Iterator[None]:
-    """Keep torch's notice about single-process saves out of every test's warnings."""
+    """Keep what every save of one process, or over another, says out of the summary."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        for said in ("torch.distributed is", "Detected an existing", "TypedStorage is"):
+            warnings.filterwarnings("ignore", message=said)
         yield
 
 

@@ -17,7 +17,12 @@ from typing import Any
 
 import torch
 from torch.distributed.checkpoint import filesystem as torch_filesystem
-from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, StorageMeta
+from torch.distributed.checkpoint.metadata import (
+    Metadata,
+    MetadataIndex,
+    StorageMeta,
+    TensorStorageMetadata,
+)
 from torch.distributed.checkpoint.planner import (
     LoadItemType,
     LoadPlan,
@@ -191,6 +196,7 @@ class NativeWriter:
                 notes.append(note)
             storage_data[result.index] = result.storage_data
         metadata.storage_data = storage_data
+        self._record_export_dtype(metadata)
         metadata.storage_meta = self.storage_meta()
         metadata.version = _VERSION
         rank = getattr(self, "rank", None) or 0
@@ -198,6 +204,19 @@ class NativeWriter:
             self._core = self.make_core_writer()
         self._core.set_up(rank, True, getattr(self, "use_collectives", True))
         self._core.publish(pickle.dumps(metadata, protocol=4), notes)
+
+    def _record_export_dtype(self, metadata: Metadata) -> None:
+        # torch's planner has recorded what the tensors are in memory.
+        if self._export_dtype is None:
+            return
+        for entry in metadata.state_dict_metadata.values():
+            if isinstance(entry, TensorStorageMetadata) and _is_exported(entry.properties.dtype):
+                entry.properties.dtype = self._export_dtype
+
+
+def _is_exported(dtype: torch.dtype) -> bool:
+    # Two 4-bit numbers in a byte are bits to libdcp: no cast takes them apart.
+    return dtype.is_floating_point and dtype != getattr(torch, "float4_e2m1fn_x2", None)
 
 
 def _known_compression(compression: str | None) -> str | None:

@@ -70,7 +70,7 @@ class Checkpoint:
             key: flat key.
             index: of a tensor: an int or a slice with step 1 for each leading dimension;
                 only the bytes of that part are read. None for all.
-            allow_pickle: of an object: see `dcpcpp.load`.
+            allow_pickle: of an object, or a tensor of a class of its own: see `dcpcpp.load`.
 
         Raises:
             KeyError: no such key.
@@ -78,7 +78,7 @@ class Checkpoint:
         """
         if index is None or not self.is_tensor(key):
             return self.get_many([key], allow_pickle=allow_pickle)[key]
-        return self._get_tensor(key, index)
+        return self._get_tensor(key, index, allow_pickle=allow_pickle)
 
     def __getitem__(self, key: str) -> Any:
         return self.get(key)
@@ -104,10 +104,9 @@ class Checkpoint:
         for position, data, destination_box, source_box in result["objects"]:
             key, tensor = names[position], tensors[position]
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
-            if tensor is None:
-                values[key] = value
-            else:
-                narrow(tensor, *destination_box).copy_(narrow(value, *source_box))
+            if tensor is not None:
+                value = _put(tensor, destination_box, narrow(value, *source_box))
+            values[key] = value
         return values
 
     def metadata(self) -> Metadata:
@@ -118,7 +117,9 @@ class Checkpoint:
         """The key's path in the nested state dict."""
         return self._core.metadata.path(key) or (key,)
 
-    def _get_tensor(self, key: str, index: tuple[_Index, ...]) -> torch.Tensor:
+    def _get_tensor(
+        self, key: str, index: tuple[_Index, ...], *, allow_pickle: bool
+    ) -> torch.Tensor:
         shape = self.shape(key)
         offsets, sizes, dropped = _box(shape, index)
         tensor = torch.empty(sizes, dtype=self.dtype(key))
@@ -127,8 +128,8 @@ class Checkpoint:
         result = self._core.read([(key, *view, tuple(shape), offsets)])
         maker.finish_load()
         for _, data, destination_box, source_box in result["objects"]:
-            value = _objects.decode(data, key, allow_pickle=False)
-            narrow(tensor, *destination_box).copy_(narrow(value, *source_box))
+            value = _objects.decode(data, key, allow_pickle=allow_pickle)
+            tensor = _put(tensor, destination_box, narrow(value, *source_box))
         for dim in reversed(dropped):
             tensor = tensor.squeeze(dim)
         return tensor
@@ -144,6 +145,16 @@ class Checkpoint:
         if found[0] != "tensor":
             raise KeyError(f"{key!r} is an object, not a tensor")
         return found
+
+
+def _put(
+    tensor: torch.Tensor, box: tuple[tuple[int, ...], tuple[int, ...]], value: torch.Tensor
+) -> torch.Tensor:
+    """`tensor` with `value` in its `box`; `value` itself, of whatever class, if that is all."""
+    if value.size() == tensor.size():
+        return value
+    narrow(tensor, *box).copy_(value)
+    return tensor
 
 
 def _box(

@@ -89,6 +89,7 @@ def _harmless_globals() -> list[Any]:
                 pathlib.PureWindowsPath,
                 types.SimpleNamespace,
                 uuid.UUID,
+                bytes,
                 dict,
                 float,
                 frozenset,

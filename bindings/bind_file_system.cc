@@ -17,7 +17,8 @@ namespace dcp {
 namespace {
 
 /// A file whose methods are Python: read_into(offset, buffer), write(offset,
-/// buffer), size(), sync(), close().
+/// buffer), size(), sync(), close(), and discard() in the place of close()
+/// after an error.
 class PyFile final : public File {
  public:
   PyFile(std::string path, py::object file)
@@ -27,6 +28,9 @@ class PyFile final : public File {
   // NOLINTNEXTLINE(bugprone-exception-escape)
   ~PyFile() override {
     const py::gil_scoped_acquire gil;
+    if (!closed_) {
+      CallPythonVoid([&] { file_.attr("discard")(); }).IgnoreError();
+    }
     file_ = py::object();
   }
 
@@ -69,6 +73,7 @@ class PyFile final : public File {
     return CallPythonVoid([&] { file_.attr("sync")(); });
   }
   Status Close() override {
+    closed_ = true;
     return CallPythonVoid([&] { file_.attr("close")(); });
   }
 
@@ -80,6 +85,7 @@ class PyFile final : public File {
 
   const std::string path_;
   py::object file_;
+  bool closed_ = false;
 };
 
 /// A FileSystem written in Python; see python/dcpcpp/_fsspec.py.

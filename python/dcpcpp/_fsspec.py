@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Any
 
 from dcpcpp import _core
+from dcpcpp.errors import CheckpointCorruptedError
 
 
 class FsspecFileSystem(_core.FileSystem):
     """Files of an fsspec file system, written from front to back.
 
-    Object stores publish an object whole when it is closed and cannot rename, so the
-    commit is the writing of `.metadata` itself, last.
+    Object stores publish an object whole and cannot rename, so the commit is the writing
+    of `.metadata` itself, last. Local files are renamed.
     """
 
     def __init__(self, fs: Any) -> None:
@@ -21,12 +24,15 @@ class FsspecFileSystem(_core.FileSystem):
     def traits(self) -> tuple[str, bool, bool, bool]:
         protocol = self._fs.protocol
         name = protocol if isinstance(protocol, str) else protocol[0]
-        return (f"fsspec:{name}", False, False, False)
+        is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        return (f"fsspec:{name}", False, is_local, False)
 
     def open(self, path: str, mode: str) -> _FsspecFile:
         if mode == "read":
             return _FsspecFile(self._fs, path, None)
-        if mode == "create" and self._fs.exists(path):
+        if mode == "replace":
+            return _FsspecFile(self._fs, path, _WholeObject(self._fs, path))
+        if self._fs.exists(path):
             raise FileExistsError(17, "File exists", path)
         return _FsspecFile(self._fs, path, self._fs.open(path, "wb"))
 
@@ -41,6 +47,7 @@ class FsspecFileSystem(_core.FileSystem):
         ]
 
     def exists(self, path: str) -> bool:
+        self._fs.invalidate_cache(path)  # other processes write there, too
         return bool(self._fs.exists(path))
 
     def rename(self, source: str, target: str) -> None:
@@ -61,7 +68,12 @@ class _FsspecFile:
         end = offset + len(buffer)
         data = self._fs.cat_file(self._path, start=offset, end=end)
         if len(data) != len(buffer):
-            raise _core_corruption(self._path, offset, len(buffer), len(data))
+            raise CheckpointCorruptedError(
+                f"{self._path} ends before byte {end} (only {len(data)} bytes from {offset} on)",
+                self._path,
+                offset,
+                len(buffer),
+            )
         buffer[:] = data
 
     def write(self, offset: int, buffer: memoryview) -> None:
@@ -89,13 +101,32 @@ class _FsspecFile:
         if self._stream is not None:
             self._stream.close()
 
+    def discard(self) -> None:
+        """Give up what was written; its name is removed by who made it."""
+        if self._stream is None:
+            return
+        with contextlib.suppress(Exception):  # the first error is the one to report
+            self._stream.discard()
+        with contextlib.suppress(AttributeError):
+            # Otherwise the garbage collector closes it, which would publish it.
+            self._stream.closed = True
 
-def _core_corruption(path: str, offset: int, wanted: int, got: int) -> Exception:
-    from dcpcpp.errors import CheckpointCorruptedError
 
-    return CheckpointCorruptedError(
-        f"{path} ends before byte {offset + wanted} (only {got} bytes from {offset} on)",
-        path,
-        offset,
-        wanted,
-    )
+class _WholeObject(io.BytesIO):
+    """An object that replaces another one, in one request: never in part."""
+
+    def __init__(self, fs: Any, path: str) -> None:
+        super().__init__()
+        self._fs = fs
+        self._path = path
+
+    def close(self) -> None:
+        if not self.closed:
+            self._fs.pipe_file(self._path, self.getvalue())
+        super().close()
+
+    def discard(self) -> None:
+        super().close()
+
+    def __del__(self) -> None:
+        super().close()

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import _fsspec_filesystem as torch_fsspec
 
-from dcpcpp._fsspec import FsspecFileSystem
 from dcpcpp.storage import _MIB, NativeReader, NativeWriter, make_io_options, supported
 
 
@@ -54,9 +53,6 @@ class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
         options = make_io_options("threads", False, 1, max_buffer_bytes)
         self._init_native(compression, export_dtype, serialization_format, options)
 
-    def _core_file_system(self) -> FsspecFileSystem:
-        return FsspecFileSystem(self.fs.fs)
-
 
 class FsspecReader(NativeReader, torch_fsspec.FsspecReader):
     """Reads a checkpoint through fsspec.
@@ -80,7 +76,3 @@ class FsspecReader(NativeReader, torch_fsspec.FsspecReader):
     ) -> None:
         super().__init__(path, **kwargs)
         self._init_native(verify, make_io_options("threads", False, 0, max_buffer_bytes))
-
-    def _core_file_system(self) -> FsspecFileSystem:
-        # torch declares the attribute as its own FileSystem, which this one replaces.
-        return FsspecFileSystem(self.fs.fs)  # type: ignore[attr-defined]

@@ -39,13 +39,19 @@ def _has_plain_files(storage: Any) -> bool:
     return type(getattr(storage, "fs", None)) is torch_filesystem.FileSystem
 
 
+def _is_unchanged(storage: Any, plain_class: type[Any]) -> bool:
+    """Whether `storage` is one of our classes, as it was made."""
+    ours = type(storage).__module__.startswith("dcpcpp.")
+    plain = type(storage) is not plain_class or _has_plain_files(storage)
+    return ours and plain and not _patched(storage, type(storage))
+
+
 def _native_writer(writer: Any) -> NativeWriter | None:
     """Libdcp's equivalent of `writer`, None if its behaviour is somebody's own."""
     if isinstance(writer, NativeWriter):
-        ours = type(writer).__module__.startswith("dcpcpp.")
-        plain = type(writer).__name__ != "FileSystemWriter" or _has_plain_files(writer)
-        return writer if ours and plain else None
-    if type(writer) is not torch_filesystem.FileSystemWriter or not _has_plain_files(writer):
+        return writer if _is_unchanged(writer, FileSystemWriter) else None
+    kind = torch_filesystem.FileSystemWriter
+    if type(writer) is not kind or not _has_plain_files(writer) or _patched(writer, kind):
         return None
     extensions = getattr(getattr(writer, "transforms", None), "extensions", None) or ()
     file_format = getattr(writer, "serialization_format", None)
@@ -67,12 +73,11 @@ def _native_writer(writer: Any) -> NativeWriter | None:
 
 def _native_reader(reader: Any) -> NativeReader | None:
     if isinstance(reader, NativeReader):
-        ours = type(reader).__module__.startswith("dcpcpp.")
-        plain = type(reader).__name__ != "FileSystemReader" or _has_plain_files(reader)
-        return reader if ours and plain else None
-    if type(reader) is torch_filesystem.FileSystemReader and _has_plain_files(reader):
-        return FileSystemReader(reader.path)
-    return None
+        return reader if _is_unchanged(reader, FileSystemReader) else None
+    kind = torch_filesystem.FileSystemReader
+    if type(reader) is not kind or not _has_plain_files(reader) or _patched(reader, kind):
+        return None
+    return FileSystemReader(reader.path)
 
 
 class SaveJob:

@@ -78,6 +78,20 @@ def is_zstd(extensions: Sequence[Any]) -> bool:
     raise NotImplementedError(f"dcpcpp writes no stream extensions but ZStandard, not {names}")
 
 
+def core_file_system(fs: Any, rank: int) -> Any:
+    """Libdcp's file system for a writer's or reader's `fs`; None for the machine's own."""
+    if type(fs) is torch_filesystem.FileSystem:
+        return None
+    inner = getattr(fs, "fs", None)
+    if type(fs).__module__ == "torch.distributed.checkpoint._fsspec_filesystem" and inner:
+        from dcpcpp._fsspec import FsspecFileSystem
+
+        return FsspecFileSystem(inner)
+    from dcpcpp._torch_file_system import TorchFileSystem
+
+    return TorchFileSystem(fs, rank)
+
+
 class NativeWriter:
     """What the writers share: torch's protocol, carried out by libdcp."""
 
@@ -130,10 +144,10 @@ class NativeWriter:
         return self._open_core_writer(options)
 
     def _open_core_writer(self, options: _core.FileSystemWriterOptions) -> _core.StorageWriter:
-        return _core.FileSystemWriter(options, self._core_file_system())
+        return _core.FileSystemWriter(options, core_file_system(self.fs, self._own_rank()))
 
-    def _core_file_system(self) -> Any:
-        return None
+    def _own_rank(self) -> int:
+        return getattr(self, "rank", None) or 0
 
     def warn_if_exists(self, *, use_collectives: bool) -> None:
         """Tell of a checkpoint that is about to be replaced, in torch's words."""
@@ -329,6 +343,7 @@ class NativeReader:
     """What the readers share: torch's protocol, carried out by libdcp."""
 
     path: Any
+    fs: Any
     load_id: str
 
     def _init_native(self, verify: bool, io_options: Any) -> None:
@@ -351,10 +366,7 @@ class NativeReader:
         return self._open_core_reader(options)
 
     def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:
-        return _core.FileSystemReader(options, self._core_file_system())
-
-    def _core_file_system(self) -> Any:
-        return None
+        return _core.FileSystemReader(options, core_file_system(self.fs, 0))
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Read `.metadata`, or `__<rank>.metadata` if `rank` is given.

@@ -1,4 +1,4 @@
-"""A user's own planner or storage is called as torch calls it, with our I/O where it is ours."""
+"""A user's own storage, or file system in ours, is called as torch calls it."""
 
 from __future__ import annotations
 
@@ -11,176 +11,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
+from support import protocol as support
+from support.protocol import assert_loaded, is_ours, make_state, make_template
 from torch.distributed.checkpoint import filesystem as torch_filesystem
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 
 import dcpcpp
 
-
-def make_state() -> dict[str, Any]:
-    torch.manual_seed(0)
-    return {
-        "model": {"w": torch.rand(300, 400), "b": torch.rand(7).to(torch.bfloat16)},
-        "step": 7,
-    }
-
-
-def make_template() -> dict[str, Any]:
-    return {
-        "model": {"w": torch.zeros(300, 400), "b": torch.zeros(7, dtype=torch.bfloat16)},
-        "step": 0,
-    }
-
-
-def assert_loaded(state: dict[str, Any]) -> None:
-    expected = make_state()
-    assert torch.equal(state["model"]["w"], expected["model"]["w"])
-    assert torch.equal(state["model"]["b"], expected["model"]["b"])
-    assert state["step"] == 7
-
-
-def is_ours(directory: Path) -> bool:
-    """Whether libdcp published the checkpoint: only it writes checksums."""
-    return bool(list(directory.glob(".dcpcpp-*")))
-
-
-@pytest.fixture
-def protocol(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of torch's protocol functions, in the order they were called."""
-    called: list[str] = []
-
-    def note(module: Any, name: str) -> None:
-        original = getattr(module, name)
-
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            called.append(name)
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(module, name, wrapper)
-
-    note(state_dict_saver, "_save_state_dict")
-    note(state_dict_loader, "_load_state_dict")
-    return called
-
-
-def test_defaults_take_the_native_path(tmp_path: Path, protocol: list[str]) -> None:
-    writers = [
-        None,
-        dcpcpp.FileSystemWriter(tmp_path / "c"),
-        stock.FileSystemWriter(tmp_path / "c"),
-    ]
-    for writer in writers:
-        for planner in (None, stock.DefaultSavePlanner()):
-            dcpcpp.save(
-                make_state(), checkpoint_id=tmp_path / "c", storage_writer=writer, planner=planner
-            )
-    readers = [
-        None,
-        dcpcpp.FileSystemReader(tmp_path / "c"),
-        stock.FileSystemReader(tmp_path / "c"),
-    ]
-    for reader in readers:
-        state = make_template()
-        dcpcpp.load(
-            state,
-            checkpoint_id=tmp_path / "c",
-            storage_reader=reader,
-            planner=stock.DefaultLoadPlanner(),
-        )
-        assert_loaded(state)
-    assert protocol == []
-    assert is_ours(tmp_path / "c")
-
-
-class RecordingSavePlanner(stock.DefaultSavePlanner):
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[str] = []
-
-    def set_up_planner(self, *args: Any, **kwargs: Any) -> None:
-        self.calls.append("set_up_planner")
-        super().set_up_planner(*args, **kwargs)
-
-    def create_local_plan(self) -> Any:
-        self.calls.append("create_local_plan")
-        return super().create_local_plan()
-
-    def create_global_plan(self, all_plans: Any) -> Any:
-        self.calls.append("create_global_plan")
-        return super().create_global_plan(all_plans)
-
-    def finish_plan(self, new_plan: Any) -> Any:
-        self.calls.append("finish_plan")
-        return super().finish_plan(new_plan)
-
-    def resolve_data(self, write_item: Any) -> Any:
-        self.calls.append(f"resolve {write_item.index.fqn}")
-        return super().resolve_data(write_item)
-
-    def transform_object(self, write_item: Any, obj: Any) -> Any:
-        # Doubles one tensor on its way out.
-        return (
-            obj * 2
-            if write_item.index.fqn == "model.b"
-            else super().transform_object(write_item, obj)
-        )
-
-
-def test_a_planner_of_the_users_own_is_asked_and_our_io_writes(
-    tmp_path: Path, protocol: list[str]
-) -> None:
-    planner = RecordingSavePlanner()
-    dcpcpp.save(make_state(), checkpoint_id=tmp_path / "c", planner=planner)
-    assert protocol == ["_save_state_dict"]
-    assert planner.calls[:4] == [
-        "set_up_planner",
-        "create_local_plan",
-        "create_global_plan",
-        "finish_plan",
-    ]
-    assert sorted(planner.calls[4:]) == ["resolve model.b", "resolve model.w", "resolve step"]
-    assert is_ours(tmp_path / "c")
-    state = make_template()
-    stock.load(state, checkpoint_id=tmp_path / "c")
-    state["model"]["b"] /= 2
-    assert_loaded(state)
-
-
-class RenamingLoadPlanner(stock.DefaultLoadPlanner):
-    """Loads "renamed" from "step", and counts what is committed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.committed: list[str] = []
-
-    def load_bytes(self, read_item: Any, value: io.BytesIO) -> None:
-        loaded = torch.load(value, weights_only=True)
-        self.original_state_dict[read_item.dest_index.fqn] = loaded * 100
-
-    def commit_tensor(self, read_item: Any, tensor: torch.Tensor) -> None:
-        self.committed.append(read_item.dest_index.fqn)
-
-
-def test_a_load_planner_of_the_users_own_is_asked(tmp_path: Path, protocol: list[str]) -> None:
-    dcpcpp.save(make_state(), checkpoint_id=tmp_path / "c")
-    planner = RenamingLoadPlanner()
-    state = make_template()
-    dcpcpp.load(state, checkpoint_id=tmp_path / "c", planner=planner)
-    assert protocol == ["_load_state_dict"]
-    assert sorted(planner.committed) == ["model.b", "model.w"]
-    assert state["step"] == 700
-    state["step"] = 7
-    assert_loaded(state)
-
-
-def test_a_method_set_on_a_default_planner_counts(tmp_path: Path, protocol: list[str]) -> None:
-    planner = stock.DefaultSavePlanner()
-    resolved: list[str] = []
-    original = planner.resolve_data
-    planner.resolve_data = lambda item: resolved.append(item.index.fqn) or original(item)  # type: ignore
-    dcpcpp.save(make_state(), checkpoint_id=tmp_path / "c", planner=planner)
-    assert sorted(resolved) == ["model.b", "model.w", "step"]
-    assert protocol == ["_save_state_dict"]
+protocol = support.protocol
 
 
 class RecordingWriter(dcpcpp.FileSystemWriter):

@@ -12,21 +12,24 @@ Status SyncNames(FileSystem& fs, const CommitRequest& request) {
 
 }  // namespace
 
-Status Commit(FileSystem& fs, const CommitRequest& request, bool* attempted) {
+Status Commit(FileSystem& fs, const CommitRequest& request,
+              CommitProgress* progress) {
   const std::string target = JoinPath(request.directory, request.metadata_name);
   DCP_RETURN_IF_ERROR(
       WriteFile(fs, JoinPath(request.directory, request.sidecar_name),
                 request.sidecar, request.sync));
+  progress->created.push_back(request.sidecar_name);
   if (!fs.traits().atomic_rename) {
-    *attempted = true;
+    progress->attempted = true;
     return ReplaceFile(fs, target, request.metadata, request.sync);
   }
-  const std::string temporary =
-      JoinPath(request.directory, request.sidecar_name + ".tmp");
+  const std::string temporary_name = request.sidecar_name + ".tmp";
+  const std::string temporary = JoinPath(request.directory, temporary_name);
   DCP_RETURN_IF_ERROR(WriteFile(fs, temporary, request.metadata, request.sync));
+  progress->created.push_back(temporary_name);
   // Everything that the metadata names is durable before it can be seen.
   DCP_RETURN_IF_ERROR(SyncNames(fs, request));
-  *attempted = true;
+  progress->attempted = true;
   DCP_RETURN_IF_ERROR(fs.Rename(temporary, target));
   return SyncNames(fs, request);
 }

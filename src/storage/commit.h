@@ -23,15 +23,22 @@ struct CommitRequest {
   SyncMode sync = SyncMode::kSync;
 };
 
+/// How far a commit got.
+struct CommitProgress {
+  /// Set before the step that may publish: from then on the data files belong
+  /// to what a reader may see, whatever is returned.
+  bool attempted = false;
+  /// Names of the files that the commit made in the directory.
+  std::vector<std::string> created;
+};
+
 /// Publishes a checkpoint whose data files are complete (and synced): writes
 /// the sidecar, then the metadata under a temporary name, then renames it over
 /// `metadata_name`; with a sync between the steps. Where the file system has
 /// no atomic rename, the metadata is written last under its own name.
-///
-/// Sets `*attempted` before the step that may publish: from then on the data
-/// files belong to what a reader may see, whatever is returned.
+/// \error kAlreadyExists  another save used the sidecar's name; its file stays
 Status Commit(FileSystem& file_system, const CommitRequest& request,
-              bool* attempted);
+              CommitProgress* progress);
 
 /// Best effort: removes files of `names` in `directory`. Files that remain are
 /// found by the next save.

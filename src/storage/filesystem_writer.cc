@@ -10,6 +10,7 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "format/sidecar.h"
+#include "storage/checkpoint_directory.h"
 #include "storage/commit.h"
 #include "storage/file_assignment.h"
 #include "storage/limits.h"
@@ -54,11 +55,12 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
   role_ = role;
   save_id_ =
       options_.save_id.empty() ? "dcpcpp-" + MakeRandomHex() : options_.save_id;
-  commit_attempted_ = false;
+  commit_ = {};
   files_.clear();
   created_.clear();
   replaced_.clear();
-  DCP_RETURN_IF_ERROR(file_system_->MakeDirectories(options_.path));
+  DCP_RETURN_IF_ERROR(
+      MakeCheckpointDirectory(*file_system_, options_.path, sync_mode()));
   if (!role_.is_coordinator && role_.use_collectives) return absl::OkStatus();
   return RememberReplacedFiles();
 }
@@ -196,25 +198,23 @@ Status FileSystemWriter::Publish(std::string_view metadata_pickle,
   }
   sidecar.metadata_nbytes = static_cast<int64_t>(metadata_pickle.size());
   sidecar.metadata_crc32 = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
-  const std::string sidecar_name = SidecarName(save_id_);
-  created_.push_back(sidecar_name);
-  created_.push_back(sidecar_name + ".tmp");
   DCP_RETURN_IF_ERROR(Commit(*file_system_,
                              {.directory = options_.path,
                               .metadata_name = MetadataName(),
                               .metadata = metadata_pickle,
-                              .sidecar_name = sidecar_name,
+                              .sidecar_name = SidecarName(save_id_),
                               .sidecar = SerializeSidecar(sidecar),
                               .sync = sync_mode()},
-                             &commit_attempted_));
+                             &commit_));
   RemoveFiles(*file_system_, options_.path, replaced_);
   return absl::OkStatus();
 }
 
 void FileSystemWriter::Abort() {
   files_.clear();
-  if (!commit_attempted_) {
+  if (!commit_.attempted) {
     RemoveFiles(*file_system_, options_.path, created_);
+    RemoveFiles(*file_system_, options_.path, commit_.created);
   }
   created_.clear();
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dcp/filesystem_storage.h"
+#include "storage/commit.h"
 #include "storage/data_file.h"
 
 namespace dcp {
@@ -33,7 +34,7 @@ class FileSystemWriter final : public StorageWriter {
   /// `storage_data` holds that of every rank's outcome.
   Status Publish(std::string_view metadata_pickle,
                  std::span<const std::string> storage_data);
-  bool commit_attempted() const override { return commit_attempted_; }
+  bool commit_attempted() const override { return commit_.attempted; }
   void Abort() override;
   StorageMeta storage_meta() const override;
   DType StoredDType(DType dtype) const override;
@@ -50,10 +51,10 @@ class FileSystemWriter final : public StorageWriter {
   std::shared_ptr<DeviceRuntime> device_;
   StorageRole role_;
   std::string save_id_;
-  bool commit_attempted_ = false;
+  CommitProgress commit_;
   int64_t next_file_index_ = 0;
   std::vector<std::unique_ptr<DataFile>> files_;
-  /// Names of what this save made, and of what it replaces.
+  /// Names of the data files that this save made, and of what it replaces.
   std::vector<std::string> created_;
   std::vector<std::string> replaced_;
 };

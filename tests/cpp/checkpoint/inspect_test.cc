@@ -1,0 +1,81 @@
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/rank_threads.h"
+#include "dcp/checkpoint.h"
+#include "storage/damage.h"
+#include "testing/temp_directory.h"
+
+namespace dcp {
+namespace {
+
+using conformance::SmallState;
+using conformance::State;
+
+std::unique_ptr<Checkpoint> Opened(const State& state) {
+  auto fs = Saved(state, {});
+  auto checkpoint = Checkpoint::Open(
+      NativeStorage(NativePlace{.fs = std::move(fs)}).make_reader());
+  INFO(Message(checkpoint.status()));
+  REQUIRE(checkpoint.ok());
+  return *std::move(checkpoint);
+}
+
+TEST_CASE("parts of tensors and objects are read by name", "[checkpoint]") {
+  const State state = SmallState(1);
+  const auto checkpoint = Opened(state);
+  CHECK(checkpoint->metadata().entries().size() == 3);
+  const Box box{.offsets = {30, 3}, .sizes = {5, 20}};
+  std::string part(5 * 20 * 4, '?');
+  DCP_CHECK_OK(checkpoint->ReadTensor(
+      "weight", box, ContiguousView(part.data(), DType::kFloat32, box.sizes)));
+  CHECK((part == conformance::BytesOf(state.tensors.at("weight"), box)));
+  const auto step = checkpoint->ReadObject("step");
+  REQUIRE(step.ok());
+  CHECK(DecodeObject(*step).value().value.index() ==
+        ObjectValue{ObjectDict{}}.value.index());
+}
+
+TEST_CASE("a wrong name, kind or shape is an error", "[checkpoint]") {
+  const auto checkpoint = Opened(SmallState(1));
+  std::string memory(4096, '?');
+  const TensorView view =
+      ContiguousView(memory.data(), DType::kFloat32, {2, 2});
+  const Box box{.offsets = {0, 0}, .sizes = {2, 2}};
+  for (const char* fqn : {"absent", "step"}) {
+    CHECK(checkpoint->ReadTensor(fqn, box, view).code() ==
+          absl::StatusCode::kNotFound);
+  }
+  for (const char* fqn : {"absent", "weight"}) {
+    CHECK(checkpoint->ReadObject(fqn).status().code() ==
+          absl::StatusCode::kNotFound);
+  }
+  for (const Box& bad : {Box{{0, 0}, {2, 3}}, Box{{63, 0}, {2, 2}},
+                         Box{{0}, {2}}, Box{{-1, 0}, {2, 2}}}) {
+    INFO(ToString(bad));
+    CHECK(checkpoint->ReadTensor("weight", bad, view).code() ==
+          absl::StatusCode::kInvalidArgument);
+  }
+  CHECK(memory == std::string(4096, '?'));
+}
+
+TEST_CASE("an object of no bytes is read as such", "[checkpoint]") {
+  State state;
+  state.objects["empty"] = "";
+  const auto bytes = Opened(state)->ReadObject("empty");
+  REQUIRE(bytes.ok());
+  CHECK(bytes->empty());
+}
+
+TEST_CASE("what is no checkpoint cannot be opened", "[checkpoint]") {
+  const testing::TempDirectory temp;
+  CHECK(Checkpoint::Open(temp.path()).status().code() ==
+        absl::StatusCode::kNotFound);
+  CHECK(Checkpoint::Open(temp.path() + "/absent").status().code() ==
+        absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace dcp

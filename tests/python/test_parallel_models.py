@@ -161,10 +161,11 @@ def test_tensors_may_live_on_some_of_the_ranks(tmp_path: pathlib.Path) -> None:
 
 def some_ranks_save(path: str) -> str | None:
     """Ranks 1 and 3 save together in a group of their own."""
+    # Making groups concerns all ranks, also those that are not in them.
     group = dist.new_group([1, 3])
+    mesh = dist.device_mesh.DeviceMesh("cpu", [1, 3])
     if dist.get_rank() not in (1, 3):
         return None
-    mesh = dist.device_mesh.DeviceMesh("cpu", [1, 3])
     whole = ramp(5, 3)
     state = {"w": distribute_tensor(whole, mesh, [Shard(0)], src_data_rank=None)}
     metadata = dcpcpp.save(state, checkpoint_id=path, process_group=group)

@@ -44,16 +44,14 @@ class TorchPatch:
     def apply(self) -> None:
         """Swap every name of the table."""
         replaced: dict[int, str] = {}
-        for module_name, name, ours, our_name in _TABLE:
-            module = importlib.import_module(module_name)
-            original = getattr(module, name, None)
-            if original is None:
-                continue  # this torch has no such name
-            replacement = getattr(importlib.import_module(ours), our_name)
+        # All imports come first: a class of torch that is made after the swap would
+        # derive from ours.
+        found = [entry for entry in map(_find, _TABLE) if entry is not None]
+        for module, name, original, replacement in found:
             if original is replacement:
                 continue
             self._originals.append((module, name, original))
-            replaced[id(original)] = f"{module_name}.{name}"
+            replaced[id(original)] = f"{module.__name__}.{name}"
             setattr(module, name, replacement)
         _warn_of_early_importers(replaced)
 
@@ -88,6 +86,20 @@ def patch_torch() -> TorchPatch:
     patch = TorchPatch()
     patch.apply()
     return patch
+
+
+def _find(entry: tuple[str, str, str, str]) -> tuple[types.ModuleType, str, Any, Any] | None:
+    """Module, name, torch's object and ours; None if they are not to be had."""
+    torchs, name, ours, our_name = entry
+    try:
+        module = importlib.import_module(torchs)
+        replacement = getattr(importlib.import_module(ours), our_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] in ("torch", "fsspec"):
+            return None  # an older torch, or no fsspec
+        raise
+    original = getattr(module, name, None)
+    return None if original is None else (module, name, original, replacement)
 
 
 def _warn_of_early_importers(replaced: dict[int, str]) -> None:

@@ -162,7 +162,7 @@ class NativeWriter:
             " Past version 2.5 of PyTorch, `overwrite` will default to False. Set this variable "
             "to True to maintain this functionality or False to raise when an existing checkpoint "
             "is found.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def storage_meta(self) -> StorageMeta:

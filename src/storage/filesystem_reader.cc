@@ -71,8 +71,7 @@ class ReadJob {
         return absl::OkStatus();
       }
     }
-    AddWhole(item, file);
-    return absl::OkStatus();
+    return AddWhole(item, file);
   }
 
   FileExtents& ReadsOf(OpenFile* file) {
@@ -87,12 +86,15 @@ class ReadJob {
     return options_.verify ? file->record : nullptr;
   }
 
-  void AddWhole(const StoredItem& item, OpenFile* file) {
+  Status AddWhole(const StoredItem& item, OpenFile* file) {
     const DecodeContext& context =
         Checksums(file) != nullptr ? checked_by_sidecar_ : checked_by_item_;
+    // Nothing will be read of it that could set off its decoding.
+    if (item.info.length == 0) return DecodeItem(item, {}, context);
     auto sink = std::make_unique<WholeItemSink>(item, context);
     ReadsOf(file).extents.push_back(sink->extent());
     sinks_.push_back(std::move(sink));
+    return absl::OkStatus();
   }
 
   Status AddTensor(const StoredItem& item, OpenFile* file,
@@ -115,7 +117,7 @@ class ReadJob {
     for (size_t i = 0; i < unknown_.size(); ++i) {
       const auto& [item, file] = unknown_[i];
       if (parsed[i].needs_torch) {
-        AddWhole(*item, file);
+        DCP_RETURN_IF_ERROR(AddWhole(*item, file));
         continue;
       }
       StatusOr<TensorPlace> place = PlaceOfParsedItem(*item, parsed[i]);

@@ -25,11 +25,6 @@ StatusOr<OpenFile*> OpenFiles::Get(const StoredItem& item) {
                                  "reading " + ToString(item.index)));
   }
   const StorageInfo& info = item.info;
-  if (info.length == 0) {
-    // No read would come, and nobody would miss it.
-    return ItemCorruption("the metadata gives an item no bytes", item,
-                          file.file->path());
-  }
   if (info.offset < 0 || info.length < 0 ||
       info.offset > file.nbytes - info.length) {
     return ItemCorruption("the file ends at byte " +

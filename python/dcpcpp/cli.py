@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 import dcpcpp
+from dcpcpp.bench.command import bench
+from dcpcpp.errors import CheckpointError
 
 app = typer.Typer(
     name="dcpcpp",
@@ -42,19 +44,13 @@ def show_config() -> None:
     dcpcpp.show_config()
 
 
-def _add_bench() -> None:
-    # Imported when asked for: it needs torch.
-    from dcpcpp.bench.command import bench
-
-    app.command("bench")(bench)
+app.command("bench")(bench)
 
 
 def main() -> None:
     """Run the command line; errors are one line and exit code 1."""
-    if sys.argv[1:2] == ["bench"]:
-        _add_bench()
     try:
         app()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (CheckpointError, OSError, ValueError, RuntimeError) as error:
         typer.echo(f"dcpcpp: error: {error}", err=True)
         sys.exit(1)

@@ -1,0 +1,118 @@
+"""What `dcpcpp bench` measures, one measure after the other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcpcpp.bench.contestants import dcpcpp_contestant, stock_contestant
+from dcpcpp.bench.measures import (
+    Outcome,
+    Progress,
+    contestants,
+    measure_loads,
+    measure_saves,
+)
+from dcpcpp.bench.meter import Samples
+from dcpcpp.bench.states import llama_like, small_tensors
+
+
+def _on_disk(
+    nbytes: int, folder: Path, repeats: int, wanted: set[str], say: Progress
+) -> list[Outcome]:
+    state = llama_like(nbytes)
+    listed = contestants(state, folder, direct=True)
+    outcomes = []
+    if "save" in wanted:
+        outcomes.append(measure_saves("durable save", state, listed, folder, repeats, say))
+    if "load" in wanted:
+        for cold in (True, False):
+            name = "cold load" if cold else "warm load"
+            outcomes.append(measure_loads(name, state, listed, folder, repeats, say, cold=cold))
+    return outcomes
+
+
+def _on_tmpfs(nbytes: int, folder: Path, repeats: int, say: Progress) -> list[Outcome]:
+    state = llama_like(nbytes)
+    listed = contestants(state, folder, direct=False)
+    return [
+        measure_saves("save on tmpfs", state, listed, folder, repeats, say),
+        measure_loads("load on tmpfs", state, listed, folder, repeats, say, cold=False),
+    ]
+
+
+def _of_small_tensors(count: int, folder: Path, repeats: int, say: Progress) -> list[Outcome]:
+    state = small_tensors(count)
+    listed = [dcpcpp_contestant(), stock_contestant(1, "stock DCP, default")]
+    listed.append(stock_contestant(2, "stock DCP, thread_count=2"))
+    what = f"{count:,} tensors of 4 KiB"
+    return [
+        measure_saves(f"durable save, {what}", state, listed, folder, repeats, say),
+        measure_loads(f"warm load, {what}", state, listed, folder, repeats, say, cold=False),
+    ]
+
+
+def _by_ranks(ranks: int, nbytes: int, folder: Path, repeats: int, say: Progress) -> Outcome:
+    say(f"durable save by {ranks} ranks")
+    with tempfile.NamedTemporaryFile(suffix=".json") as out:
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *(f"--nproc_per_node={ranks}", "-m", "dcpcpp.bench.ranks"),
+            *("--folder", str(folder), "--out", out.name),
+            *("--nbytes", str(nbytes), "--repeats", str(repeats)),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"the ranks failed:\n{done.stderr[-2000:]}")
+        fields: dict[str, Any] = json.loads(Path(out.name).read_text())
+    fields["samples"] = {name: Samples(**s) for name, s in fields["samples"].items()}
+    return Outcome(**fields)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Which measures to take, where and of what size.
+
+    Attributes:
+        folder: on the disk to measure; created if absent.
+        tmpfs: a directory on tmpfs.
+        nbytes: size of the Llama-like state.
+        repeats: of each measure.
+        small_count: number of small tensors.
+        wanted: names of measures, see MEASURES in `command`.
+    """
+
+    folder: Path
+    tmpfs: Path
+    nbytes: int
+    repeats: int
+    small_count: int
+    wanted: frozenset[str]
+
+    def run(self, say: Progress) -> list[Outcome]:
+        """Take the measures; `say` is told which one is at work."""
+        torch.set_num_threads(1)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shared = Path(tempfile.mkdtemp(prefix="dcpcpp-bench-", dir=self.tmpfs))
+        outcomes: list[Outcome] = []
+        try:
+            if self.wanted & {"save", "load"}:
+                wanted = set(self.wanted)
+                outcomes += _on_disk(self.nbytes, self.folder, self.repeats, wanted, say)
+            if "ranks" in self.wanted:
+                outcomes.append(_by_ranks(2, self.nbytes, self.folder, self.repeats, say))
+            if "tmpfs" in self.wanted:
+                outcomes += _on_tmpfs(self.nbytes, shared, self.repeats, say)
+            if "small" in self.wanted:
+                outcomes += _of_small_tensors(self.small_count, self.folder, self.repeats, say)
+        finally:
+            shutil.rmtree(shared, ignore_errors=True)
+        return outcomes

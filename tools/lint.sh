@@ -25,6 +25,7 @@ step clang-tidy bash -c 'printf "%s\n" "$@" | xargs -P "$(nproc)" -n 4 '"$bin/cl
   --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-deprecated-declarations 2>/dev/null' _ "${built[@]}"
 step ruff "$bin/ruff" check python tests examples benchmarks tools
 step "ruff format" "$bin/ruff" format --check python tests examples benchmarks tools
+step stubs tools/generate_stubs.sh "$bin" --check
 step mypy "$bin/mypy"
 step codespell "$bin/codespell" --skip '*.json,*.distcp,.metadata' --ignore-words-list kno,ontext -- $(git ls-files '*.md' '*.py' '*.h' '*.cc' '*.txt' Makefile)
 exit $failed

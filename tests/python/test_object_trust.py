@@ -1,0 +1,131 @@
+"""Objects in a checkpoint: plain data loads, other classes only where the caller says so."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import datetime
+import pathlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed.checkpoint as stock
+
+import dcpcpp
+
+
+class Config:
+    """A class of the trainer's own."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and other.rate == self.rate
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+HARMLESS: dict[str, Any] = {
+    "none": None,
+    "bool": True,
+    "int": 1 << 70,
+    "float": float("inf"),
+    "complex": 1j,
+    "str": "grüße",
+    "bytes": b"\0\xff",
+    "tuple": (1, ("a", 2.0), [3]),
+    "list": [1, "two", None],
+    "set": {1, 2},
+    "ordered": collections.OrderedDict(a=1),
+    "counter": collections.Counter("aab"),
+    "namespace": argparse.Namespace(lr=0.1, layers=[1, 2]),
+    "datetime": datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.timezone.utc),
+    "timedelta": datetime.timedelta(seconds=5),
+    "path": pathlib.PurePosixPath("/a/b"),
+    "numpy": np.float64(2.5),
+    "dtype": torch.bfloat16,
+    "size": torch.Size([2, 3]),
+}
+
+
+def test_plain_data_loads_without_being_trusted(tmp_path: Path) -> None:
+    dcpcpp.save({"o": (HARMLESS,)}, checkpoint_id=tmp_path / "c")
+    state: dict[str, Any] = {"o": None}
+    dcpcpp.load(state, checkpoint_id=tmp_path / "c")
+    assert state["o"] == (HARMLESS,)
+    assert {k: type(v) for k, v in state["o"][0].items()} == {
+        k: type(v) for k, v in HARMLESS.items()
+    }
+
+
+def test_arrays_of_numpy_load_without_being_trusted(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    stock.save({"rng": array}, checkpoint_id=tmp_path / "c")
+    state = {"rng": np.zeros(1)}
+    dcpcpp.load(state, checkpoint_id=tmp_path / "c")
+    assert state["rng"].dtype == array.dtype
+    assert np.array_equal(state["rng"], array)
+
+
+def test_another_class_is_refused_by_name_and_the_state_is_left_alone(tmp_path: Path) -> None:
+    dcpcpp.save({"config": Config(0.5), "step": 3}, checkpoint_id=tmp_path / "c")
+    state: dict[str, Any] = {"config": None, "step": 0}
+    with pytest.raises(dcpcpp.CheckpointException) as info:
+        dcpcpp.load(state, checkpoint_id=tmp_path / "c")
+    assert info.value.args[0] == "read"
+    with pytest.raises(pickle.UnpicklingError) as refusal:
+        raise info.value.failures[0][0]
+    for text in ("'config'", "test_object_trust.Config", "allow_pickle=True", "add_safe_globals"):
+        assert text in str(refusal.value)
+    assert state == {"config": None, "step": 0}
+
+
+def test_what_torchs_restricted_unpickler_cannot_do_is_told(tmp_path: Path) -> None:
+    dcpcpp.save({"queue": collections.deque([1, 2])}, checkpoint_id=tmp_path / "c")
+    with pytest.raises(pickle.UnpicklingError, match="deque") as info:
+        dcpcpp.open(tmp_path / "c").get("queue")
+    assert "In PyTorch 2.6" not in str(info.value)
+    loaded = dcpcpp.open(tmp_path / "c").get("queue", allow_pickle=True)
+    assert loaded == collections.deque([1, 2])
+
+
+def test_another_class_loads_where_the_caller_allows_it(tmp_path: Path) -> None:
+    dcpcpp.save({"config": Config(0.5)}, checkpoint_id=tmp_path / "c")
+    state: dict[str, Any] = {"config": None}
+    dcpcpp.load(state, checkpoint_id=tmp_path / "c", allow_pickle=True)
+    assert state["config"] == Config(0.5)
+    assert dcpcpp.open(tmp_path / "c").get("config", allow_pickle=True) == Config(0.5)
+    assert dcpcpp.load_full(tmp_path / "c", allow_pickle=True) == {"config": Config(0.5)}
+    for refused in (dcpcpp.load_full, lambda path: dcpcpp.open(path)["config"]):
+        with pytest.raises(pickle.UnpicklingError, match="allow_pickle=True"):
+            refused(tmp_path / "c")
+
+
+def test_a_registered_class_loads(tmp_path: Path) -> None:
+    dcpcpp.save({"config": Config(0.5)}, checkpoint_id=tmp_path / "c")
+    state: dict[str, Any] = {"config": None}
+    with torch.serialization.safe_globals([Config]):
+        dcpcpp.load(state, checkpoint_id=tmp_path / "c")
+    assert state["config"] == Config(0.5)
+
+
+def test_our_list_of_harmless_classes_does_not_stay_registered(tmp_path: Path) -> None:
+    before = set(torch.serialization.get_safe_globals())
+    dcpcpp.save({"o": argparse.Namespace(a=1)}, checkpoint_id=tmp_path / "c")
+    dcpcpp.load({"o": None}, checkpoint_id=tmp_path / "c")
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_a_damaged_object_is_corruption_even_where_pickle_is_allowed(tmp_path: Path) -> None:
+    dcpcpp.save({"config": Config(0.5)}, checkpoint_id=tmp_path / "c")
+    path = tmp_path / "c" / "__0_0.distcp"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"Config")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(dcpcpp.CheckpointCorruptedError, match="tensor config"):
+        dcpcpp.load({"config": None}, checkpoint_id=tmp_path / "c", allow_pickle=True)

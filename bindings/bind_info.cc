@@ -7,6 +7,7 @@
 #include "dcp/device_runtime.h"
 #include "dcp/dtype.h"
 #include "dcp/io_engine.h"
+#include "engine_names.h"
 #include "python_status.h"
 #include "raw_device.h"
 #include "registrars.h"
@@ -22,10 +23,6 @@ std::map<std::string, int> DTypeCodes() {
     codes.emplace(info.name, static_cast<int>(info.dtype));
   }
   return codes;
-}
-
-std::string EngineName(IoEngineKind kind) {
-  return kind == IoEngineKind::kUring ? "io_uring" : "threads";
 }
 
 benchmarks::RawDeviceOptions RawOptions(const std::string& directory,
@@ -74,12 +71,13 @@ void BindInfo(py::module_& m) {
         "libdcp's code of each dtype, by torch's name.");
   m.def(
       "io_engine",
-      [] {
+      [](const std::string& wanted) {
         const IoEngineChoice choice =
-            ValueOrThrow(SelectIoEngine(IoEngineKind::kAuto));
+            ValueOrThrow(SelectIoEngine(EngineFrom(wanted)));
         return py::make_tuple(EngineName(choice.kind), choice.reason);
       },
-      "(name, reason) of the I/O engine that was chosen on this machine.");
+      py::arg("wanted") = "auto",
+      "(name, reason) of the I/O engine that serves on this machine.");
   m.def(
       "cuda", [] { return MakeCudaRuntime()->Describe(); },
       "What was found of CUDA.");

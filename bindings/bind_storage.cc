@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "dcp/filesystem_storage.h"
+#include "engine_names.h"
 #include "entries.h"
 #include "python_status.h"
 #include "registrars.h"
@@ -152,26 +153,6 @@ py::list ReadTorchPlan(StorageReader& reader, const py::list& items) {
   return objects;
 }
 
-IoEngineKind EngineFrom(const std::string& name) {
-  if (name == "auto") return IoEngineKind::kAuto;
-  if (name == "io_uring") return IoEngineKind::kUring;
-  if (name == "threads") return IoEngineKind::kThreads;
-  throw py::value_error(
-      "io_engine must be \"auto\", \"io_uring\" or \"threads\", not " + name);
-}
-
-std::string EngineName(const IoOptions& options) {
-  switch (options.engine) {
-    case IoEngineKind::kAuto:
-      return "auto";
-    case IoEngineKind::kUring:
-      return "io_uring";
-    case IoEngineKind::kThreads:
-      return "threads";
-  }
-  return "";
-}
-
 std::optional<int> ExportDType(const FileSystemWriterOptions& options) {
   if (!options.export_dtype) return std::nullopt;
   return static_cast<int>(*options.export_dtype);
@@ -185,10 +166,11 @@ void SetExportDType(FileSystemWriterOptions& options, std::optional<int> code) {
 void BindOptions(py::module_& m) {
   py::class_<IoOptions>(m, "IoOptions", "How bytes move: dcp::IoOptions")
       .def(py::init<>())
-      .def_property("engine", &EngineName,
-                    [](IoOptions& o, const std::string& name) {
-                      o.engine = EngineFrom(name);
-                    })
+      .def_property(
+          "engine", [](const IoOptions& o) { return EngineName(o.engine); },
+          [](IoOptions& o, const std::string& name) {
+            o.engine = EngineFrom(name);
+          })
       .def_property(
           "direct_io",
           [](const IoOptions& o) { return o.direct_io != DirectIo::kOff; },

@@ -8,6 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
+import dcpcpp
 from dcpcpp import _core
 
 logger = logging.getLogger("dcpcpp")
@@ -17,7 +18,7 @@ def config() -> dict[str, str]:
     """What show_config prints, by item."""
     engine, reason = _core.io_engine()
     return {
-        "dcpcpp": _version("dcpcpp"),
+        "dcpcpp": dcpcpp.__version__,
         "python": platform.python_version(),
         "torch": _version("torch"),
         "kernel": platform.release(),
@@ -60,15 +61,24 @@ def _installed(directory: str, file: str) -> str:
     return str(path)
 
 
-def log_choices_once() -> None:
-    """Log, once per process, which I/O engine serves and why."""
-    if not _logged:
-        engine, reason = _core.io_engine()
-        logger.info("I/O engine: %s (%s); CUDA: %s", engine, reason, _core.cuda())
-        _logged.append(True)
+def log_choices_once(io_engine: str) -> None:
+    """Log, once per process and wanted engine, which I/O engine serves and why.
+
+    Args:
+        io_engine: "auto", or the engine that the caller asked for.
+    """
+    if io_engine in _logged:
+        return
+    _logged.add(io_engine)
+    try:
+        engine, reason = _core.io_engine(io_engine)
+    except NotImplementedError as error:  # the save or load will raise it
+        logger.warning("%s", error)
+        return
+    logger.info("I/O engine: %s (%s); CUDA: %s", engine, reason, _core.cuda())
 
 
-_logged: list[bool] = []
+_logged: set[str] = set()
 
 
 def _version(package: str) -> str:

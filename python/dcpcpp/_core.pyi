@@ -251,9 +251,9 @@ def dtype_codes() -> dict[str, int]:
     """
     libdcp's code of each dtype, by torch's name.
     """
-def io_engine() -> tuple[str, str]:
+def io_engine(wanted: str = 'auto') -> tuple[str, str]:
     """
-    (name, reason) of the I/O engine that was chosen on this machine.
+    (name, reason) of the I/O engine that serves on this machine.
     """
 def load(make_entries: collections.abc.Callable, accept: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool) -> None:
     """

@@ -35,6 +35,7 @@ from torch.distributed.checkpoint.planner import (
 from torch.distributed.checkpoint.storage import WriteResult
 
 from dcpcpp import _core, _metadata, _objects
+from dcpcpp._config import log_choices_once
 from dcpcpp._tensors import EntryMaker, code_of_dtype, narrow
 
 __all__ = ["FileSystemReader", "FileSystemWriter"]
@@ -125,6 +126,7 @@ class NativeWriter:
         self, export_dtype: torch.dtype | None = None, compression: str | None = None
     ) -> _core.StorageWriter:
         """Libdcp's writer with this one's options; those given here come first."""
+        log_choices_once(self._io_options.engine)
         options = _core.FileSystemWriterOptions()
         options.path = os.fspath(self.path)
         options.checkpoint_id = str(self.path)
@@ -359,6 +361,7 @@ class NativeReader:
 
     def make_core_reader(self) -> _core.StorageReader:
         """Libdcp's reader with this one's options."""
+        log_choices_once(self._io_options.engine)
         options = _core.FileSystemReaderOptions()
         options.path = os.fspath(self.path)
         options.verify = self._verify

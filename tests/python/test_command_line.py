@@ -1,0 +1,156 @@
+"""`dcpcpp` and `python -m dcpcpp`; what the package says of its choices."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support import faults
+
+import dcpcpp
+from dcpcpp import _config, _core
+
+
+def dcpcpp_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dcpcpp", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_lists_the_commands(arguments: list[str]) -> None:
+    done = dcpcpp_command(*arguments)
+    assert done.returncode == (0 if arguments else 2)
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in ("Usage", "bench", "config", "--version"):
+        assert word in done.stdout + done.stderr
+
+
+def test_help_needs_neither_torch_nor_matplotlib() -> None:
+    done = faults.run_python(
+        """
+        import sys
+        sys.modules["torch"] = sys.modules["matplotlib"] = None  # imports of them fail
+        sys.argv = ["dcpcpp", "bench", "--help"]
+        from dcpcpp.cli import main
+        main()
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--repeats" in done.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    done = dcpcpp_command("--version")
+    assert done.stdout == f"dcpcpp {dcpcpp.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["--nosuch"], ["bench", "--measure", "nosuch"]])
+def test_wrong_usage_is_one_message_and_exit_code_2(arguments: list[str]) -> None:
+    done = dcpcpp_command(*arguments)
+    assert done.returncode == 2
+    assert "nosuch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "OSError(28, 'No space left on device', '/c')",
+        "ValueError('not a size')",
+        "dcpcpp.CheckpointCorruptedError('damaged, file /c/__0_0.distcp')",
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_1(
+    error: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dcpcpp import cli
+
+    def fail() -> None:
+        raise eval(error)
+
+    monkeypatch.setattr(dcpcpp, "show_config", fail)
+    monkeypatch.setattr(sys, "argv", ["dcpcpp", "config"])
+    with pytest.raises(SystemExit) as info:
+        cli.main()
+    assert info.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"dcpcpp: error: {eval(error)}"
+
+
+def test_config_tells_versions_the_engine_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    dcpcpp.show_config()
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["dcpcpp"] == dcpcpp.__version__
+    assert lines["torch"] == torch.__version__
+    engine, reason = _core.io_engine()
+    assert lines["I/O"] == f"engine   {engine} ({reason})"
+    assert lines["CUDA"]
+    assert "I/O engine" in dcpcpp_command("config").stdout
+
+
+def test_the_engine_that_was_asked_for_is_the_one_that_serves() -> None:
+    assert _core.io_engine("threads") == ("threads", "threads were asked for")
+    with pytest.raises(ValueError, match="io_engine must be"):
+        _core.io_engine("nvme")
+
+
+def test_choices_are_logged_once_for_each_wanted_engine(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_config, "_logged", set())
+    engine, reason = _core.io_engine()
+    with caplog.at_level(logging.INFO, logger="dcpcpp"):
+        for _ in range(2):
+            dcpcpp.save({"w": torch.zeros(3)}, checkpoint_id=tmp_path / "a")
+            dcpcpp.load({"w": torch.zeros(3)}, checkpoint_id=tmp_path / "a")
+        writer = dcpcpp.FileSystemWriter(tmp_path / "b", io_engine="threads")
+        dcpcpp.save({"w": torch.zeros(3)}, storage_writer=writer)
+    said = [record.getMessage() for record in caplog.records if record.name == "dcpcpp"]
+    assert said == [
+        f"I/O engine: {engine} ({reason}); CUDA: {_core.cuda()}",
+        f"I/O engine: threads (threads were asked for); CUDA: {_core.cuda()}",
+    ]
+
+
+WITHOUT_IO_URING = """
+import ctypes, struct, sys, warnings
+warnings.simplefilter("ignore")
+import torch, dcpcpp
+
+def forbid(number):
+    "A seccomp filter as in containers: the system call fails with EPERM."
+    load, jump, give = 0x20, 0x15, 0x06
+    code = [(load, 0, 0, 0), (jump, 0, 1, number), (give, 0, 0, 0x50001), (give, 0, 0, 0x7FFF0000)]
+    filters = b"".join(struct.pack("HBBI", *line) for line in code)
+    buffer = ctypes.create_string_buffer(filters)
+    program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0
+    assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
+
+forbid(425)  # io_uring_setup
+dcpcpp.show_config()
+state = {"w": torch.arange(4_000_000.0)}
+dcpcpp.save(state, checkpoint_id=sys.argv[1])
+got = {"w": torch.zeros(4_000_000)}
+dcpcpp.load(got, checkpoint_id=sys.argv[1])
+print("same", torch.equal(got["w"], state["w"]))
+writer = dcpcpp.FileSystemWriter(sys.argv[1], io_engine="io_uring")
+try:
+    dcpcpp.save(state, storage_writer=writer)
+except dcpcpp.CheckpointException as error:
+    print("refused", error.failures[0][0])
+"""
+
+
+def test_without_io_uring_threads_serve_and_the_reason_is_told(tmp_path: Path) -> None:
+    done = faults.run_python(WITHOUT_IO_URING, tmp_path / "c")
+    assert done.returncode == 0, done.stderr
+    assert "I/O engine   threads (io_uring" in done.stdout
+    assert "Operation not permitted" in done.stdout
+    assert "same True" in done.stdout
+    assert "io_uring was asked for and does not work here" in done.stderr  # the log

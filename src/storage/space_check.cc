@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <limits>
 #include <map>
 
 #include "base/wire.h"
@@ -15,12 +16,22 @@ constexpr int64_t kItemOverhead = 8192;
 // `.metadata` and the sidecar, per item.
 constexpr int64_t kMetadataPerItem = 512;
 
+/// What views that repeat their elements add up to may not fit 64 bits.
+int64_t AddUpToMax(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum)
+             ? std::numeric_limits<int64_t>::max()
+             : sum;
+}
+
 int64_t NeededBytes(const SavePlan& plan) {
   int64_t nbytes = 0;
   for (const WriteItem& item : plan.items) {
-    nbytes += item.nbytes + kMetadataPerItem;
     // Small items are padded less: data starts at a multiple of 64 only.
-    nbytes += std::min(kItemOverhead, item.nbytes + 2048);
+    const int64_t overhead =
+        std::min(kItemOverhead, AddUpToMax(item.nbytes, 2048));
+    nbytes = AddUpToMax(nbytes, item.nbytes);
+    nbytes = AddUpToMax(nbytes, kMetadataPerItem + overhead);
   }
   return nbytes;
 }
@@ -54,7 +65,7 @@ Status CheckSpace(std::span<const SavePlan> plans,
     const int64_t free = in.Signed();
     Pool& pool = pools[std::string(in.String())];
     DCP_RETURN_IF_ERROR(in.Finish());
-    pool.needed += NeededBytes(plans[rank]);
+    pool.needed = AddUpToMax(pool.needed, NeededBytes(plans[rank]));
     pool.free = free;
   }
   for (const auto& [name, pool] : pools) {

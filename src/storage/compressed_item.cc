@@ -145,7 +145,7 @@ class CompressedItem {
         GetErrorDetail(status)) {
       return status;
     }
-    return ItemCorruption(Message(status), item_, file_.file->path());
+    return ItemCorruption(Message(status), item_);
   }
 
  private:

@@ -122,8 +122,7 @@ class ReadJob {
       }
       StatusOr<TensorPlace> place = PlaceOfParsedItem(*item, parsed[i]);
       if (!place.ok()) {
-        return ItemCorruption(Message(place.status()), *item,
-                              item->info.relative_path);
+        return ItemCorruption(Message(place.status()), *item);
       }
       DCP_RETURN_IF_ERROR(AddTensor(*item, file, *place));
     }
@@ -211,7 +210,7 @@ Status FileSystemReader::SetUp(const CheckpointIndex& index,
 
 Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
   DCP_ASSIGN_OR_RETURN(const std::vector<StoredItem> items,
-                       GroupByStoredItem(plan, *metadata_));
+                       GroupByStoredItem(plan, *metadata_, options_.path));
   OpenFiles files(*file_system_, options_.path, options_.io.direct_io,
                   sidecar_);
   ReadJob job(options_, files, target, *device_);

@@ -125,7 +125,7 @@ StatusOr<std::vector<TensorItemInfo>> ParseItems(
     StatusOr<TensorItemInfo> info =
         ParseTensorItem(*sources[i], item->info.length);
     if (info.status().code() == absl::StatusCode::kDataLoss) {
-      return ItemCorruption(Message(info.status()), *item, file->file->path());
+      return ItemCorruption(Message(info.status()), *item);
     }
     DCP_RETURN_IF_ERROR(info.status());
     parsed.push_back(*std::move(info));

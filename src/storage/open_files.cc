@@ -29,7 +29,7 @@ StatusOr<OpenFile*> OpenFiles::Get(const StoredItem& item) {
       info.offset > file.nbytes - info.length) {
     return ItemCorruption("the file ends at byte " +
                               std::to_string(file.nbytes) + ", before an item",
-                          item, file.file->path());
+                          item);
   }
   return &file;
 }

@@ -5,12 +5,16 @@
 #include <unordered_map>
 #include <utility>
 
+#include "dcp/file_system.h"
+
 namespace dcp {
 namespace {
 
 StatusOr<StoredItem> DescribeItem(const ReadItem& read,
-                                  const Metadata& metadata) {
-  StoredItem item{.index = read.storage_index, .type = read.type};
+                                  const Metadata& metadata,
+                                  std::string_view directory) {
+  StoredItem item{
+      .index = read.storage_index, .directory = directory, .type = read.type};
   const auto place = metadata.storage_data.find(read.storage_index);
   if (place == metadata.storage_data.end()) {
     return DataLoss("the metadata lists " + ToString(read.storage_index) +
@@ -41,7 +45,7 @@ Status CheckOverlaps(std::span<const StoredItem> sorted) {
         (item.info.offset != last->info.offset ||
          item.info.length != last->info.length)) {
       return ItemCorruption("the item overlaps that of " + last->index.fqn,
-                            item, item.info.relative_path);
+                            item);
     }
     last = &item;
   }
@@ -50,15 +54,21 @@ Status CheckOverlaps(std::span<const StoredItem> sorted) {
 
 }  // namespace
 
-StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
-                                                    const Metadata& metadata) {
+std::string StoredItem::path() const {
+  return JoinPath(directory, info.relative_path);
+}
+
+StatusOr<std::vector<StoredItem>> GroupByStoredItem(
+    const LoadPlan& plan, const Metadata& metadata,
+    std::string_view directory) {
   std::vector<StoredItem> items;
   std::unordered_map<MetadataIndex, size_t, MetadataIndexHash> positions;
   for (const ReadItem& read : plan.items) {
     const auto [position, is_new] =
         positions.try_emplace(read.storage_index, items.size());
     if (is_new) {
-      DCP_ASSIGN_OR_RETURN(StoredItem item, DescribeItem(read, metadata));
+      DCP_ASSIGN_OR_RETURN(StoredItem item,
+                           DescribeItem(read, metadata, directory));
       items.push_back(std::move(item));
     }
     items[position->second].reads.push_back(&read);
@@ -103,10 +113,9 @@ StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
   return place;
 }
 
-Status ItemCorruption(std::string_view what, const StoredItem& item,
-                      const std::string& path) {
+Status ItemCorruption(std::string_view what, const StoredItem& item) {
   return CorruptionError(what, {.op = "read",
-                                .path = path,
+                                .path = item.path(),
                                 .byte_offset = item.info.offset,
                                 .nbytes = item.info.length,
                                 .fqn = item.index.fqn});

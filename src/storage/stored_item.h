@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/strided_copy.h"
@@ -21,12 +22,17 @@ namespace dcp {
 /// The reads of a plan that concern one stored item.
 struct StoredItem {
   MetadataIndex index;
+  /// The checkpoint's, for messages; outlives the item.
+  std::string_view directory;
   StorageInfo info;
   LoadItemType type = LoadItemType::kTensor;
   /// The chunk's shape and type by the metadata; tensors only.
   Dims sizes;
   DType dtype = DType::kFloat32;
   std::vector<const ReadItem*> reads;
+
+  /// The file that holds the item, for messages.
+  std::string path() const;
 };
 
 /// Groups a plan's reads by the item they read, in the order of files and
@@ -34,7 +40,8 @@ struct StoredItem {
 /// \error kDataLoss  the metadata names an item and not where it lies, or
 ///     items that overlap
 StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
-                                                    const Metadata& metadata);
+                                                    const Metadata& metadata,
+                                                    std::string_view directory);
 
 /// Where the data of a tensor item lies and how to read it.
 struct TensorPlace {
@@ -54,9 +61,8 @@ struct TensorPlace {
 StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
                                         const TensorItemInfo& parsed);
 
-/// An error about `item` in the file `path`.
-Status ItemCorruption(std::string_view what, const StoredItem& item,
-                      const std::string& path);
+/// An error about `item`.
+Status ItemCorruption(std::string_view what, const StoredItem& item);
 
 }  // namespace dcp
 

@@ -153,7 +153,7 @@ Status TensorSink::AddCrc(int64_t begin, std::span<const std::byte> bytes) {
   if (total == place_.crc32) return absl::OkStatus();
   return CorruptionError("the tensor's data differs from its recorded CRC-32",
                          {.op = "verify",
-                          .path = item_.info.relative_path,
+                          .path = item_.path(),
                           .byte_offset = place_.data_begin,
                           .nbytes = place_.data_nbytes,
                           .fqn = item_.index.fqn});

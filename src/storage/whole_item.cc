@@ -63,7 +63,7 @@ Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
     status = DecodeTensor(item, bytes, context);
   }
   if (status.code() == absl::StatusCode::kDataLoss) {
-    return ItemCorruption(Message(status), item, item.info.relative_path);
+    return ItemCorruption(Message(status), item);
   }
   DCP_RETURN_IF_ERROR(status);
   if (item.type == LoadItemType::kTensor) return status;

@@ -1,0 +1,104 @@
+#include "storage/commit.h"
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "conformance/check_files.h"
+#include "testing/fault_injection_file_system.h"
+
+namespace dcp {
+namespace {
+
+using conformance::MustReadFile;
+using testing::FaultInjectionFileSystem;
+using testing::FsCall;
+using testing::FsOp;
+
+CommitRequest Request() {
+  return {.directory = "/",
+          .metadata_name = ".metadata",
+          .metadata = "new",
+          .sidecar_name = ".dcpcpp-1",
+          .sidecar = "checksums"};
+}
+
+TEST_CASE("everything is durable before the rename, and the rename after it",
+          "[storage]") {
+  FaultInjectionFileSystem fs(MakeMemoryFileSystem());
+  CommitProgress progress;
+  DCP_CHECK_OK(Commit(fs, Request(), &progress));
+  CHECK(progress.attempted);
+  const std::string sidecar = "/.dcpcpp-1";
+  const std::string temporary = "/.dcpcpp-1.tmp";
+  CHECK(fs.log() == std::vector<FsCall>{{FsOp::kOpen, sidecar},
+                                        {FsOp::kWrite, sidecar},
+                                        {FsOp::kSync, sidecar},
+                                        {FsOp::kClose, sidecar},
+                                        {FsOp::kOpen, temporary},
+                                        {FsOp::kWrite, temporary},
+                                        {FsOp::kSync, temporary},
+                                        {FsOp::kClose, temporary},
+                                        {FsOp::kSyncDirectory, "/"},
+                                        {FsOp::kRename, temporary},
+                                        {FsOp::kSyncDirectory, "/"}});
+  CHECK(MustReadFile(fs, "/.metadata") == "new");
+  CHECK(MustReadFile(fs, sidecar) == "checksums");
+}
+
+TEST_CASE("without syncs the order is the same", "[storage]") {
+  FaultInjectionFileSystem fs(MakeMemoryFileSystem());
+  CommitRequest request = Request();
+  request.sync = SyncMode::kNone;
+  CommitProgress progress;
+  DCP_CHECK_OK(Commit(fs, request, &progress));
+  CHECK(fs.calls() == 7);
+  CHECK(MustReadFile(fs, "/.metadata") == "new");
+}
+
+TEST_CASE("a commit that fails says whether it may have happened",
+          "[storage]") {
+  for (int64_t call = 1; call <= 11; ++call) {
+    INFO("call " << call);
+    auto memory = MakeMemoryFileSystem();
+    DCP_CHECK_OK(WriteFile(*memory, "/.metadata", "old", SyncMode::kSync));
+    FaultInjectionFileSystem fs(memory, {.faults = {{.call = call}}});
+    CommitProgress progress;
+    CHECK_FALSE(Commit(fs, Request(), &progress).ok());
+    CHECK(progress.attempted == (call >= 10));
+    CHECK(MustReadFile(fs, "/.metadata") == (call == 11 ? "new" : "old"));
+    // What it made is known; what failed half-way is gone.
+    std::vector<std::string> names;
+    for (const char* name : {".dcpcpp-1", ".dcpcpp-1.tmp"}) {
+      if (fs.Exists(JoinPath("/", name)).value()) names.emplace_back(name);
+    }
+    if (call == 11) names.emplace_back(".dcpcpp-1.tmp");  // renamed since
+    CHECK(progress.created == names);
+  }
+}
+
+TEST_CASE("a sidecar of another save is left alone", "[storage]") {
+  auto fs = MakeMemoryFileSystem();
+  DCP_CHECK_OK(WriteFile(*fs, "/.dcpcpp-1", "theirs", SyncMode::kNone));
+  CommitProgress progress;
+  const Status status = Commit(*fs, Request(), &progress);
+  CHECK(status.code() == absl::StatusCode::kAlreadyExists);
+  CHECK_FALSE(progress.attempted);
+  CHECK(progress.created.empty());
+  CHECK(MustReadFile(*fs, "/.dcpcpp-1") == "theirs");
+}
+
+TEST_CASE("files are removed as far as that works", "[storage]") {
+  FaultInjectionFileSystem fs(MakeMemoryFileSystem(),
+                              {.faults = {{.call = 1, .op = FsOp::kRemove}}});
+  for (const char* name : {"/a", "/b"}) {
+    DCP_CHECK_OK(WriteFile(fs, name, "x", SyncMode::kNone));
+  }
+  RemoveFiles(fs, "/", {"a", "absent", "b"});
+  CHECK(fs.Exists("/a").value());
+  CHECK_FALSE(fs.Exists("/b").value());
+}
+
+}  // namespace
+}  // namespace dcp

@@ -1,0 +1,39 @@
+// What a test sets and sees of the stand-in for libcuda.so.1.
+
+#ifndef DCP_TESTS_DEVICE_STAND_IN_DRIVER_H_
+#define DCP_TESTS_DEVICE_STAND_IN_DRIVER_H_
+
+enum StandInCall {
+  kStandInNone,
+  kStandInInit,
+  kStandInDeviceCount,
+  kStandInDeviceGet,
+  kStandInRetain,
+  kStandInPush,
+  kStandInPop,
+  kStandInToHost,
+  kStandInToDevice,
+  kStandInSynchronize,
+  kStandInCallCount,
+};
+
+struct StandInState {
+  int device_count = 2;
+  /// This call does its work, or none for those before a copy, and returns
+  /// `error`.
+  StandInCall failing_call = kStandInNone;
+  int error = 0;
+
+  int calls[kStandInCallCount] = {};
+  int retained[8] = {};  ///< by device
+  int pushed = 0;        ///< contexts that are on the stack
+  void* current = nullptr;
+  void* last_context = nullptr;
+  void* last_stream = nullptr;
+  void* synchronized_stream = nullptr;
+};
+
+/// The state of a loaded stand-in: look it up as "stand_in_state".
+using StandInStateFunction = StandInState* (*)();
+
+#endif  // DCP_TESTS_DEVICE_STAND_IN_DRIVER_H_

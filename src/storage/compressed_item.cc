@@ -173,7 +173,9 @@ class CompressedItem {
         }));
     DCP_ASSIGN_OR_RETURN(const TensorItemInfo parsed,
                          ParseTensorItem(ends, ends.length()));
-    if (parsed.needs_torch) return ReadWhole(max_nbytes);
+    if (parsed.needs_torch || (context_.verify && MustBeReadToCheck(parsed))) {
+      return ReadWhole(max_nbytes);
+    }
     DCP_ASSIGN_OR_RETURN(TensorPlace place, PlaceOfParsedItem(item_, parsed));
     place.data_begin -= item_.info.offset;  // of the decompressed item
     DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,

@@ -116,7 +116,8 @@ class ReadJob {
                          ParseItems(unknown_, pipeline_));
     for (size_t i = 0; i < unknown_.size(); ++i) {
       const auto& [item, file] = unknown_[i];
-      if (parsed[i].needs_torch) {
+      const bool check = options_.verify && Checksums(file) == nullptr;
+      if (parsed[i].needs_torch || (check && MustBeReadToCheck(parsed[i]))) {
         DCP_RETURN_IF_ERROR(AddWhole(*item, file));
         continue;
       }

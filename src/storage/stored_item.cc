@@ -113,6 +113,11 @@ StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
   return place;
 }
 
+bool MustBeReadToCheck(const TensorItemInfo& parsed) {
+  return parsed.data_crc32 != 0 &&
+         parsed.data_nbytes != Numel(parsed.sizes) * ItemSize(parsed.dtype);
+}
+
 Status ItemCorruption(std::string_view what, const StoredItem& item) {
   return CorruptionError(what, {.op = "read",
                                 .path = item.path(),

@@ -61,6 +61,10 @@ struct TensorPlace {
 StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
                                         const TensorItemInfo& parsed);
 
+/// Whether only a read of the whole item checks the tensor: it is a part of a
+/// storage whose CRC-32 is recorded. torch's own writers store no such thing.
+bool MustBeReadToCheck(const TensorItemInfo& parsed);
+
 /// An error about `item`.
 Status ItemCorruption(std::string_view what, const StoredItem& item);
 

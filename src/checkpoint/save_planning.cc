@@ -1,24 +1,35 @@
 #include "checkpoint/save_planning.h"
 
+#include <limits>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
 namespace dcp {
 namespace {
 
+/// Whether a tensor of this shape has bytes that 64 bits count, as the format
+/// asks for.
+bool FitsInt64(const Dims& sizes, DType dtype) {
+  const std::optional<int64_t> numel = CheckedNumel(sizes);
+  return numel &&
+         *numel <= std::numeric_limits<int64_t>::max() / ItemSize(dtype);
+}
+
 StatusOr<WriteItem> PlanTensor(const SaveEntry& entry, const TensorShard& shard,
                                const StorageWriter& writer) {
   const TensorView& view = shard.view;
-  const std::optional<int64_t> numel = CheckedNumel(view.sizes);
+  const DType stored =
+      shard.encoded ? view.dtype : writer.StoredDType(view.dtype);
   Box chunk{.offsets = shard.offsets, .sizes = view.sizes};
-  if (!numel || !CheckedNumel(shard.global_size) ||
+  if (!FitsInt64(view.sizes, view.dtype) || !FitsInt64(view.sizes, stored) ||
+      !FitsInt64(shard.global_size, stored) ||
       !InBounds(shard.global_size, chunk)) {
     return InvalidArgument("the shard " + ToString(chunk) + " of " + entry.fqn +
                            " does not lie in its global shape " +
-                           ToString(shard.global_size));
+                           ToString(shard.global_size) +
+                           ", or has too many bytes");
   }
-  const DType stored =
-      shard.encoded ? view.dtype : writer.StoredDType(view.dtype);
   return WriteItem{
       .fqn = entry.fqn,
       .type = shard.type,
@@ -26,7 +37,7 @@ StatusOr<WriteItem> PlanTensor(const SaveEntry& entry, const TensorShard& shard,
       .global_size = shard.global_size,
       .properties = {.dtype = stored, .requires_grad = shard.requires_grad},
       .nbytes = shard.encoded ? static_cast<int64_t>(shard.encoded->size())
-                              : *numel * ItemSize(stored)};
+                              : Numel(view.sizes) * ItemSize(stored)};
 }
 
 WriteItem PlanObject(const SaveEntry& entry, const SerializedObject& object) {

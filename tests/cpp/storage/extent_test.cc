@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/checksum.h"
@@ -27,7 +28,7 @@ class RecordingSink final : public ExtentSink {
         bytes_(static_cast<size_t>(nbytes), '?'),
         times_(static_cast<size_t>(nbytes), 0) {}
 
-  const std::string& fqn() const override { return name_; }
+  std::string_view key() const override { return name_; }
   std::byte* InPlace(int64_t begin, int64_t) override {
     return in_place_ ? At(begin) : nullptr;
   }

@@ -224,6 +224,10 @@ def save_to_own_directory(path: str) -> None:
     pathlib.Path(folder).mkdir()
     metadata = dcpcpp.save({"w": sharded, "plain": ramp(3)}, checkpoint_id=folder)
     assert len(metadata.storage_data) == 3
+    # Each rank finds its own shard on its own disk, and the coordinator has the metadata.
+    target = distribute_tensor(torch.zeros(6, 4), mesh, [Shard(0)], src_data_rank=None)
+    dcpcpp.load({"w": target}, checkpoint_id=folder)
+    assert torch.equal(target.to_local(), sharded.to_local())
 
 
 def test_directories_that_nodes_do_not_share_make_one_checkpoint(tmp_path: pathlib.Path) -> None:

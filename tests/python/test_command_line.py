@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import faults
 
 import dcpcpp
 from dcpcpp import _config, _core
+from support import faults
 
 
 def dcpcpp_command(*arguments: str) -> subprocess.CompletedProcess[str]:

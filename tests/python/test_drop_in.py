@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
-from support import faults
 from torch.distributed.checkpoint import _fsspec_filesystem as stock_fsspec
 
 import dcpcpp
+from support import faults
 
 STATE = {"w": torch.arange(6.0), "step": 7}
 ALONE = (

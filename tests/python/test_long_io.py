@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import faults
 
 import dcpcpp
+from support import faults
 
 # Bytes of data files move at 2 MB/s, on every rank but 0 only.
 THROTTLED = """

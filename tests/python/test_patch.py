@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
-from support import faults
 
 import dcpcpp
+from support import faults
 
 STATE = {"w": torch.arange(6.0), "step": 7}
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import faults
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 import dcpcpp
+from support import faults
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o077])

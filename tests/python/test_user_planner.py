@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as stock
-from support import protocol as support
-from support.protocol import assert_loaded, is_ours, make_state, make_template
 
 import dcpcpp
+from support import protocol as support
+from support.protocol import assert_loaded, is_ours, make_state, make_template
 
 protocol = support.protocol
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as stock
-from support import protocol as support
-from support.protocol import assert_loaded, is_ours, make_state, make_template
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 import dcpcpp
+from support import protocol as support
+from support.protocol import assert_loaded, is_ours, make_state, make_template
 
 protocol = support.protocol
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
@@ -86,9 +88,13 @@ def lost_rank(phase: str, error: RankLostError) -> CheckpointException:
     return LostRankException(phase, {error.rank: (error, _summary(error))})
 
 
-def from_torch(error: TorchCheckpointException) -> CheckpointException:
-    """Torch's own exception as ours."""
-    return make_exception(str(error.args[0]), error.failures)
+@contextlib.contextmanager
+def torch_errors() -> Iterator[None]:
+    """Turns torch's CheckpointException into ours."""
+    try:
+        yield
+    except TorchCheckpointException as error:
+        raise make_exception(str(error.args[0]), error.failures) from error
 
 
 def _summary(error: BaseException) -> traceback.StackSummary:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import _fsspec_filesystem as torch_fsspec
 
-from dcpcpp.storage import _MIB, NativeReader, NativeWriter, make_io_options, supported
+from dcpcpp._io_options import MIB, make_io_options, supported
+from dcpcpp._native_reader import NativeReader
+from dcpcpp._native_writer import NativeWriter
 
 
 class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
@@ -37,7 +39,7 @@ class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
         *,
         compression: str | None = None,
         export_dtype: torch.dtype | None = None,
-        max_buffer_bytes: int = 128 * _MIB,
+        max_buffer_bytes: int = 128 * MIB,
         **kwargs: Any,
     ) -> None:
         arguments = {
@@ -71,7 +73,7 @@ class FsspecReader(NativeReader, torch_fsspec.FsspecReader):
         path: str | os.PathLike[str],
         *,
         verify: bool = True,
-        max_buffer_bytes: int = 128 * _MIB,
+        max_buffer_bytes: int = 128 * MIB,
         **kwargs: Any,
     ) -> None:
         super().__init__(path, **kwargs)

@@ -10,9 +10,9 @@ import torch
 from torch.distributed.checkpoint.metadata import Metadata
 
 from dcpcpp import _core, _metadata, _objects, _state_dict
+from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
 from dcpcpp._tensors import EntryMaker, dtype_of_code, narrow
-from dcpcpp.storage import NativeReader
 
 __all__ = ["Checkpoint", "load_full", "open"]
 

@@ -13,7 +13,9 @@ from torch.distributed.checkpoint.planner import LoadPlan, SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 
 from dcpcpp import _core, _plugins
-from dcpcpp.storage import _MIB, NativeReader, NativeWriter, make_io_options
+from dcpcpp._io_options import MIB, make_io_options
+from dcpcpp._native_reader import NativeReader
+from dcpcpp._native_writer import NativeWriter
 
 
 class PluginWriter(NativeWriter, StorageWriter):
@@ -44,7 +46,7 @@ class PluginWriter(NativeWriter, StorageWriter):
         sync_files: bool = True,
         compression: str | None = None,
         export_dtype: torch.dtype | None = None,
-        max_buffer_bytes: int = 128 * _MIB,
+        max_buffer_bytes: int = 128 * MIB,
     ) -> None:
         super().__init__()
         self.path = url
@@ -111,9 +113,7 @@ class PluginReader(NativeReader, StorageReader):
             keeps it.
     """
 
-    def __init__(
-        self, url: str, *, verify: bool = True, max_buffer_bytes: int = 128 * _MIB
-    ) -> None:
+    def __init__(self, url: str, *, verify: bool = True, max_buffer_bytes: int = 128 * MIB) -> None:
         super().__init__()
         self.path = url
         self.load_id = ""

@@ -12,14 +12,15 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
-from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
 from torch.distributed.checkpoint.stateful import Stateful
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 from typing_extensions import deprecated
 
-from dcpcpp import _exceptions, _native
+from dcpcpp._exceptions import torch_errors
+from dcpcpp._native_load import LoadJob
+from dcpcpp._native_save import SaveJob
 from dcpcpp._report import LoadReport
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._storage_setup import choose_reader, choose_writer
@@ -118,9 +119,7 @@ def save(
     alone = _runs_alone(no_dist, "save")
     writer = choose_writer(storage_writer, checkpoint_id)
     selection = Selection(include, exclude, rename)
-    job = _native.SaveJob(
-        writer, planner, selection, export_dtype=export_dtype, compression=compression
-    )
+    job = SaveJob(writer, planner, selection, export_dtype=export_dtype, compression=compression)
     if job.is_native:
         return job.save(
             lambda: stateful_to_state_dict(state_dict),
@@ -128,7 +127,7 @@ def save(
             use_dist=not alone,
             use_collectives=use_collectives,
         )
-    with _torch_errors():
+    with torch_errors():
         return state_dict_saver._save_state_dict(
             state_dict=stateful_to_state_dict(state_dict),
             storage_writer=writer,
@@ -186,9 +185,7 @@ def load(
     """
     alone = _runs_alone(no_dist, "load")
     reader = choose_reader(storage_reader, checkpoint_id)
-    job = _native.LoadJob(
-        reader, planner, Selection(include, exclude, rename), allow_pickle=allow_pickle
-    )
+    job = LoadJob(reader, planner, Selection(include, exclude, rename), allow_pickle=allow_pickle)
     # All ranks call their objects' collectives, if they have any, in one order.
     keys = sorted(state_dict, key=str)
     flat: dict[str, Any] = {}
@@ -201,7 +198,7 @@ def load(
         )
     else:
         _collect(state_dict, keys, flat)
-        with _torch_errors():
+        with torch_errors():
             state_dict_loader._load_state_dict(
                 state_dict=flat,
                 storage_reader=reader,
@@ -242,17 +239,6 @@ def stateful_to_state_dict(state_dict: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class _torch_errors:  # a context manager
-    """Turns torch's CheckpointException into ours."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TorchCheckpointException):
-            raise _exceptions.from_torch(error) from error
-
-
 @deprecated(
     "`save_state_dict` is deprecated and will be removed in future versions."
     "Please use `save` instead.",
@@ -268,12 +254,12 @@ def save_state_dict(
 ) -> Metadata:
     """Save without calling `Stateful` objects. Mirrors torch's deprecated function."""
     storage_writer.reset()
-    job = _native.SaveJob(storage_writer, planner, Selection())
+    job = SaveJob(storage_writer, planner, Selection())
     if job.is_native:
         return job.save(
             lambda: state_dict, process_group, use_dist=not no_dist, coordinator=coordinator_rank
         )
-    with _torch_errors():
+    with torch_errors():
         return state_dict_saver._save_state_dict(
             state_dict, storage_writer, process_group, coordinator_rank, no_dist, planner
         )
@@ -294,13 +280,13 @@ def load_state_dict(
 ) -> None:
     """Load without calling `Stateful` objects. Mirrors torch's deprecated function."""
     storage_reader.reset()
-    job = _native.LoadJob(storage_reader, planner, Selection())
+    job = LoadJob(storage_reader, planner, Selection())
     if job.is_native:
         job.load(
             lambda: state_dict, process_group, use_dist=not no_dist, coordinator=coordinator_rank
         )
         return
-    with _torch_errors():
+    with torch_errors():
         state_dict_loader._load_state_dict(
             state_dict, storage_reader, process_group, coordinator_rank, no_dist, planner
         )

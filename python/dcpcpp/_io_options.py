@@ -1,0 +1,62 @@
+"""Options that the writers and readers share, for libdcp."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from torch.distributed.checkpoint import filesystem as torch_filesystem
+
+from dcpcpp import _core
+
+MIB = 1 << 20
+
+
+def supported(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of `arguments` that this torch's `function` takes."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in known}
+
+
+def make_io_options(io_engine: str, direct_io: bool, io_threads: int, max_buffer_bytes: int) -> Any:
+    options = _core.IoOptions()
+    options.engine = io_engine
+    options.direct_io = direct_io
+    options.workers = io_threads or _default_threads()
+    options.max_buffer_nbytes = max_buffer_bytes
+    return options
+
+
+def _default_threads() -> int:
+    """This rank's share of the cores, by the variables that torchrun sets."""
+    ranks = max(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+    cores = len(os.sched_getaffinity(0))
+    return min(max(cores // ranks, 1), 4)
+
+
+def is_zstd(extensions: Sequence[Any]) -> bool:
+    """Whether torch's `_extensions` are none, or exactly ZStandard.
+
+    Raises:
+        NotImplementedError: another extension, whose bytes only torch can make.
+    """
+    names = [type(extension).__name__ for extension in extensions]
+    if names in ([], ["ZStandard"]):
+        return bool(names)
+    raise NotImplementedError(f"dcpcpp writes no stream extensions but ZStandard, not {names}")
+
+
+def core_file_system(fs: Any, rank: int) -> Any:
+    """Libdcp's file system for a writer's or reader's `fs`; None for the machine's own."""
+    if type(fs) is torch_filesystem.FileSystem:
+        return None
+    inner = getattr(fs, "fs", None)
+    if type(fs).__module__ == "torch.distributed.checkpoint._fsspec_filesystem" and inner:
+        from dcpcpp._fsspec import FsspecFileSystem
+
+        return FsspecFileSystem(inner)
+    from dcpcpp._torch_file_system import TorchFileSystem
+
+    return TorchFileSystem(fs, rank)

@@ -1,0 +1,187 @@
+"""A load that libdcp plans and carries out by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch.distributed.checkpoint import default_planner
+
+from dcpcpp import _core, _exceptions, _objects, _state_dict
+from dcpcpp._native_path import flatten, is_default, is_leaf_tensor, is_sharded, native_reader
+from dcpcpp._report import LoadReport
+from dcpcpp._selection import Selection
+from dcpcpp._state_dict import FlatState
+from dcpcpp._tensors import EntryMaker, dtype_of_code, is_tensor, narrow
+from dcpcpp._transport import transport_for
+from dcpcpp.errors import RankFailuresError
+
+StateMaker = Callable[[], dict[str, Any]]
+
+
+class LoadJob:
+    """One load: decides who carries it out, and does if it is libdcp."""
+
+    def __init__(
+        self, reader: Any, planner: Any, selection: Selection, *, allow_pickle: bool = False
+    ) -> None:
+        self._planner = planner
+        self._selection = selection
+        self._allow_pickle = allow_pickle
+        self._reader = native_reader(reader)
+        self.is_native = self._reader is not None and is_default(
+            planner, default_planner.DefaultLoadPlanner
+        )
+        if not self.is_native and not selection.is_trivial:
+            raise ValueError(
+                "include, exclude and rename need dcpcpp's own planner and storage, not "
+                f"{type(planner).__name__} and {type(reader).__name__}"
+            )
+
+    def load(
+        self,
+        make_state: StateMaker,
+        process_group: Any,
+        *,
+        use_dist: bool,
+        coordinator: int = 0,
+        report: LoadReport | None = None,
+    ) -> None:
+        """Fill what `make_state` returns; its errors reach all ranks."""
+        assert self._reader is not None
+        template = _Template(make_state, self._planner, self._selection, self._allow_pickle)
+        reader = self._reader.make_core_reader()
+        partial = getattr(self._planner, "allow_partial_load", False)
+        with transport_for(
+            process_group, "read", use_dist=use_dist, coordinator=coordinator
+        ) as transport:
+            try:
+                _core.load(template.make_entries, template.accept, reader, transport, partial)
+            except RankFailuresError as error:
+                _exceptions.raise_failures(error, transport.rank(), template.error)
+        template.finish()
+        _report(template.result, report)
+
+
+class _Template:
+    """The state dict to fill, and where each entry of libdcp's load goes in it."""
+
+    def __init__(
+        self, make_state: StateMaker, planner: Any, selection: Selection, allow_pickle: bool
+    ) -> None:
+        self._make_state = make_state
+        self._planner = planner
+        self._allow_pickle = allow_pickle
+        self._selection = selection
+        self._maker = EntryMaker()
+        self._flat = FlatState()
+        self._keys: list[str] = []  # of each entry
+        self._tensors: list[Any] = []  # of each entry, None for objects
+        self._objects: list[tuple[str, Any]] = []  # key and decoded value
+        self.result: dict[str, Any] = {}
+        self.error: BaseException | None = None
+
+    def make_entries(self, metadata: _core.Metadata) -> list[Any]:
+        """What libdcp is to load; called once the metadata is there."""
+        with self._keeping_error():
+            return self._make_entries(metadata)
+
+    def accept(self, result: dict[str, Any]) -> None:
+        """Do what may fail with what was read, before the ranks agree on the outcome."""
+        with self._keeping_error():
+            self._decode(result)
+
+    def finish(self) -> None:
+        """Put the objects into the state dict."""
+        for key, value in self._objects:
+            self._flat.replace(key, value)
+
+    @contextlib.contextmanager
+    def _keeping_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _make_entries(self, metadata: _core.Metadata) -> list[Any]:
+        state = self._make_state()
+        self._flat = self._flatten(state, set(metadata.keys()))
+        entries: list[Any] = []
+        trivial = self._selection.is_trivial
+        for key, value in self._flat.leaves.items():
+            if not (trivial or self._selection.takes(key)):
+                continue
+            name = key if trivial else self._selection.stored_name(key)
+            if _is_meta(value):
+                value = _with_memory(value)
+                self._flat.replace(key, value)
+            if is_tensor(value) or hasattr(value, "__create_chunk_list__") or is_sharded(value):
+                made = list(self._maker.load_entries(name, value, metadata))
+            else:
+                made = [(name,)]
+            entries.extend(made)
+            self._keys.extend([key] * len(made))
+            self._tensors.extend([value if len(entry) > 1 else None for entry in made])
+        return entries
+
+    def _flatten(self, state: dict[str, Any], stored: set[str]) -> FlatState:
+        flat = flatten(state, self._planner)
+        if not getattr(self._planner, "flatten_state_dict", True):
+            return flat
+        unexpected = stored - {self._selection.stored_name(key) for key in flat.leaves}
+        if unexpected:
+            # A checkpoint of torch 2.3 or older keeps dicts without tensors whole.
+            old = _state_dict.flatten_v2_3(state, is_leaf_tensor)
+            if unexpected & {self._selection.stored_name(key) for key in old.leaves}:
+                return old
+        return flat
+
+    def _decode(self, result: dict[str, Any]) -> None:
+        self.result = result
+        self._maker.finish_load()
+        for position, data, destination_box, source_box in result.pop("objects"):
+            key = self._keys[position]
+            value = _objects.decode(data, key, allow_pickle=self._allow_pickle)
+            if destination_box is None:
+                self._objects.append((key, value))
+            else:
+                target = narrow(self._tensors[position].detach(), *destination_box)
+                target.copy_(narrow(value, *source_box))
+
+
+def _is_meta(value: Any) -> bool:
+    # A ShardedTensor of several local shards refuses to be asked.
+    return is_tensor(value) and not is_sharded(value) and bool(value.is_meta)
+
+
+def _with_memory(meta_tensor: Any) -> Any:
+    """An empty tensor like `meta_tensor` on the process group's device, as torch makes it."""
+    from torch.distributed.checkpoint.planner_helpers import _init_state_dict
+
+    holder = {"tensor": meta_tensor}
+    _init_state_dict(holder)
+    return holder["tensor"]
+
+
+def _report(result: dict[str, Any], report: LoadReport | None) -> None:
+    casts = {
+        key: (str(dtype_of_code(stored)), str(dtype_of_code(loaded)))
+        for key, stored, loaded, _ in result["casts"]
+    }
+    lossy = [key for key, _, _, is_lossy in result["casts"] if is_lossy]
+    if lossy:
+        stored, loaded = casts[lossy[0]]
+        warnings.warn(
+            f"{len(lossy)} tensor(s) lose precision or range on loading, e.g. {lossy[0]}: stored "
+            f"as {stored}, loaded as {loaded}",
+            stacklevel=5,
+        )
+    if report is not None:
+        report.missing[:] = result["missing"]
+        report.unexpected[:] = result["unexpected"]
+        report.cast.clear()
+        report.cast.update(casts)
+        report.nbytes_read = result["nbytes_read"]

@@ -1,0 +1,88 @@
+"""Who carries out a save or load, libdcp by itself or torch's protocol; what both ways share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.distributed.checkpoint import filesystem as torch_filesystem
+
+from dcpcpp import _state_dict
+from dcpcpp._io_options import is_zstd
+from dcpcpp._native_reader import NativeReader
+from dcpcpp._native_writer import NativeWriter
+from dcpcpp._state_dict import FlatState
+from dcpcpp._tensors import is_tensor
+from dcpcpp.storage import FileSystemReader, FileSystemWriter
+
+
+def is_default(planner: Any, default: type[Any]) -> bool:
+    """Whether `planner` is torch's default with nothing overridden."""
+    return planner is None or (type(planner) is default and not _patched(planner, default))
+
+
+def _patched(instance: Any, default: type[Any]) -> bool:
+    """Whether somebody set a method on the instance."""
+    return any(callable(getattr(default, name, None)) for name in vars(instance))
+
+
+def _has_plain_files(storage: Any) -> bool:
+    return type(getattr(storage, "fs", None)) is torch_filesystem.FileSystem
+
+
+def _is_unchanged(storage: Any, plain_class: type[Any]) -> bool:
+    """Whether `storage` is one of our classes, as it was made."""
+    ours = type(storage).__module__.startswith("dcpcpp.")
+    plain = type(storage) is not plain_class or _has_plain_files(storage)
+    return ours and plain and not _patched(storage, type(storage))
+
+
+def native_writer(writer: Any) -> NativeWriter | None:
+    """Libdcp's equivalent of `writer`, None if its behaviour is somebody's own."""
+    if isinstance(writer, NativeWriter):
+        return writer if _is_unchanged(writer, FileSystemWriter) else None
+    kind = torch_filesystem.FileSystemWriter
+    if type(writer) is not kind or not _has_plain_files(writer) or _patched(writer, kind):
+        return None
+    extensions = getattr(getattr(writer, "transforms", None), "extensions", None) or ()
+    file_format = getattr(writer, "serialization_format", None)
+    try:
+        is_zstd(extensions)
+        native = FileSystemWriter(
+            writer.path,
+            single_file_per_rank=writer.single_file_per_rank,
+            sync_files=writer.sync_files,
+            thread_count=writer.thread_count,
+            overwrite=getattr(writer, "overwrite", True),
+            _extensions=extensions,
+            serialization_format=file_format,
+        )
+    except (NotImplementedError, ValueError):
+        return None
+    return native
+
+
+def native_reader(reader: Any) -> NativeReader | None:
+    """Libdcp's equivalent of `reader`, None if its behaviour is somebody's own."""
+    if isinstance(reader, NativeReader):
+        return reader if _is_unchanged(reader, FileSystemReader) else None
+    kind = torch_filesystem.FileSystemReader
+    if type(reader) is not kind or not _has_plain_files(reader) or _patched(reader, kind):
+        return None
+    return FileSystemReader(reader.path)
+
+
+def is_sharded(value: object) -> bool:
+    """Whether `value` is a ShardedTensor, or looks like one."""
+    return hasattr(value, "local_shards")
+
+
+def is_leaf_tensor(value: object) -> bool:
+    """Whether a list that holds `value` is descended into."""
+    return is_tensor(value) or is_sharded(value)
+
+
+def flatten(state_dict: dict[str, Any], planner: Any) -> FlatState:
+    """The leaves of `state_dict` by flat key, as `planner` wants them."""
+    if getattr(planner, "flatten_state_dict", True):
+        return _state_dict.flatten(state_dict, is_leaf_tensor)
+    return _state_dict.not_flattened(state_dict)

@@ -1,0 +1,136 @@
+"""NativeReader: torch's StorageReader protocol, carried out by libdcp."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.metadata import (
+    Metadata,
+    StorageMeta,
+)
+from torch.distributed.checkpoint.planner import (
+    LoadItemType,
+    LoadPlan,
+    LoadPlanner,
+    ReadItem,
+)
+
+from dcpcpp import _core, _metadata, _objects
+from dcpcpp._config import log_choices_once
+from dcpcpp._io_options import core_file_system
+from dcpcpp._tensors import EntryMaker, narrow
+
+
+class NativeReader:
+    """What the readers share: torch's protocol, carried out by libdcp."""
+
+    path: Any
+    fs: Any
+    load_id: str
+
+    def _init_native(self, verify: bool, io_options: Any) -> None:
+        self._verify = verify
+        self._io_options = io_options
+        self._core: Any = None
+        self._index: Any = None
+        self._metadata: Metadata | None = None
+
+    def set_verify(self, verify: bool) -> None:
+        """Choose whether what is read is checked."""
+        self._verify = verify
+
+    def make_core_reader(self) -> _core.StorageReader:
+        """Libdcp's reader with this one's options."""
+        log_choices_once(self._io_options.engine)
+        options = _core.FileSystemReaderOptions()
+        options.path = os.fspath(self.path)
+        options.verify = self._verify
+        options.io = self._io_options
+        return self._open_core_reader(options)
+
+    def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:
+        return _core.FileSystemReader(options, core_file_system(self.fs, 0))
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """Read `.metadata`, or `__<rank>.metadata` if `rank` is given.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            CheckpointCorruptedError: it is not metadata, or not what was written.
+        """
+        self._core = self.make_core_reader()
+        self._index = self._core.read_index(kwargs.get("rank"))
+        metadata = _metadata.from_core(self._index.metadata)
+        if metadata.storage_meta is None:
+            metadata.storage_meta = StorageMeta()
+        metadata.storage_meta.load_id = self.load_id
+        self._metadata = metadata
+        return metadata
+
+    def set_up_storage_reader(
+        self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any
+    ) -> None:
+        """Take the metadata of the checkpoint to read."""
+        super().set_up_storage_reader(  # type: ignore[misc]  # torch's class comes next
+            metadata, is_coordinator, *args, **kwargs
+        )
+        if self._core is None:
+            self._core = self.make_core_reader()
+        if metadata is not self._metadata:
+            # Somebody else's, e.g. kept from an earlier load.
+            parsed = _core.parse_metadata(pickle.dumps(metadata, protocol=4))
+            self._index = _core.CheckpointIndex(parsed)
+            self._metadata = metadata
+        self._core.set_up(self._index)
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Any:
+        """Read the items of `plan` to where `planner` says.
+
+        Returns:
+            A done `torch.futures.Future[None]`.
+        """
+        maker = EntryMaker()
+        targets: list[torch.Tensor | None] = []
+        fields = []
+        for item in plan.items:
+            target = None
+            if item.type != LoadItemType.BYTE_IO:
+                target = planner.resolve_tensor(item).detach()
+                if tuple(target.size()) != tuple(item.lengths):
+                    raise AssertionError(
+                        f"req {item.storage_index} mismatch sizes {target.size()} vs {item.lengths}"
+                    )
+            targets.append(target)
+            fields.append(_read_fields(item, target, maker))
+        for position, data in self._core.read_plan(fields):
+            self._load_object(plan.items[position], targets[position], data, planner)
+        maker.finish_load()
+        for item, target in zip(plan.items, targets, strict=True):
+            if target is not None:
+                planner.commit_tensor(item, target)
+        future: torch.futures.Future[None] = torch.futures.Future()
+        future.set_result(None)
+        return future
+
+    @staticmethod
+    def _load_object(
+        item: ReadItem, target: torch.Tensor | None, data: bytes, planner: LoadPlanner
+    ) -> None:
+        if target is None:
+            planner.load_bytes(item, io.BytesIO(data))
+            return
+        tensor = _objects.decode(data, item.storage_index.fqn, allow_pickle=False)
+        target.copy_(narrow(tensor, item.storage_offsets, item.lengths))
+
+
+def _read_fields(item: ReadItem, target: torch.Tensor | None, maker: EntryMaker) -> tuple[Any, ...]:
+    index = item.storage_index
+    offset = None if index.offset is None else tuple(index.offset)
+    hint = -1 if index.index is None else index.index
+    view = None if target is None else maker.destination(target)
+    offsets, lengths = tuple(item.storage_offsets), tuple(item.lengths)
+    return (item.type.value, index.fqn, offset, hint, offsets, lengths, view)

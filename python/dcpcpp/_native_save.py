@@ -1,0 +1,115 @@
+"""A save that libdcp plans and carries out by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import default_planner
+from torch.distributed.checkpoint.metadata import Metadata
+
+from dcpcpp import _core, _exceptions, _objects
+from dcpcpp._metadata import LazyMetadata
+from dcpcpp._native_path import flatten, is_default, is_sharded, native_writer
+from dcpcpp._selection import Selection
+from dcpcpp._state_dict import Path
+from dcpcpp._tensors import EntryMaker, is_tensor
+from dcpcpp._transport import transport_for
+from dcpcpp.errors import RankFailuresError
+
+StateMaker = Callable[[], dict[str, Any]]
+
+
+class SaveJob:
+    """One save: decides who carries it out, and does if it is libdcp."""
+
+    def __init__(
+        self,
+        writer: Any,
+        planner: Any,
+        selection: Selection,
+        *,
+        export_dtype: torch.dtype | None = None,
+        compression: str | None = None,
+    ) -> None:
+        self._planner = planner
+        self._selection = selection
+        self._writer = native_writer(writer)
+        self.is_native = self._writer is not None and is_default(
+            planner, default_planner.DefaultSavePlanner
+        )
+        self._export_dtype = export_dtype
+        self._compression = compression
+        plain = export_dtype is None and compression is None and selection.is_trivial
+        if not self.is_native and not plain:
+            raise ValueError(
+                "include, exclude, rename, export_dtype and compression need dcpcpp's own planner "
+                f"and storage, not {type(planner).__name__} and {type(writer).__name__}"
+            )
+
+    def save(
+        self,
+        make_state: StateMaker,
+        process_group: Any,
+        *,
+        use_dist: bool,
+        use_collectives: bool = True,
+        coordinator: int = 0,
+    ) -> Metadata:
+        """Save what `make_state` returns; its errors reach all ranks."""
+        assert self._writer is not None
+        with transport_for(
+            process_group, "write", use_dist=use_dist, coordinator=coordinator
+        ) as transport:
+            return self._save(make_state, transport, use_collectives)
+
+    def _save(
+        self, make_state: StateMaker, transport: _core.Transport, use_collectives: bool
+    ) -> Metadata:
+        assert self._writer is not None
+        maker = EntryMaker()
+        entries: list[Any] = []
+        local_error: BaseException | None = None
+        try:
+            self._writer.warn_if_exists(use_collectives=use_collectives)
+            entries = self._entries(make_state(), maker)
+        except BaseException as error:  # it travels to the other ranks
+            local_error = error
+        options = _core.SaveOptions()
+        options.use_collectives = use_collectives
+        options.dedup_to_lowest_rank = getattr(self._planner, "dedup_save_to_lowest_rank", False)
+        options.record_paths = getattr(self._planner, "flatten_state_dict", True)
+        core_writer = self._writer.make_core_writer(self._export_dtype, self._compression)
+        try:
+            data = _core.save(entries, local_error, core_writer, transport, options)
+        except RankFailuresError as error:
+            _exceptions.raise_failures(error, transport.rank(), local_error)
+        return LazyMetadata(data)
+
+    def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> list[Any]:
+        flat = flatten(state_dict, self._planner)
+        entries: list[Any] = []
+        trivial = self._selection.is_trivial
+        for key, value in flat.leaves.items():
+            if not (trivial or self._selection.takes(key)):
+                continue
+            name = key if trivial else self._selection.stored_name(key)
+            path = flat.paths[key] if name == key else _renamed_path(flat.paths[key], name)
+            if is_tensor(value) or hasattr(value, "__create_write_items__") or is_sharded(value):
+                entries.extend(maker.save_entries(name, value, path))
+            else:
+                entries.append((name, _objects.encode(value), path))
+        return entries
+
+
+def _renamed_path(path: Path, name: str) -> Path:
+    """The path of a renamed key: what is left of its containers, then one key."""
+    kept: list[str | int] = []
+    rest = name
+    for part in path[:-1]:
+        if not rest.startswith(f"{part}."):
+            break
+        kept.append(part)
+        rest = rest[len(str(part)) + 1 :]
+    return (*kept, rest)

@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <exception>
+#include <new>
 #include <utility>
 
 namespace examples {
 namespace {
+
+/// No file in memory is meant to be larger: a wild offset is an error here
+/// rather than an attempt to get so much.
+constexpr int64_t kMaxNbytes = int64_t{1} << 36;
 
 size_t TotalOf(std::span<const dcp::IoSlice> slices) {
   size_t total = 0;
@@ -18,9 +22,10 @@ size_t TotalOf(std::span<const dcp::IoSlice> slices) {
 /// Sets the size; new bytes are zeros. Returns 0 or an errno: libdcp neither
 /// throws nor expects that anybody else does.
 int Resize(int64_t nbytes, std::string& bytes) {
+  if (nbytes > kMaxNbytes) return EFBIG;
   try {
     bytes.resize(static_cast<size_t>(nbytes));
-  } catch (const std::exception&) {  // no memory, or more than there can be
+  } catch (const std::bad_alloc&) {
     return ENOMEM;
   }
   return 0;

@@ -1,6 +1,7 @@
 #include "raw_device.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +17,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr int64_t kAlignment = 4096;
+constexpr size_t kHugePage = size_t{2} << 20;
 
 double SecondsSince(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
@@ -51,9 +53,11 @@ class Slots {
   Slots(int count, int64_t block_nbytes) {
     const auto block = static_cast<size_t>(block_nbytes);
     const size_t total = static_cast<size_t>(count) * block;
-    memory_.reset(
-        static_cast<std::byte*>(std::aligned_alloc(kAlignment, total)));
+    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(
+        kHugePage, (total + kHugePage - 1) / kHugePage * kHugePage)));
     if (memory_ == nullptr) return;
+    // The limit is the device's, not that of scattered 4 KiB pages.
+    madvise(memory_.get(), total, MADV_HUGEPAGE);
     std::memset(memory_.get(), 0x5a, total);
     for (size_t at = 0; at < total; at += block) {
       slices_.push_back({memory_.get() + at, block});

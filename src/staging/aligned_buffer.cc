@@ -1,23 +1,41 @@
 #include "staging/aligned_buffer.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 
 namespace dcp {
+namespace {
+
+// The kernel backs only whole, aligned ranges of this size by one huge page.
+constexpr size_t kHugePage = size_t{2} << 20;
+
+}  // namespace
 
 StatusOr<AlignedBuffer> AlignedBuffer::Allocate(size_t nbytes) {
-  void* memory = mmap(nullptr, nbytes, PROT_READ | PROT_WRITE,
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  nbytes = (nbytes + page - 1) / page * page;
+  const size_t mapped = nbytes + kHugePage;
+  void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     return ErrnoToStatus(errno, {.op = "mmap of an I/O buffer",
-                                 .nbytes = static_cast<int64_t>(nbytes)});
+                                 .nbytes = static_cast<int64_t>(mapped)});
   }
-  // Both are hints: without huge pages a transfer costs more page look-ups,
-  // and a kernel without MADV_DONTFORK has none of the trouble it prevents.
-  madvise(memory, nbytes, MADV_HUGEPAGE);
-  madvise(memory, nbytes, MADV_DONTFORK);
-  return AlignedBuffer({static_cast<std::byte*>(memory), nbytes});
+  auto* const first = static_cast<std::byte*>(memory);
+  const size_t skipped =
+      (kHugePage - reinterpret_cast<uintptr_t>(first) % kHugePage) % kHugePage;
+  if (skipped > 0) munmap(first, skipped);
+  std::byte* const begin = first + skipped;
+  munmap(begin + nbytes, mapped - skipped - nbytes);
+  // Both are hints. In pages of 4 KiB a direct transfer is cut into as many
+  // pieces: a third of the speed on a virtual disk.
+  madvise(begin, nbytes, MADV_HUGEPAGE);
+  // A kernel without MADV_DONTFORK has none of the trouble that it prevents.
+  madvise(begin, nbytes, MADV_DONTFORK);
+  return AlignedBuffer({begin, nbytes});
 }
 
 AlignedBuffer::~AlignedBuffer() {

@@ -35,6 +35,8 @@ def bench(
     from dcpcpp.bench.suite import Suite
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # names whole, in a file or a pipe
     suite = Suite(folder, tmpfs, int(gib * 2**30), repeats, small_count, frozenset(measure))
     with console.status("starting") as status:
         outcomes = suite.run(status.update)

@@ -16,8 +16,8 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 StatusOr<AlignedBuffer> AlignedBuffer::Allocate(size_t nbytes) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  nbytes = (nbytes + page - 1) / page * page;
-  const size_t mapped = nbytes + kHugePage;
+  const size_t kept = (nbytes + page - 1) / page * page;
+  const size_t mapped = kept + kHugePage;
   void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
@@ -29,7 +29,7 @@ StatusOr<AlignedBuffer> AlignedBuffer::Allocate(size_t nbytes) {
       (kHugePage - reinterpret_cast<uintptr_t>(first) % kHugePage) % kHugePage;
   if (skipped > 0) munmap(first, skipped);
   std::byte* const begin = first + skipped;
-  munmap(begin + nbytes, mapped - skipped - nbytes);
+  munmap(begin + kept, mapped - skipped - kept);
   // Both are hints. In pages of 4 KiB a direct transfer is cut into as many
   // pieces: a third of the speed on a virtual disk.
   madvise(begin, nbytes, MADV_HUGEPAGE);

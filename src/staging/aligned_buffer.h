@@ -11,7 +11,7 @@
 
 namespace dcp {
 
-/// Owns anonymous memory, aligned to 4096 bytes at least.
+/// Owns anonymous memory, aligned to 2 MiB, so that huge pages can back it.
 ///
 /// Not inherited by forked children: a child that touched a page while the
 /// kernel transfers it would break the transfer (open(2), NOTES on O_DIRECT).

@@ -41,6 +41,8 @@ inline State VariedState(uint64_t seed) {
   state.objects["extra"] = ObjectOf(static_cast<int64_t>(seed));
   state.objects["extra.rng"] =
       EncodeObject({ObjectBytes{RandomBytes(seed, 5000)}}).value();
+  state.objects["extra.large"] =
+      EncodeObject({ObjectBytes{RandomBytes(seed, size_t{2} << 20)}}).value();
   for (const DTypeInfo& info : AllDTypes()) {
     if (info.kind == DTypeKind::kQuantized) continue;
     state.tensors["dtype." + std::string(info.name)] =

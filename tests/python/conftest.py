@@ -7,8 +7,14 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from support.ranks import close_pools
+
+# The same examples in every run, so that a failure belongs to a change;
+# --hypothesis-profile=default draws new ones.
+settings.register_profile("dcpcpp", derandomize=True, deadline=None)
+settings.load_profile("dcpcpp")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -81,8 +81,8 @@ def test_elements_set_by_path_build_what_torch_builds(state) -> None:
     try:
         leaves, paths = _nested_dict.flatten_state_dict(state)
         expected = _nested_dict.unflatten_state_dict(leaves, paths)
-    except (ValueError, TypeError):
-        return  # two leaves with one key, or torch trips over a path
+    except (ValueError, TypeError, AttributeError):
+        return  # two leaves with one key, or a path through a leaf
     built: dict[str, Any] = {}
     for key, value in leaves.items():
         _state_dict.set_element(built, paths[key], value)

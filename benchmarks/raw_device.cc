@@ -117,7 +117,9 @@ StatusOr<RawDeviceResult> Pass::Run(FileSystem& fs) {
   RawDeviceResult result{.nbytes = options_.nbytes,
                          .engine = std::string(engine_->name())};
   if (options_.registration == BufferRegistration::kTry) {
-    result.registered = engine_->RegisterBuffers(slots_.slices());
+    result.registered = std::all_of(
+        slots_.slices().begin(), slots_.slices().end(),
+        [this](const IoSlice& slot) { return engine_->RegisterBuffer(slot); });
   }
   const auto start = SteadyClock::now();
   DCP_RETURN_IF_ERROR(OpenAll(fs));

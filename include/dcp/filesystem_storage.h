@@ -26,7 +26,7 @@ struct IoOptions {
   /// Threads that copy and checksum; 0 chooses by the cores of the machine.
   int workers = 0;
   /// Bytes of one transfer.
-  int64_t block_nbytes = int64_t{8} << 20;
+  int64_t block_nbytes = int64_t{4} << 20;
   /// Upper bound of the memory that one save or load adds, all threads
   /// together.
   int64_t max_buffer_nbytes = int64_t{128} << 20;

@@ -51,10 +51,11 @@ class IoEngine {
   virtual std::string_view name() const = 0;
   virtual int queue_depth() const = 0;
 
-  /// Tells the engine which buffers will be used again and again (at most
-  /// once, before the first Submit). Returns whether they were registered with
-  /// the kernel; false is not an error (RLIMIT_MEMLOCK).
-  virtual bool RegisterBuffers(std::span<const IoSlice> buffers) = 0;
+  /// Tells the engine of memory that many requests will use, so that the kernel
+  /// pins it once and not for each of them. At any time, at most
+  /// queue_depth() times; the memory must outlive the engine. Returns whether
+  /// it was registered; false is not an error (RLIMIT_MEMLOCK).
+  virtual bool RegisterBuffer(IoSlice buffer) = 0;
 
   /// \error kInvalidArgument  no file, or a range that does not fit int64
   /// \error kFailedPrecondition  queue_depth() requests are in flight

@@ -39,8 +39,9 @@ class Ring {
  public:
   virtual ~Ring() = default;
 
-  /// Registers all of `buffers`, or none. Returns whether it did.
-  virtual bool RegisterBuffers(std::span<const iovec> buffers) = 0;
+  /// Registers `buffer` as number `index`, which is new and less than the
+  /// number of entries that the ring takes. Returns whether it did.
+  virtual bool RegisterBuffer(int index, const iovec& buffer) = 0;
   /// Starts an entry. Returns 0, or an errno when the entry was not taken.
   virtual int Start(const RingEntry& entry) = 0;
   /// One event, in any order. With kForOne waits for it; something must have

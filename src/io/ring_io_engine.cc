@@ -38,24 +38,6 @@ constexpr int kMaxRestarts = 8;
 /// What the kernel takes as one registered buffer (io_uring_register(2)).
 constexpr size_t kMaxRegisteredNbytes = size_t{1} << 30;
 
-std::byte* Begin(const iovec& buffer) {
-  return static_cast<std::byte*>(buffer.iov_base);
-}
-
-/// `buffers` by address, cut into pieces that the kernel takes.
-std::vector<iovec> PiecesByAddress(std::span<const IoSlice> buffers) {
-  std::vector<iovec> pieces;
-  for (const IoSlice& buffer : buffers) {
-    for (size_t at = 0; at < buffer.nbytes; at += kMaxRegisteredNbytes) {
-      pieces.push_back({buffer.data + at,
-                        std::min(kMaxRegisteredNbytes, buffer.nbytes - at)});
-    }
-  }
-  std::sort(pieces.begin(), pieces.end(),
-            [](const iovec& a, const iovec& b) { return Begin(a) < Begin(b); });
-  return pieces;
-}
-
 }  // namespace
 
 RingIoEngine::RingIoEngine(std::unique_ptr<Ring> ring, int queue_depth)
@@ -75,12 +57,23 @@ int RingIoEngine::in_flight() const {
   return static_cast<int>(slots_.size() - free_.size() + finished_.size());
 }
 
-bool RingIoEngine::RegisterBuffers(std::span<const IoSlice> buffers) {
-  if (fork_guard_.in_child() || used_) return false;
-  used_ = true;
-  std::vector<iovec> pieces = PiecesByAddress(buffers);
-  if (pieces.empty() || !ring_->RegisterBuffers(pieces)) return false;
-  registered_ = std::move(pieces);
+bool RingIoEngine::RegisterBuffer(IoSlice buffer) {
+  if (fork_guard_.in_child() || refused_ || buffer.nbytes == 0 ||
+      buffer.nbytes > kMaxRegisteredNbytes ||
+      registered_.size() == slots_.size()) {
+    return false;
+  }
+  const RegisteredBuffer added{.memory = {buffer.data, buffer.nbytes},
+                               .index = static_cast<int>(registered_.size())};
+  refused_ = !ring_->RegisterBuffer(added.index, added.memory);
+  if (refused_) return false;
+  registered_.insert(
+      std::upper_bound(
+          registered_.begin(), registered_.end(), added,
+          [](const RegisteredBuffer& a, const RegisteredBuffer& b) {
+            return a.begin() < b.begin();
+          }),
+      added);
   return true;
 }
 
@@ -88,7 +81,6 @@ Status RingIoEngine::Submit(const IoRequest& request) {
   DCP_RETURN_IF_ERROR(fork_guard_.Check());
   DCP_ASSIGN_OR_RETURN(const int64_t total, CheckRequest(request));
   if (in_flight() == queue_depth()) return QueueFullError(queue_depth());
-  used_ = true;
   File& file = *request.file;
   if (file.fd() < 0 || total == 0) {
     finished_.push_back(
@@ -184,13 +176,15 @@ void RingIoEngine::Finish(size_t index, Status status) {
 int RingIoEngine::RegisteredIndex(const TransferStep& step) const {
   if (step.iov.size() != 1) return -1;
   const iovec& slice = step.iov.front();
-  auto after = std::upper_bound(
-      registered_.begin(), registered_.end(), slice,
-      [](const iovec& a, const iovec& b) { return Begin(a) < Begin(b); });
+  auto* const begin = static_cast<std::byte*>(slice.iov_base);
+  const auto after =
+      std::upper_bound(registered_.begin(), registered_.end(), begin,
+                       [](const std::byte* a, const RegisteredBuffer& b) {
+                         return a < b.begin();
+                       });
   if (after == registered_.begin()) return -1;
-  const iovec& buffer = *std::prev(after);
-  if (Begin(slice) + slice.iov_len > Begin(buffer) + buffer.iov_len) return -1;
-  return static_cast<int>(after - registered_.begin()) - 1;
+  const RegisteredBuffer& buffer = *std::prev(after);
+  return begin + slice.iov_len <= buffer.end() ? buffer.index : -1;
 }
 
 IoCompletion RingIoEngine::TakeFinished() {

@@ -24,7 +24,7 @@ class RingIoEngine final : public IoEngine {
 
   std::string_view name() const override { return "io_uring"; }
   int queue_depth() const override { return static_cast<int>(slots_.size()); }
-  bool RegisterBuffers(std::span<const IoSlice> buffers) override;
+  bool RegisterBuffer(IoSlice buffer) override;
   Status Submit(const IoRequest& request) override;
   StatusOr<IoCompletion> Wait() override;
   StatusOr<std::optional<IoCompletion>> Poll() override;
@@ -34,6 +34,16 @@ class RingIoEngine final : public IoEngine {
     IoRequest request;
     std::unique_ptr<Transfer> transfer;  // set while the slot is taken
     bool in_ring = false;
+  };
+
+  struct RegisteredBuffer {
+    iovec memory;
+    int index = 0;  // in the ring
+
+    std::byte* begin() const {
+      return static_cast<std::byte*>(memory.iov_base);
+    }
+    std::byte* end() const { return begin() + memory.iov_len; }
   };
 
   int in_flight() const;
@@ -54,8 +64,8 @@ class RingIoEngine final : public IoEngine {
   std::vector<size_t> deferred_;  // slots whose entry the ring did not take
   size_t in_ring_ = 0;            // entries started and not yet answered
   std::deque<IoCompletion> finished_;
-  std::vector<iovec> registered_;  // by address
-  bool used_ = false;              // too late for RegisterBuffers
+  std::vector<RegisteredBuffer> registered_;  // by address
+  bool refused_ = false;                      // the ring takes no more buffers
   // Goes first: it waits until the kernel is done with what is above.
   const std::unique_ptr<Ring> ring_;
 };

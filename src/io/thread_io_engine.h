@@ -26,7 +26,7 @@ class ThreadIoEngine final : public IoEngine {
     return workers_.empty() ? "inline" : "threads";
   }
   int queue_depth() const override { return queue_depth_; }
-  bool RegisterBuffers(std::span<const IoSlice>) override { return false; }
+  bool RegisterBuffer(IoSlice) override { return false; }
   Status Submit(const IoRequest& request) override;
   StatusOr<IoCompletion> Wait() override;
   StatusOr<std::optional<IoCompletion>> Poll() override;

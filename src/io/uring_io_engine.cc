@@ -19,8 +19,10 @@
 // 5. An entry's iovecs live until its event, although IORING_FEAT_SUBMIT_STABLE
 //    would let them go after submission: after 4 that may be later than Start.
 // 6. Registered buffers save the kernel from pinning pages for each transfer.
-//    They count towards RLIMIT_MEMLOCK (8 MiB or 64 KiB by default); if it does
-//    not suffice (ENOMEM) the engine works without.
+//    They come one by one into a table that starts empty (Linux 5.19), so that
+//    the first transfer need not wait until all memory is pinned. They count
+//    towards RLIMIT_MEMLOCK (8 MiB or 64 KiB by default); where it does not
+//    suffice (ENOMEM), or the kernel is older, the engine works without.
 // 7. The kernel makes the ring's descriptor close-on-exec. After fork(2) both
 //    processes share the ring; the child only unmaps it.
 // 8. The destructor waits for the events of all entries that the kernel took:
@@ -62,11 +64,7 @@ class KernelRing final : public Ring {
   static StatusOr<std::unique_ptr<KernelRing>> Make(int entries);
   ~KernelRing() override;
 
-  bool RegisterBuffers(std::span<const iovec> buffers) override {
-    return io_uring_register_buffers(&ring_, buffers.data(),
-                                     static_cast<unsigned>(buffers.size())) ==
-           0;
-  }
+  bool RegisterBuffer(int index, const iovec& buffer) override;
   int Start(const RingEntry& entry) override;
   StatusOr<std::optional<RingEvent>> Next(RingWait wait) override;
 
@@ -75,7 +73,9 @@ class KernelRing final : public Ring {
 
   const ForkGuard fork_guard_;
   io_uring ring_ = {};
+  unsigned entries_ = 0;
   int64_t unanswered_ = 0;  // entries in the submission queue or the kernel
+  bool has_buffer_table_ = false;
 };
 
 /// io_uring_queue_init(3), waiting a little for memory (essay point 1).
@@ -92,6 +92,7 @@ int InitRing(int entries, io_uring* ring) {
 
 StatusOr<std::unique_ptr<KernelRing>> KernelRing::Make(int entries) {
   auto ring = std::make_unique<KernelRing>();
+  ring->entries_ = static_cast<unsigned>(entries);
   if (const int rc = InitRing(entries, &ring->ring_); rc != 0) {
     ring->ring_.ring_fd = -1;
     return ErrnoToStatus(-rc, {.op = "io_uring_setup"});
@@ -115,6 +116,17 @@ KernelRing::~KernelRing() {
     }
   }
   io_uring_queue_exit(&ring_);
+}
+
+bool KernelRing::RegisterBuffer(int index, const iovec& buffer) {
+  if (!has_buffer_table_ &&
+      io_uring_register_buffers_sparse(&ring_, entries_) != 0) {
+    return false;
+  }
+  has_buffer_table_ = true;
+  const __u64 no_tag = 0;
+  return io_uring_register_buffers_update_tag(
+             &ring_, static_cast<unsigned>(index), &buffer, &no_tag, 1) == 1;
 }
 
 void PrepareEntry(const RingEntry& entry, io_uring_sqe* sqe) {

@@ -42,4 +42,13 @@ AlignedBuffer::~AlignedBuffer() {
   if (!memory_.empty()) munmap(memory_.data(), memory_.size());
 }
 
+Status RequireBuffer(size_t nbytes, IoEngine* engine, AlignedBuffer& buffer) {
+  if (!buffer.memory().empty()) return absl::OkStatus();
+  DCP_ASSIGN_OR_RETURN(buffer, AlignedBuffer::Allocate(nbytes));
+  if (engine != nullptr) {
+    engine->RegisterBuffer({buffer.memory().data(), buffer.memory().size()});
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace dcp

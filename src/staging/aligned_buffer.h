@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "dcp/io_engine.h"
 #include "dcp/status.h"
 
 namespace dcp {
@@ -38,6 +39,10 @@ class AlignedBuffer {
 
   std::span<std::byte> memory_;
 };
+
+/// Allocates `buffer` if it is empty, and registers it with `engine` if there
+/// is one.
+Status RequireBuffer(size_t nbytes, IoEngine* engine, AlignedBuffer& buffer);
 
 }  // namespace dcp
 

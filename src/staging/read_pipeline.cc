@@ -6,7 +6,10 @@
 //    A direct read covers the block rounded out to the alignment; the last,
 //    unaligned bytes of a file come through the page cache, because a direct
 //    read past the end is short by definition.
-// 4. The first error stops the hand-out; each worker waits for its own
+// 4. A buffer is made when the first block comes into it: the device reads into
+//    the first while the kernel clears the pages of the next, and a warm
+//    checkpoint needs no more than one a worker.
+// 5. The first error stops the hand-out; each worker waits for its own
 //    transfers before it returns.
 
 #include "staging/read_pipeline.h"
@@ -43,21 +46,13 @@ class Worker {
 
   Status Prepare(const PipelineOptions& options) {
     slots_.resize(static_cast<size_t>(options.blocks_per_worker));
+    for (Slot& slot : slots_) free_.push_back(&slot);
     // Room for rounding a block out to the alignment at both ends.
-    const int64_t nbytes =
-        options.direct_block_nbytes + 2 * LargestAlignment(sizes_);
-    std::vector<IoSlice> buffers;
-    for (Slot& slot : slots_) {
-      DCP_ASSIGN_OR_RETURN(
-          slot.buffer, AlignedBuffer::Allocate(static_cast<size_t>(nbytes)));
-      buffers.push_back(
-          {slot.buffer.memory().data(), slot.buffer.memory().size()});
-      free_.push_back(&slot);
-    }
+    buffer_nbytes_ = static_cast<size_t>(options.direct_block_nbytes +
+                                         2 * LargestAlignment(sizes_));
     DCP_ASSIGN_OR_RETURN(
         engine_, MakeIoEngine({.kind = options.engine,
                                .queue_depth = options.blocks_per_worker}));
-    engine_->RegisterBuffers(buffers);
     return absl::OkStatus();
   }
 
@@ -89,6 +84,8 @@ class Worker {
 
   Status Start(const ReadBlock& block) {
     Slot& slot = *free_.back();
+    DCP_RETURN_IF_ERROR(
+        RequireBuffer(buffer_nbytes_, engine_.get(), slot.buffer));
     slot.block = &block;
     const auto nbytes = static_cast<size_t>(block.nbytes);
     slot.placed.clear();
@@ -184,6 +181,7 @@ class Worker {
   ReadStats stats_;
   std::vector<Slot> slots_;
   std::vector<Slot*> free_;
+  size_t buffer_nbytes_ = 0;
   int in_flight_ = 0;
   std::unique_ptr<IoEngine> engine_;  // destroyed first: it uses the buffers
 };

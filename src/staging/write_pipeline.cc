@@ -60,19 +60,12 @@ class Worker {
     const int count = direct ? options.blocks_per_worker : 1;
     const int64_t block =
         direct ? options.direct_block_nbytes : options.buffered_block_nbytes;
+    buffer_nbytes_ = static_cast<size_t>(block);
     slots_.resize(static_cast<size_t>(count));
-    std::vector<IoSlice> buffers;
-    for (Slot& slot : slots_) {
-      DCP_ASSIGN_OR_RETURN(slot.buffer,
-                           AlignedBuffer::Allocate(static_cast<size_t>(block)));
-      buffers.push_back(
-          {slot.buffer.memory().data(), slot.buffer.memory().size()});
-      free_.push_back(&slot);
-    }
+    for (Slot& slot : slots_) free_.push_back(&slot);
     if (!direct) return absl::OkStatus();
     DCP_ASSIGN_OR_RETURN(
         engine_, MakeIoEngine({.kind = options.engine, .queue_depth = count}));
-    engine_->RegisterBuffers(buffers);
     return absl::OkStatus();
   }
 
@@ -107,6 +100,8 @@ class Worker {
     File* file = regions_[block.region].file;
     const auto direct = file->direct_io();
     Slot* slot = free_.back();
+    DCP_RETURN_IF_ERROR(
+        RequireBuffer(buffer_nbytes_, engine_.get(), slot->buffer));
     slot->slices.clear();
     DCP_RETURN_IF_ERROR(
         filler_.Fill(block, direct ? FillMode::kCopy : FillMode::kReference,
@@ -152,6 +147,7 @@ class Worker {
   BlockQueue<WriteBlock>& queue_;
   std::vector<Slot> slots_;
   std::vector<Slot*> free_;
+  size_t buffer_nbytes_ = 0;
   int in_flight_ = 0;
   std::unique_ptr<IoEngine> engine_;  // destroyed first: it uses the buffers
 };

@@ -44,7 +44,7 @@ class RandomTransfers {
 
   void Check() {
     const IoSlice all = memory_.slice();
-    (void)engine_->RegisterBuffers({&all, 1});
+    (void)engine_->RegisterBuffer(all);
     memory_.Fill(expected_);
     TransferAll(IoOp::kWrite, OpenMode::kCreateNew);
     memory_.Fill(std::string(expected_.size(), '?'));

@@ -51,8 +51,12 @@ Status FakeFile::WriteFully(int64_t byte_offset,
   return absl::OkStatus();
 }
 
-bool FakeRing::RegisterBuffers(std::span<const iovec> buffers) {
-  registered_.assign(buffers.begin(), buffers.end());
+bool FakeRing::RegisterBuffer(int index, const iovec& buffer) {
+  if (static_cast<size_t>(index) != registered_.size() ||
+      registered_.size() == entries_) {
+    complaint_ = "a buffer without a place";
+  }
+  registered_.push_back(buffer);
   return true;
 }
 

@@ -80,7 +80,7 @@ class FakeRing final : public Ring {
 
   void Add(FakeFile& file) { files_[file.fd()] = &file; }
 
-  bool RegisterBuffers(std::span<const iovec> buffers) override;
+  bool RegisterBuffer(int index, const iovec& buffer) override;
   int Start(const RingEntry& entry) override;
   StatusOr<std::optional<RingEvent>> Next(RingWait wait) override;
 

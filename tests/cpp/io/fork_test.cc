@@ -50,10 +50,9 @@ TEST_CASE("a forked child is told to make its own engine", "[fork]") {
   REQUIRE(engine->Submit(request).ok());
 
   CHECK(SucceedsInChild([&] {
-    const bool refuses = Refuses(engine->Submit(request)) &&
-                         Refuses(engine->Wait().status()) &&
-                         Refuses(engine->Poll().status()) &&
-                         !engine->RegisterBuffers({&slice, 1});
+    const bool refuses =
+        Refuses(engine->Submit(request)) && Refuses(engine->Wait().status()) &&
+        Refuses(engine->Poll().status()) && !engine->RegisterBuffer(slice);
     engine.reset();  // must neither hang nor take the parent's completion
     return refuses;
   }));

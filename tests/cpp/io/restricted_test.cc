@@ -55,7 +55,7 @@ TEST_CASE("without locked memory, buffers are used unregistered",
   constexpr size_t kNbytes = 1 << 20;
   std::string bytes(kNbytes, 'x');
   const IoSlice slice = conformance::SliceOf(bytes);
-  CHECK_FALSE((*engine)->RegisterBuffers({&slice, 1}));
+  CHECK_FALSE((*engine)->RegisterBuffer(slice));
   testing::CheckEngineOnDisk(
       [](int queue_depth) { return MakeUringIoEngine(queue_depth).value(); });
 }

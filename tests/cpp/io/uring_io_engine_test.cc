@@ -41,7 +41,7 @@ TEST_CASE("io_uring transfers from registered buffers", "[uring]") {
   auto engine = Uring(kBlocks);
   const IoSlice all = memory.slice();
   // The limit of locked memory that most systems have is more than this.
-  CHECK(engine->RegisterBuffers({&all, 1}));
+  CHECK(engine->RegisterBuffer(all));
   const auto direct = GENERATE(DirectIo::kOff, DirectIo::kTry);
   auto file =
       MakePosixFileSystem()

@@ -38,8 +38,8 @@ class FaultInjectionIoEngine final : public IoEngine {
 
   std::string_view name() const override { return base_->name(); }
   int queue_depth() const override { return base_->queue_depth(); }
-  bool RegisterBuffers(std::span<const IoSlice> buffers) override {
-    return base_->RegisterBuffers(buffers);
+  bool RegisterBuffer(IoSlice buffer) override {
+    return base_->RegisterBuffer(buffer);
   }
   Status Submit(const IoRequest& request) override;
   StatusOr<IoCompletion> Wait() override;

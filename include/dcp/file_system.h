@@ -133,6 +133,18 @@ struct DirectoryEntry {
   FileKind kind = FileKind::kFile;
 };
 
+/// An exclusive lock of one path. The destructor frees it, and so does the
+/// system when the process dies. A forked child does not inherit it.
+class FileLock {
+ public:
+  virtual ~FileLock() = default;
+  /// Whether the lock still keeps others out: nobody removed or replaced its
+  /// file.
+  virtual bool held() const = 0;
+  /// Whether its holder before us died without freeing it.
+  virtual bool was_abandoned() const = 0;
+};
+
 /// Names, directories and the opening of files. Thread-safe.
 ///
 /// Paths are UTF-8, '/'-separated, absolute or relative to the process.
@@ -161,6 +173,15 @@ class FileSystem {
   virtual Status SyncDirectory(const std::string& path) = 0;
   /// nullopt where free space is unknown or unlimited.
   virtual StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) = 0;
+
+  /// Locks `path` against every other Lock() of it, in this process and in
+  /// others. Never waits. May make a file there, which goes with the lock;
+  /// `owner` is written into it, for people and for the error of those who come
+  /// too late.
+  /// \error kAborted  somebody holds the lock; names the owner
+  /// \error kUnimplemented  there are no locks here (the default)
+  virtual StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
+                                                   const std::string& owner);
 };
 
 std::shared_ptr<FileSystem> MakePosixFileSystem();

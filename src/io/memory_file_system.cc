@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "dcp/file_system.h"
 #include "io/memory_file.h"
+#include "io/memory_locks.h"
 #include "io/paths.h"
 
 namespace dcp {
@@ -43,6 +44,10 @@ class MemoryFileSystem final : public FileSystem {
   Status Remove(const std::string& path) override;
   Status SyncDirectory(const std::string& path) override;
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
+  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
+                                           const std::string& owner) override {
+    return locks_.Lock(path, owner);
+  }
 
  private:
   /// Where a name is, or would be.
@@ -61,6 +66,7 @@ class MemoryFileSystem final : public FileSystem {
   StatusOr<std::shared_ptr<MemoryFileData>> Create(const std::string& path);
 
   const FileSystemTraits traits_{.name = "memory"};
+  MemoryLocks locks_;
   Mutex mutex_;
   Node root_ ABSL_GUARDED_BY(mutex_);
 };

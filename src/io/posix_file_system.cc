@@ -11,6 +11,7 @@
 #include "dcp/file_system.h"
 #include "io/direct_io.h"
 #include "io/posix_file.h"
+#include "io/posix_lock.h"
 #include "io/posix_open.h"
 #include "io/posix_space.h"
 
@@ -79,6 +80,10 @@ class PosixFileSystem final : public FileSystem {
   Status Remove(const std::string& path) override;
   Status SyncDirectory(const std::string& path) override;
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
+  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
+                                           const std::string& owner) override {
+    return LockPosixFile(path, owner);
+  }
 
  private:
   const FileSystemTraits traits_{.name = "posix"};

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "conformance/check_files.h"
+#include "conformance/check_locks.h"
 #include "conformance/check_names.h"
 
 namespace dcp::conformance {
@@ -30,6 +31,7 @@ inline void CheckFileSystem(const FileSystemFactory& make) {
                       << under_test.directory);
   CheckFiles(under_test);
   CheckNames(under_test);
+  CheckLocks(under_test);
 }
 
 }  // namespace dcp::conformance

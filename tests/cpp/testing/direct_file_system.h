@@ -50,6 +50,10 @@ class DirectFileSystem final : public FileSystem {
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override {
     return base_->Space(path);
   }
+  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
+                                           const std::string& owner) override {
+    return base_->Lock(path, owner);
+  }
 
  private:
   class DirectFile;

@@ -220,4 +220,10 @@ StatusOr<std::optional<SpaceInfo>> FaultInjectionFileSystem::Space(
   return Ask(*state_, FsOp::kSpace, path, [&] { return base_->Space(path); });
 }
 
+StatusOr<std::unique_ptr<FileLock>> FaultInjectionFileSystem::Lock(
+    const std::string& path, const std::string& owner) {
+  return Ask(*state_, FsOp::kLock, path,
+             [&] { return base_->Lock(path, owner); });
+}
+
 }  // namespace dcp::testing

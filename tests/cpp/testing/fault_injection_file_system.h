@@ -43,6 +43,7 @@ enum class FsOp : uint8_t {
   kAllocate,
   kSync,
   kClose,
+  kLock,
 };
 
 enum class FaultDuration : uint8_t { kOnce, kFromThenOn };
@@ -121,6 +122,8 @@ class FaultInjectionFileSystem final : public FileSystem {
   Status Remove(const std::string& path) override;
   Status SyncDirectory(const std::string& path) override;
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
+  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
+                                           const std::string& owner) override;
 
  private:
   const std::shared_ptr<FileSystem> base_;

@@ -206,6 +206,12 @@ Status FileSystemWriter::Publish(std::string_view metadata_pickle,
                               .sidecar = SerializeSidecar(sidecar),
                               .sync = sync_mode()},
                              &commit_));
+  // Where files of the old checkpoint were missing, new ones may have got their
+  // names.
+  std::unordered_set<std::string_view> kept;
+  for (const SidecarFile& file : sidecar.files) kept.insert(file.name);
+  std::erase_if(replaced_,
+                [&](const std::string& name) { return kept.contains(name); });
   RemoveFiles(*file_system_, options_.path, replaced_);
   return absl::OkStatus();
 }

@@ -49,12 +49,12 @@ class SaveOperation {
       const StatusOr<std::span<const SaveEntry>>& entries) {
     StatusOr<LocalPlan> mine = PlanTogether(entries);
     if (!mine.ok()) {
-      writer_.Abort();
+      Abort();
       return mine.status();
     }
     const StatusOr<std::string> outcome = Write(*entries, *mine);
     if (Status met = transport_.AwaitAll("write"); !met.ok()) {
-      writer_.Abort();  // without this rank's results nobody publishes
+      Abort();  // without this rank's results nobody publishes
       return met;
     }
     DCP_ASSIGN_OR_RETURN(std::string published, MeetVerdict(outcome));
@@ -78,6 +78,7 @@ class SaveOperation {
   StatusOr<LocalPlan> PlanLocally(
       const StatusOr<std::span<const SaveEntry>>& entries) {
     DCP_RETURN_IF_ERROR(entries.status());
+    set_up_ = true;
     DCP_RETURN_IF_ERROR(writer_.SetUp(role_));
     LocalPlan local;
     DCP_ASSIGN_OR_RETURN(local.plan,
@@ -165,8 +166,14 @@ class SaveOperation {
     const bool agreed_to_fail = failures && !IsInDoubt(*failures);
     const bool never_published =
         role_.is_coordinator && !verdict.ok() && !writer_.commit_attempted();
-    if (agreed_to_fail || never_published) writer_.Abort();
+    if (agreed_to_fail || never_published) Abort();
     return verdict;
+  }
+
+  /// A writer that was not set up for this save still stands at the last one,
+  /// whose files must stay.
+  void Abort() {
+    if (set_up_) writer_.Abort();
   }
 
   static constexpr char kInDoubt[] = "commit";
@@ -193,7 +200,7 @@ class SaveOperation {
   StatusOr<SaveResult> SaveAlone(
       const StatusOr<std::span<const SaveEntry>>& entries) {
     StatusOr<std::string> published = PublishAlone(entries);
-    if (!published.ok() && !writer_.commit_attempted()) writer_.Abort();
+    if (!published.ok() && !writer_.commit_attempted()) Abort();
     DCP_RETURN_IF_ERROR(transport_.AwaitAll("write"));
     const StatusOr<std::string> done =
         published.ok() ? StatusOr<std::string>("") : published.status();
@@ -234,6 +241,7 @@ class SaveOperation {
   Transport& transport_;
   const SaveOptions& options_;
   const StorageRole role_;
+  bool set_up_ = false;  // writer_, for this save
   /// Coordinator only: what is to be published, and who writes what.
   Metadata metadata_;
   std::vector<SavePlan> plans_;

@@ -71,6 +71,7 @@ class Worker {
     const ReadBlock* block = nullptr;
     std::vector<IoSlice> placed;   // where Consume finds the block
     std::vector<IoSlice> request;  // what the engine fills
+    int64_t request_offset = 0;    // and where in the file it begins
   };
 
   Status ReadBlocks() {
@@ -104,6 +105,7 @@ class Worker {
       DCP_RETURN_IF_ERROR(PrepareDirect(slot, direct->offset));
     } else {
       slot.request = slot.placed;
+      slot.request_offset = block.byte_offset;
     }
     return Submit(slot);
   }
@@ -121,6 +123,7 @@ class Worker {
     slot.placed.assign(1, {buffer + (block.byte_offset - begin),
                            static_cast<size_t>(block.nbytes)});
     slot.request.clear();
+    slot.request_offset = begin;
     if (direct_end > begin) {
       slot.request.push_back({buffer, static_cast<size_t>(direct_end - begin)});
     }
@@ -135,16 +138,11 @@ class Worker {
     if (slot.request.empty()) {
       return consumer_.Consume(*slot.block, slot.placed);
     }
-    // Rounded down exactly when the request is direct.
-    const auto direct = slot.block->file->direct_io();
-    const int64_t offset =
-        direct ? slot.block->byte_offset / direct->offset * direct->offset
-               : slot.block->byte_offset;
     free_.pop_back();
     ++in_flight_;
     return engine_->Submit({.op = IoOp::kRead,
                             .file = slot.block->file,
-                            .byte_offset = offset,
+                            .byte_offset = slot.request_offset,
                             .slices = slot.request,
                             .tag = static_cast<uint64_t>(&slot - &slots_[0])});
   }

@@ -53,10 +53,7 @@ class Worker {
          BlockQueue<WriteBlock>& queue)
       : regions_(regions), filler_(filler), queue_(queue) {}
 
-  Status Prepare(const PipelineOptions& options) {
-    const bool direct = std::any_of(
-        regions_.begin(), regions_.end(),
-        [](const FileRegion& r) { return r.file->direct_io().has_value(); });
+  Status Prepare(const PipelineOptions& options, bool direct) {
     const int count = direct ? options.blocks_per_worker : 1;
     const int64_t block =
         direct ? options.direct_block_nbytes : options.buffered_block_nbytes;
@@ -156,6 +153,11 @@ class Worker {
 
 Status RunWritePipeline(std::span<const FileRegion> regions, WriteOrder order,
                         BlockFiller& filler, const PipelineOptions& options) {
+  // Asked for before blocks are cut: a file may refuse direct I/O later on, and
+  // buffers must be as large as blocks.
+  const bool direct = std::any_of(
+      regions.begin(), regions.end(),
+      [](const FileRegion& r) { return r.file->direct_io().has_value(); });
   const std::vector<WriteBlock> blocks = CutIntoBlocks(regions, options);
   if (blocks.empty()) return absl::OkStatus();
   BlockQueue<WriteBlock> queue(blocks);
@@ -165,7 +167,7 @@ Status RunWritePipeline(std::span<const FileRegion> regions, WriteOrder order,
   std::vector<std::unique_ptr<Worker>> workers;
   for (size_t i = 0; i < std::min(wanted, blocks.size()); ++i) {
     workers.push_back(std::make_unique<Worker>(regions, filler, queue));
-    DCP_RETURN_IF_ERROR(workers.back()->Prepare(options));
+    DCP_RETURN_IF_ERROR(workers.back()->Prepare(options, direct));
   }
   RunOnThreads(workers.size(), [&](size_t i) { workers[i]->Run(); });
   return queue.status();

@@ -157,6 +157,26 @@ TEST_CASE("short cached reads are completed by the engine", "[staging]") {
   }
 }
 
+TEST_CASE("direct I/O that is refused at any time leaves the bytes right",
+          "[staging]") {
+  for (int64_t asks = 0; asks < 40; ++asks) {
+    for (uint64_t seed = 1; seed <= 5; ++seed) {
+      INFO("refused after " << asks);
+      auto fs = std::make_shared<DirectFileSystem>(
+          std::make_shared<FaultInjectionFileSystem>(
+              MakeMemoryFileSystem(),
+              testing::FaultScript{.cached_reads = CachedReads::kRandomlyShort,
+                                   .seed = seed}));
+      fs->RefuseAfter(asks);
+      CheckRandomBlocks({.name = "direct at first",
+                         .fs = fs,
+                         .directory = "",
+                         .direct_io = DirectIo::kTry},
+                        IoEngineKind::kThreads, seed);
+    }
+  }
+}
+
 TEST_CASE("a block beyond the end of its file is data loss", "[staging]") {
   for (const FilePlace& place :
        {MemoryPlace(), DirectMemoryPlace(4096), ForgetfulPlace(4096, 1)}) {

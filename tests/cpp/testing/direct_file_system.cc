@@ -36,6 +36,7 @@ class DirectFileSystem::DirectFile final : public File {
   Status Sync() override { return base_->Sync(); }
   Status Close() override { return base_->Close(); }
   std::optional<DirectIoAlignment> direct_io() const override {
+    if (owner_.asks_left_-- <= 0) return std::nullopt;
     return owner_.alignment_;
   }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@ class DirectFileSystem final : public FileSystem {
   explicit DirectFileSystem(std::shared_ptr<FileSystem> base,
                             DirectIoAlignment alignment = {})
       : base_(std::move(base)), alignment_(alignment) {}
+
+  /// Files refuse direct I/O after so many times that they were asked for it,
+  /// as those of POSIX do when a transfer was refused.
+  void RefuseAfter(int64_t asks) { asks_left_ = asks; }
 
   /// Writes, and whole reads, that were not aligned so far.
   int64_t unaligned_writes() const { return unaligned_writes_; }
@@ -60,6 +65,7 @@ class DirectFileSystem final : public FileSystem {
 
   const std::shared_ptr<FileSystem> base_;
   const DirectIoAlignment alignment_;
+  std::atomic<int64_t> asks_left_{std::numeric_limits<int64_t>::max()};
   std::atomic<int64_t> unaligned_writes_{0};
   std::atomic<int64_t> unaligned_reads_{0};
 };

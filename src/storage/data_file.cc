@@ -29,7 +29,7 @@ void DataFile::AddItem(const WriteItem& item, const SidecarItem& placed,
 }
 
 Status DataFile::Finish(SyncMode sync) {
-  if (file_->direct_io()) DCP_RETURN_IF_ERROR(file_->Truncate(end_));
+  if (may_be_padded_) DCP_RETURN_IF_ERROR(file_->Truncate(end_));
   if (sync == SyncMode::kSync) DCP_RETURN_IF_ERROR(file_->Sync());
   return file_->Close();
 }

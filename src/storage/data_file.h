@@ -44,10 +44,13 @@ class DataFile {
 
  private:
   DataFile(std::string name, std::unique_ptr<File> file)
-      : name_(std::move(name)), file_(std::move(file)) {}
+      : name_(std::move(name)),
+        file_(std::move(file)),
+        may_be_padded_(file_->direct_io().has_value()) {}
 
   std::string name_;
   std::unique_ptr<File> file_;
+  const bool may_be_padded_;  // also if direct I/O was refused later
   BlockChecksums checksums_;
   int64_t end_ = 0;
   std::vector<SidecarItem> items_;

@@ -71,6 +71,19 @@ TEST_CASE("the native storage conforms with direct I/O of any alignment",
   }
 }
 
+TEST_CASE("direct I/O that is refused at any time leaves a whole checkpoint",
+          "[storage]") {
+  const conformance::State state = conformance::SmallState(1);
+  for (int64_t asks = 0; asks < 16; ++asks) {
+    INFO("refused after " << asks);
+    auto fs = std::make_shared<DirectFileSystem>(MakeMemoryFileSystem());
+    fs->RefuseAfter(asks);
+    const auto storage = NativeStorage(PlaceOn(fs, IoEngineKind::kThreads));
+    DCP_CHECK_OK(conformance::SaveOnce(storage, state, ShardedState(state, 2)));
+    conformance::CheckHolds(storage, state);
+  }
+}
+
 TEST_CASE("the native storage conforms with several files per rank",
           "[storage][conformance]") {
   CheckStorage([] {

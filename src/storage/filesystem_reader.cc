@@ -142,6 +142,19 @@ class ReadJob {
   int64_t nbytes_read_ = 0;
 };
 
+/// The items in the first `count` files of `items`, which are in file order.
+std::span<const StoredItem> ItemsOfFirstFiles(std::span<const StoredItem> items,
+                                              size_t count) {
+  size_t files = 1;
+  for (size_t i = 1; i < items.size(); ++i) {
+    if (items[i].info.relative_path == items[i - 1].info.relative_path) {
+      continue;
+    }
+    if (++files > count) return items.first(i);
+  }
+  return items;
+}
+
 }  // namespace
 
 FileSystemReader::FileSystemReader(FileSystemReaderOptions options,
@@ -212,11 +225,15 @@ Status FileSystemReader::SetUp(const CheckpointIndex& index,
 Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
   DCP_ASSIGN_OR_RETURN(const std::vector<StoredItem> items,
                        GroupByStoredItem(plan, *metadata_, options_.path));
-  OpenFiles files(*file_system_, options_.path, options_.io.direct_io,
-                  sidecar_);
-  ReadJob job(options_, files, target, *device_);
-  DCP_RETURN_IF_ERROR(job.Run(items));
-  nbytes_read_ += job.nbytes_read();
+  for (std::span<const StoredItem> rest(items); !rest.empty();) {
+    const auto some = ItemsOfFirstFiles(rest, kMaxOpenFiles);
+    OpenFiles files(*file_system_, options_.path, options_.io.direct_io,
+                    sidecar_);
+    ReadJob job(options_, files, target, *device_);
+    DCP_RETURN_IF_ERROR(job.Run(some));
+    nbytes_read_ += job.nbytes_read();
+    rest = rest.subspan(some.size());
+  }
   for (const ReadItem& item : plan.items) {
     if (item.type == LoadItemType::kTensor) {
       DCP_RETURN_IF_ERROR(target.CommitTensor(item));

@@ -146,6 +146,20 @@ StatusOr<WriteOutcome> FileSystemWriter::WriteData(const SavePlan& plan,
 
 Status FileSystemWriter::WriteFiles(const SavePlan& plan, WriteSource& source) {
   const auto assigned = AssignToFiles(plan, options_);
+  for (std::span rest(assigned); !rest.empty();) {
+    const auto some = rest.first(std::min(rest.size(), kMaxOpenFiles));
+    DCP_RETURN_IF_ERROR(WriteSomeFiles(some, source));
+    rest = rest.subspan(some.size());
+  }
+  if (options_.sync_files && file_system_->traits().directory_sync) {
+    return file_system_->SyncDirectory(options_.path);
+  }
+  return absl::OkStatus();
+}
+
+Status FileSystemWriter::WriteSomeFiles(
+    std::span<const std::vector<const WriteItem*>> assigned,
+    WriteSource& source) {
   std::vector<FileItems> work;
   for (const auto& items : assigned) {
     DCP_ASSIGN_OR_RETURN(auto file, CreateFile());
@@ -159,11 +173,8 @@ Status FileSystemWriter::WriteFiles(const SavePlan& plan, WriteSource& source) {
   DCP_RETURN_IF_ERROR(options_.compression == Compression::kNone
                           ? WriteItems(writer, work)
                           : WriteCompressedItems(writer, work));
-  for (const auto& file : files_) {
-    DCP_RETURN_IF_ERROR(file->Finish(sync_mode()));
-  }
-  if (options_.sync_files && file_system_->traits().directory_sync) {
-    return file_system_->SyncDirectory(options_.path);
+  for (const FileItems& written : work) {
+    DCP_RETURN_IF_ERROR(written.file->Finish(sync_mode()));
   }
   return absl::OkStatus();
 }

@@ -43,6 +43,9 @@ class FileSystemWriter final : public StorageWriter {
   std::string MetadataName() const;
   SyncMode sync_mode() const;
   Status WriteFiles(const SavePlan& plan, WriteSource& source);
+  /// Creates, writes and closes one file for each element of `assigned`.
+  Status WriteSomeFiles(std::span<const std::vector<const WriteItem*>> assigned,
+                        WriteSource& source);
   StatusOr<std::unique_ptr<DataFile>> CreateFile();
   Status RememberReplacedFiles();
 

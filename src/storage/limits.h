@@ -3,6 +3,7 @@
 #ifndef DCP_STORAGE_LIMITS_H_
 #define DCP_STORAGE_LIMITS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -13,6 +14,10 @@ namespace dcp {
 inline constexpr int64_t kMaxMetadataNbytes = int64_t{1} << 30;
 /// 4 bytes for each MiB of data, about 20 for each item.
 inline constexpr int64_t kMaxSidecarNbytes = int64_t{1} << 30;
+
+/// Files that one save or load has open at a time; each may have two
+/// descriptors, and 1024 is what a process often gets.
+inline constexpr size_t kMaxOpenFiles = 128;
 
 /// Metadata::version: torch 2.13 filesystem.py CURRENT_DCP_VERSION.
 inline constexpr std::string_view kMetadataVersion = "1.0.0";

@@ -51,17 +51,26 @@ class PyLoadRequest final : public LoadRequest {
   const py::function& accept_;
 };
 
+Status MakeEntries(const py::list& entries, std::vector<SaveEntry>& list) {
+  return CallPythonVoid([&] {
+    list.reserve(entries.size());
+    for (py::handle entry : entries) {
+      list.push_back(SaveEntryFrom(py::reinterpret_borrow<py::tuple>(entry)));
+    }
+  });
+}
+
 py::bytes SaveFromPython(const py::list& entries, const py::object& error,
                          StorageWriter& writer, Transport& transport,
                          const SaveOptions& options) {
   std::vector<SaveEntry> list;
-  list.reserve(entries.size());
-  for (py::handle entry : entries) {
-    list.push_back(SaveEntryFrom(py::reinterpret_borrow<py::tuple>(entry)));
-  }
-  StatusOr<std::span<const SaveEntry>> input{std::span<const SaveEntry>(list)};
+  StatusOr<std::span<const SaveEntry>> input;
   if (!error.is_none()) {
     input = StatusFromPython(error);
+  } else if (Status made = MakeEntries(entries, list); !made.ok()) {
+    input = made;  // the other ranks are to learn of it, too
+  } else {
+    input = std::span<const SaveEntry>(list);
   }
   StatusOr<SaveResult> saved = [&] {
     const py::gil_scoped_release nogil;

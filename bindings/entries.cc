@@ -19,6 +19,18 @@ std::string_view BytesView(py::handle value) {
   return {data, static_cast<size_t>(nbytes)};
 }
 
+/// A key, which Python lets hold half a surrogate pair.
+std::string KeyFrom(py::handle key) {
+  Py_ssize_t nbytes = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(key.ptr(), &nbytes);
+  if (text == nullptr) {
+    PyErr_Clear();
+    throw py::value_error("the key " + py::repr(key).cast<std::string>() +
+                          " is not Unicode text");
+  }
+  return {text, static_cast<size_t>(nbytes)};
+}
+
 DType DTypeFrom(py::handle code) {
   const auto dtype = DTypeFromCode(code.cast<uint8_t>());
   if (!dtype) throw py::value_error("unknown dtype code");
@@ -31,7 +43,7 @@ ObjectPath PathFrom(py::handle path) {
     if (PyLong_Check(part.ptr())) {
       result.emplace_back(part.cast<int64_t>());
     } else {
-      result.emplace_back(part.cast<std::string>());
+      result.emplace_back(KeyFrom(part));
     }
   }
   return result;
@@ -86,7 +98,7 @@ TensorView ViewFrom(const py::tuple& entry, size_t first) {
 }
 
 SaveEntry SaveEntryFrom(const py::tuple& entry) {
-  SaveEntry result{.fqn = entry[0].cast<std::string>()};
+  SaveEntry result{.fqn = KeyFrom(entry[0])};
   result.path = PathFrom(entry[entry.size() - 1]);
   if (IsTrivial(result.path, result.fqn)) result.path.clear();
   if (entry.size() == 3) {
@@ -106,7 +118,7 @@ SaveEntry SaveEntryFrom(const py::tuple& entry) {
 }
 
 LoadEntry LoadEntryFrom(const py::tuple& entry) {
-  std::string fqn = entry[0].cast<std::string>();
+  std::string fqn = KeyFrom(entry[0]);
   if (entry.size() == 1) return ObjectLoad(std::move(fqn));
   TensorView view = ViewFrom(entry, 1);
   if (entry[7].is_none()) return TensorLoad(std::move(fqn), std::move(view));

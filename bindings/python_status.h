@@ -45,7 +45,7 @@ auto CallPython(Call&& call) -> StatusOr<decltype(call())> {
     return call();
   } catch (const pybind11::error_already_set& error) {
     return StatusFromPython(error.value());
-  } catch (const pybind11::cast_error& error) {
+  } catch (const pybind11::builtin_exception& error) {  // casts, ValueError
     return InvalidArgument(error.what());
   }
 }

@@ -13,6 +13,7 @@ from dcpcpp import _core, _exceptions, _objects, _state_dict
 from dcpcpp._native_path import flatten, is_default, is_leaf_tensor, is_sharded, native_reader
 from dcpcpp._report import LoadReport
 from dcpcpp._selection import Selection
+from dcpcpp._setup_failure import told_to_loaders
 from dcpcpp._state_dict import FlatState
 from dcpcpp._tensors import EntryMaker, dtype_of_code, is_tensor, narrow
 from dcpcpp._transport import transport_for
@@ -52,7 +53,8 @@ class LoadJob:
         """Fill what `make_state` returns; its errors reach all ranks."""
         assert self._reader is not None
         template = _Template(make_state, self._planner, self._selection, self._allow_pickle)
-        reader = self._reader.make_core_reader()
+        with told_to_loaders(process_group, use_dist=use_dist, coordinator=coordinator):
+            reader = self._reader.make_core_reader()
         partial = getattr(self._planner, "allow_partial_load", False)
         with transport_for(
             process_group, "read", use_dist=use_dist, coordinator=coordinator

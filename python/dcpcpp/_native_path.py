@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.distributed.checkpoint import default_planner
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 from dcpcpp import _state_dict
@@ -69,6 +70,18 @@ def native_reader(reader: Any) -> NativeReader | None:
     if type(reader) is not kind or not _has_plain_files(reader) or _patched(reader, kind):
         return None
     return FileSystemReader(reader.path)
+
+
+def saves_natively(writer: Any, planner: Any) -> bool:
+    """Whether libdcp saves with `writer` (None: the one that fits the path) and `planner`."""
+    known = writer is None or native_writer(writer) is not None
+    return known and is_default(planner, default_planner.DefaultSavePlanner)
+
+
+def loads_natively(reader: Any, planner: Any) -> bool:
+    """As saves_natively, for loading."""
+    known = reader is None or native_reader(reader) is not None
+    return known and is_default(planner, default_planner.DefaultLoadPlanner)
 
 
 def is_sharded(value: object) -> bool:

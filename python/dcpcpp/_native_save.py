@@ -13,6 +13,7 @@ from dcpcpp import _core, _exceptions, _objects
 from dcpcpp._metadata import LazyMetadata
 from dcpcpp._native_path import flatten, is_default, is_sharded, native_writer
 from dcpcpp._selection import Selection
+from dcpcpp._setup_failure import told_to_savers
 from dcpcpp._state_dict import Path
 from dcpcpp._tensors import EntryMaker, is_tensor
 from dcpcpp._transport import transport_for
@@ -59,13 +60,24 @@ class SaveJob:
     ) -> Metadata:
         """Save what `make_state` returns; its errors reach all ranks."""
         assert self._writer is not None
+        with told_to_savers(
+            process_group,
+            use_dist=use_dist,
+            use_collectives=use_collectives,
+            coordinator=coordinator,
+        ):
+            core_writer = self._writer.make_core_writer(self._export_dtype, self._compression)
         with transport_for(
             process_group, "write", use_dist=use_dist, coordinator=coordinator
         ) as transport:
-            return self._save(make_state, transport, use_collectives)
+            return self._save(make_state, core_writer, transport, use_collectives)
 
     def _save(
-        self, make_state: StateMaker, transport: _core.Transport, use_collectives: bool
+        self,
+        make_state: StateMaker,
+        core_writer: _core.StorageWriter,
+        transport: _core.Transport,
+        use_collectives: bool,
     ) -> Metadata:
         assert self._writer is not None
         maker = EntryMaker()
@@ -80,7 +92,6 @@ class SaveJob:
         options.use_collectives = use_collectives
         options.dedup_to_lowest_rank = getattr(self._planner, "dedup_save_to_lowest_rank", False)
         options.record_paths = getattr(self._planner, "flatten_state_dict", True)
-        core_writer = self._writer.make_core_writer(self._export_dtype, self._compression)
         try:
             data = _core.save(entries, local_error, core_writer, transport, options)
         except RankFailuresError as error:

@@ -20,9 +20,11 @@ from typing_extensions import deprecated
 
 from dcpcpp._exceptions import torch_errors
 from dcpcpp._native_load import LoadJob
+from dcpcpp._native_path import loads_natively, saves_natively
 from dcpcpp._native_save import SaveJob
 from dcpcpp._report import LoadReport
 from dcpcpp._selection import Patterns, Rename, Selection
+from dcpcpp._setup_failure import told_to_loaders, told_to_savers
 from dcpcpp._storage_setup import choose_reader, choose_writer
 
 __all__ = ["load", "load_state_dict", "save", "save_state_dict"]
@@ -117,7 +119,9 @@ def save(
         >>> dcpcpp.save({"model": model, "step": 7}, checkpoint_id="/ckpt/step-7")
     """
     alone = _runs_alone(no_dist, "save")
-    writer = choose_writer(storage_writer, checkpoint_id)
+    together = not alone and saves_natively(storage_writer, planner)
+    with told_to_savers(process_group, use_dist=together, use_collectives=use_collectives):
+        writer = choose_writer(storage_writer, checkpoint_id)
     selection = Selection(include, exclude, rename)
     job = SaveJob(writer, planner, selection, export_dtype=export_dtype, compression=compression)
     if job.is_native:
@@ -184,7 +188,9 @@ def load(
         >>> dcpcpp.load({"model": model}, checkpoint_id="/ckpt/step-7")
     """
     alone = _runs_alone(no_dist, "load")
-    reader = choose_reader(storage_reader, checkpoint_id)
+    together = not alone and loads_natively(storage_reader, planner)
+    with told_to_loaders(process_group, use_dist=together):
+        reader = choose_reader(storage_reader, checkpoint_id)
     job = LoadJob(reader, planner, Selection(include, exclude, rename), allow_pickle=allow_pickle)
     # All ranks call their objects' collectives, if they have any, in one order.
     keys = sorted(state_dict, key=str)

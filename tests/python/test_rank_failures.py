@@ -19,6 +19,8 @@ def attempt(name, call):
     except dcp.CheckpointException as error:
         told[name] = {r: [type(e).__name__, str(e)] for r, (e, _) in error.failures.items()}
         told[name + ": type"] = [kind.__name__ for kind in type(error).__mro__]
+    except (RuntimeError, ValueError, TypeError) as error:  # before the ranks met
+        told[name] = {rank: [type(error).__name__, str(error)]}
     else:
         told[name] = {}
 
@@ -64,6 +66,14 @@ attempt("no directory", lambda: dcp.save(
     state(2.0), checkpoint_id="/proc/nosuch" if rank == 1 else c))
 attempt("write fails", lambda: dcp.save(
     state(2.0), storage_writer=dcp.FsspecWriter(f"memory://{folder}" if rank == 0 else "broken://x")))
+attempt("no storage to save to", lambda: dcp.save(
+    state(2.0), checkpoint_id="nosuch://x" if rank == 1 else c))
+attempt("coordinator without storage", lambda: dcp.save(
+    state(2.0), checkpoint_id="nosuch://x" if rank == 0 else c))
+attempt("wrong option", lambda: dcp.save(
+    state(2.0), checkpoint_id=c, compression="lz4" if rank == 1 else None))
+attempt("key that is no text", lambda: dcp.save(
+    state(2.0) | ({"\\ud800": 1} if rank == 1 else {}), checkpoint_id=c))
 dist.barrier()
 told["files"] = before == sorted(path.name for path in c.iterdir())
 check_whole("old is whole", 1.0)
@@ -73,6 +83,13 @@ attempt("missing key", lambda: dcp.load(
     state(0.0) | ({"nope": torch.zeros(1)} if rank == 1 else {}), checkpoint_id=c))
 attempt("wrong shape", lambda: dcp.load({"x": torch.zeros(3 + rank)}, checkpoint_id=c))
 attempt("no checkpoint", lambda: dcp.load({"x": torch.zeros(3)}, checkpoint_id=folder / "none"))
+attempt("no storage to load from", lambda: dcp.load(
+    state(0.0), checkpoint_id="nosuch://x" if rank == 1 else c))
+attempt("coordinator cannot read", lambda: dcp.load(
+    state(0.0), checkpoint_id="nosuch://x" if rank == 0 else c))
+unusable = dcp.FileSystemReader(c)
+unusable.path = 5 if rank == 1 else c
+attempt("wrong path", lambda: dcp.load(state(0.0), storage_reader=unusable))
 
 dcp.save({f"own-{rank}": NotHarmless() if rank == 1 else 1}, checkpoint_id=folder / "o")
 got = {f"own-{rank}": None}
@@ -128,6 +145,13 @@ FAILURES: dict[str, dict[str, tuple[str, str]]] = {
     "exists": {"0": ("RuntimeError", "already exists")},
     "no directory": {"1": ("FileNotFoundError", "/proc/nosuch")},
     "write fails": {"1": ("OSError", "the bucket is on fire")},
+    "no storage to save to": {"1": ("RuntimeError", "Cannot detect")},
+    "coordinator without storage": {"0": ("RuntimeError", "Cannot detect")},
+    "wrong option": {"1": ("ValueError", "compression must be")},
+    "key that is no text": {"1": ("ValueError", "the key '\\ud800' is not Unicode text")},
+    "no storage to load from": {"1": ("RuntimeError", "Cannot detect")},
+    "coordinator cannot read": {"0": ("RuntimeError", "Cannot detect")},
+    "wrong path": {"1": ("TypeError", "not int")},
     "missing key": {"1": ("RuntimeError", "Missing key in checkpoint state_dict: nope.")},
     "wrong shape": {"1": ("ValueError", "Size mismatch")},
     "no checkpoint": {"0": ("FileNotFoundError", "none")},

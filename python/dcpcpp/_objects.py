@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import datetime
 import decimal
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+
+from dcpcpp import _plain_unpickler
 
 
 def encode(value: object) -> bytes:
@@ -40,15 +43,24 @@ def decode(data: bytes, key: str, *, allow_pickle: bool) -> Any:
     """
     try:
         with _known_globals():
-            return torch.load(io.BytesIO(data), map_location=None, weights_only=True)
+            return _load_plain(data)
     except pickle.UnpicklingError as error:
         if allow_pickle:
             return torch.load(io.BytesIO(data), weights_only=False)
         raise pickle.UnpicklingError(_refusal(key, error)) from None
 
 
+def _load_plain(data: bytes) -> Any:
+    try:
+        return torch.load(io.BytesIO(data), map_location=None, weights_only=True)
+    except pickle.UnpicklingError:
+        if not hasattr(torch.serialization, "safe_globals"):
+            raise
+    return _plain_unpickler.load(data)
+
+
 def _refusal(key: str, error: pickle.UnpicklingError) -> str:
-    # torch's text says what is wrong after these words; the rest is advice about torch.load.
+    # What torch says beyond these words is advice about torch.load.
     reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().split("\n", 1)[0]
     reason, is_class, _ = reason.partition(" was not an allowed global")
     advice = "register its class with torch.serialization.add_safe_globals, or " if is_class else ""
@@ -77,6 +89,8 @@ def _harmless_globals() -> list[Any]:
         _harmless.extend(
             [
                 argparse.Namespace,
+                collections.defaultdict,
+                collections.deque,
                 datetime.date,
                 datetime.datetime,
                 datetime.time,
@@ -84,11 +98,13 @@ def _harmless_globals() -> list[Any]:
                 datetime.timezone,
                 decimal.Decimal,
                 fractions.Fraction,
+                io.BytesIO,
                 pathlib.PosixPath,
                 pathlib.PurePosixPath,
                 pathlib.PureWindowsPath,
                 types.SimpleNamespace,
                 uuid.UUID,
+                bool,
                 bytes,
                 dict,
                 float,
@@ -98,6 +114,8 @@ def _harmless_globals() -> list[Any]:
                 range,
                 set,
                 slice,
+                str,
+                tuple,
             ]
         )
         _harmless.extend(_numpy_globals())

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
+import io
+import os
 import pathlib
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import torch
 import torch.distributed.checkpoint as stock
 
 import dcpcpp
+from dcpcpp import _plain_unpickler
 
 
 class Config:
@@ -85,13 +89,91 @@ def test_another_class_is_refused_by_name_and_the_state_is_left_alone(tmp_path: 
     assert state == {"config": None, "step": 0}
 
 
-def test_what_torchs_restricted_unpickler_cannot_do_is_told(tmp_path: Path) -> None:
-    dcpcpp.save({"queue": collections.deque([1, 2])}, checkpoint_id=tmp_path / "c")
-    with pytest.raises(pickle.UnpicklingError, match="deque") as info:
-        dcpcpp.open(tmp_path / "c").get("queue")
-    assert "In PyTorch 2.6" not in str(info.value)
-    loaded = dcpcpp.open(tmp_path / "c").get("queue", allow_pickle=True)
-    assert loaded == collections.deque([1, 2])
+def test_containers_with_something_in_them_load_without_being_trusted(tmp_path: Path) -> None:
+    """Torch's restricted unpickler appends to lists only and sets items of few mappings."""
+    counts: collections.defaultdict[str, Any] = collections.defaultdict(list, a=[1])
+    counts["self"] = counts
+    value = {
+        "deque": collections.deque([1, "two", torch.ones(2)], maxlen=5),
+        "defaultdict": counts,
+        "nested": [collections.defaultdict(int, {1: 2}), collections.deque(["x"])],
+        "bytes": io.BytesIO(b"state"),
+        "array": np.arange(3),
+    }
+    for name, library in (("ours", dcpcpp), ("stock", stock)):
+        library.save({"o": (value,)}, checkpoint_id=tmp_path / name)
+        (loaded,) = dcpcpp.open(tmp_path / name).get("o")
+        assert loaded["deque"].maxlen == 5
+        assert [*loaded["deque"]][:2] == [1, "two"]
+        assert torch.equal(loaded["deque"][2], torch.ones(2))
+        assert loaded["defaultdict"]["a"] == [1]
+        assert loaded["defaultdict"]["self"] is loaded["defaultdict"]
+        assert loaded["defaultdict"].default_factory is list
+        assert loaded["nested"] == value["nested"]
+        assert loaded["bytes"].getvalue() == b"state"
+        assert np.array_equal(loaded["array"], value["array"])
+
+
+def _calls(function: Any, *arguments: Any) -> Any:
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return (function, arguments)
+
+    return Hostile()
+
+
+HOSTILE: dict[str, Callable[[], Any]] = {
+    "a function of os": lambda: _calls(os.system, "touch {file}"),
+    "a builtin": lambda: _calls(eval, "open('{file}', 'w')"),
+    "a class that is not listed": lambda: Config(0.5),
+    "items of another class": lambda: collections.UserDict(a=1),
+    "a factory": lambda: collections.defaultdict(os.getpid, a=1),
+    "a method of a listed class": lambda: _calls(pathlib.PurePosixPath("/").joinpath, "x"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_hides_behind_a_deque_is_refused(tmp_path: Path, case: str) -> None:
+    dcpcpp.save({"o": collections.deque([HOSTILE[case]()])}, checkpoint_id=tmp_path / "c")
+    with pytest.raises(pickle.UnpicklingError, match="allow_pickle=True"):
+        dcpcpp.open(tmp_path / "c").get("o")
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "why"),
+    [
+        pytest.param(b"ctorch.nn\nParameter\n}b.", "Unsupported", id="another name"),
+        pytest.param(b"ccollections\ndeque\n}b.", "calls", id="state of a class"),
+        pytest.param(b"ctorch\nfloat32\n)R.", "not callable", id="a call of what is no function"),
+        pytest.param(
+            b"ctorch._utils\n_rebuild_tensor\n(K\1u.", "adds to", id="items of a function"
+        ),
+        pytest.param(b"(lp0\n.", "KeyError", id="an opcode of old"),
+        pytest.param(b"(ios\nsystem\n.", "KeyError", id="INST"),
+        pytest.param(b"ccollections\ndeque\n", "EOFError", id="cut off"),
+    ],
+)
+def test_hostile_opcodes_are_refused(opcodes: bytes, why: str) -> None:
+    buffer = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(buffer)
+    pickled = b"\x80\x02" + opcodes
+    writer.write_record("data.pkl", pickled, len(pickled))
+    writer.write_record("byteorder", b"little", 6)
+    writer.write_end_of_file()
+    with (
+        torch.serialization.safe_globals([collections.deque]),
+        pytest.raises(pickle.UnpicklingError, match=why),
+    ):
+        _plain_unpickler.load(buffer.getvalue())
+
+
+def test_torchscript_is_no_plain_data() -> None:
+    buffer = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(buffer)
+    writer.write_record("constants.pkl", b"\x80\x02).", 4)
+    writer.write_end_of_file()
+    with pytest.raises(pickle.UnpicklingError, match="TorchScript"):
+        _plain_unpickler.load(buffer.getvalue())
 
 
 def test_another_class_loads_where_the_caller_allows_it(tmp_path: Path) -> None:

@@ -212,7 +212,8 @@ using MaybeFileSystem = std::optional<std::shared_ptr<FileSystem>>;
 
 StorageEnvironment Environment(const MaybeFileSystem& file_system) {
   return {.file_system = file_system.value_or(MakePosixFileSystem()),
-          .device_runtime = MakeCudaRuntime()};
+          .device_runtime = MakeCudaRuntime(),
+          .clock = MakeSystemClock()};
 }
 
 void BindWriter(py::module_& m) {

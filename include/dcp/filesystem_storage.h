@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "dcp/clock.h"
 #include "dcp/device_runtime.h"
 #include "dcp/file_system.h"
 #include "dcp/io_engine.h"
@@ -33,10 +34,11 @@ struct IoOptions {
 };
 
 /// The seams that a storage stands on. Empty ones are filled with the
-/// defaults: POSIX files, the CUDA runtime if there is one.
+/// defaults: POSIX files, the CUDA runtime if there is one, the system's clock.
 struct StorageEnvironment {
   std::shared_ptr<FileSystem> file_system;
   std::shared_ptr<DeviceRuntime> device_runtime;
+  std::shared_ptr<Clock> clock;
 };
 
 struct FileSystemWriterOptions {

@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::string_view kSaveIdPrefix = "dcpcpp-";
 constexpr std::string_view kDataSuffix = ".distcp";
+constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::string_view kLeaseSuffix = ".lease";
 constexpr size_t kMaxSaveIdDigits = 64;
 
 /// A decimal number without sign or leading zeros.
@@ -21,6 +23,10 @@ std::optional<int64_t> ParseNumber(std::string_view text) {
     return std::nullopt;
   }
   return value;
+}
+
+std::string ClaimPrefix(std::optional<int64_t> rank) {
+  return rank ? ".dcpcpp." + std::to_string(*rank) : ".dcpcpp";
 }
 
 bool IsHexDigit(char c) {
@@ -74,6 +80,30 @@ std::string SidecarName(std::string_view save_id) {
 
 bool IsSidecarName(std::string_view text) {
   return text.starts_with('.') && IsDcpcppSaveId(text.substr(1));
+}
+
+std::string TemporaryMetadataName(std::string_view save_id) {
+  return SidecarName(save_id) + std::string(kTemporarySuffix);
+}
+
+std::string TemporaryLeaseName(std::string_view save_id) {
+  return SidecarName(save_id) + std::string(kLeaseSuffix);
+}
+
+bool IsTemporaryName(std::string_view text) {
+  for (const std::string_view suffix : {kTemporarySuffix, kLeaseSuffix}) {
+    if (!text.ends_with(suffix)) continue;
+    if (IsSidecarName(text.substr(0, text.size() - suffix.size()))) return true;
+  }
+  return false;
+}
+
+std::string LockFileName(std::optional<int64_t> rank) {
+  return ClaimPrefix(rank) + ".lock";
+}
+
+std::string LeaseFileName(std::optional<int64_t> rank) {
+  return ClaimPrefix(rank) + std::string(kLeaseSuffix);
 }
 
 }  // namespace dcp

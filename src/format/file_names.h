@@ -38,6 +38,19 @@ std::string SidecarName(std::string_view save_id);
 /// Whether SidecarName gives `text` for some save id.
 bool IsSidecarName(std::string_view text);
 
+/// Files that a save makes beside its sidecar while it is at work: metadata
+/// that is not published yet, and a lease that is not in force yet.
+std::string TemporaryMetadataName(std::string_view save_id);
+std::string TemporaryLeaseName(std::string_view save_id);
+/// Whether one of these gives `text` for some save id.
+bool IsTemporaryName(std::string_view text);
+
+/// Who holds this file's lock may write into the directory; with a rank, only
+/// what belongs to that rank (use_collectives=False).
+std::string LockFileName(std::optional<int64_t> rank);
+/// The same where the file system has no locks.
+std::string LeaseFileName(std::optional<int64_t> rank);
+
 }  // namespace dcp
 
 #endif  // DCP_FORMAT_FILE_NAMES_H_

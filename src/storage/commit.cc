@@ -1,5 +1,7 @@
 #include "storage/commit.h"
 
+#include "format/file_names.h"
+
 namespace dcp {
 namespace {
 
@@ -14,16 +16,16 @@ Status SyncNames(FileSystem& fs, const CommitRequest& request) {
 
 Status Commit(FileSystem& fs, const CommitRequest& request,
               CommitProgress* progress) {
+  const std::string sidecar_name = SidecarName(request.save_id);
   const std::string target = JoinPath(request.directory, request.metadata_name);
-  DCP_RETURN_IF_ERROR(
-      WriteFile(fs, JoinPath(request.directory, request.sidecar_name),
-                request.sidecar, request.sync));
-  progress->created.push_back(request.sidecar_name);
+  DCP_RETURN_IF_ERROR(WriteFile(fs, JoinPath(request.directory, sidecar_name),
+                                request.sidecar, request.sync));
+  progress->created.push_back(sidecar_name);
   if (!fs.traits().atomic_rename) {
     progress->attempted = true;
     return ReplaceFile(fs, target, request.metadata, request.sync);
   }
-  const std::string temporary_name = request.sidecar_name + ".tmp";
+  const std::string temporary_name = TemporaryMetadataName(request.save_id);
   const std::string temporary = JoinPath(request.directory, temporary_name);
   DCP_RETURN_IF_ERROR(WriteFile(fs, temporary, request.metadata, request.sync));
   progress->created.push_back(temporary_name);

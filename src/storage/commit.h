@@ -18,7 +18,7 @@ struct CommitRequest {
   /// ".metadata", or "__<rank>.metadata" where ranks do not coordinate.
   std::string metadata_name;
   std::string_view metadata;
-  std::string sidecar_name;
+  std::string save_id;  ///< names the sidecar
   std::string sidecar;
   SyncMode sync = SyncMode::kSync;
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <unordered_set>
 #include <utility>
 
 #include "base/checksum.h"
@@ -11,15 +10,19 @@
 #include "format/file_names.h"
 #include "format/sidecar.h"
 #include "storage/checkpoint_directory.h"
-#include "storage/commit.h"
 #include "storage/file_assignment.h"
+#include "storage/leftovers.h"
 #include "storage/limits.h"
+#include "storage/rank_notes.h"
 #include "storage/space_check.h"
 #include "storage/write_items.h"
 
 namespace dcp {
 
 namespace {
+
+/// Names that are taken although no list had them, before we give up.
+constexpr int kMaxTakenNames = 1000;
 
 /// Weights rounded to integers would be a checkpoint that nobody meant.
 Status CheckExportDType(const FileSystemWriterOptions& options) {
@@ -37,7 +40,8 @@ FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
                                    StorageEnvironment environment)
     : options_(std::move(options)),
       file_system_(std::move(environment.file_system)),
-      device_(std::move(environment.device_runtime)) {
+      device_(std::move(environment.device_runtime)),
+      clock_(std::move(environment.clock)) {
   if (options_.checkpoint_id.empty()) options_.checkpoint_id = options_.path;
 }
 
@@ -58,80 +62,90 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
   commit_ = {};
   files_.clear();
   created_.clear();
-  replaced_.clear();
+  keeper_.reset();
   DCP_RETURN_IF_ERROR(
       MakeCheckpointDirectory(*file_system_, options_.path, sync_mode()));
   if (!role_.is_coordinator && role_.use_collectives) return absl::OkStatus();
-  return RememberReplacedFiles();
+  DCP_ASSIGN_OR_RETURN(
+      keeper_, DirectoryKeeper::Open(file_system_, clock_,
+                                     {.directory = options_.path,
+                                      .rank = role_.rank,
+                                      .use_collectives = role_.use_collectives,
+                                      .save_id = save_id_}));
+  return CheckOverwrite();
 }
 
-Status FileSystemWriter::RememberReplacedFiles() {
+Status FileSystemWriter::CheckOverwrite() {
+  if (options_.overwrite) return absl::OkStatus();
   const std::string path = JoinPath(options_.path, MetadataName());
   DCP_ASSIGN_OR_RETURN(const bool exists, file_system_->Exists(path));
   if (!exists) return absl::OkStatus();
-  if (!options_.overwrite) {
-    return FailedPrecondition(
-        "Checkpoint already exists and self.overwrite=False. (" + path + ")");
-  }
-  // A checkpoint that cannot be read can be replaced all the same; its files
-  // are then nobody's, and stay.
-  StatusOr<std::string> bytes =
-      ReadFile(*file_system_, path, kMaxMetadataNbytes, {});
-  if (!bytes.ok()) return absl::OkStatus();
-  StatusOr<Metadata> old = ParseMetadata(*bytes);
-  if (!old.ok()) return absl::OkStatus();
-  std::unordered_set<std::string> names;
-  for (const auto& [index, info] : old->storage_data) {
-    if (ParseDataFileName(info.relative_path)) {
-      names.insert(info.relative_path);
-    }
-  }
-  replaced_.assign(names.begin(), names.end());
-  std::sort(replaced_.begin(), replaced_.end());
-  const auto& meta = old->storage_meta;
-  if (meta && meta->save_id && IsDcpcppSaveId(*meta->save_id)) {
-    replaced_.push_back(SidecarName(*meta->save_id));
-  }
-  return absl::OkStatus();
+  return FailedPrecondition(
+      "Checkpoint already exists and self.overwrite=False. (" + path + ")");
 }
 
 StatusOr<std::string> FileSystemWriter::PrepareLocalPlan(const SavePlan&) {
   DCP_ASSIGN_OR_RETURN(const auto entries, file_system_->List(options_.path));
-  next_file_index_ = 0;
+  own_names_.clear();
   for (const DirectoryEntry& entry : entries) {
     const auto name = ParseDataFileName(entry.name);
-    if (name && name->rank == role_.rank) {
-      next_file_index_ = std::max(next_file_index_, name->index + 1);
-    }
+    if (name && name->rank == role_.rank) own_names_.push_back(entry.name);
   }
+  next_file_index_ = NextFileIndex(own_names_, role_.rank);
   DCP_ASSIGN_OR_RETURN(const auto space, file_system_->Space(options_.path));
   return EncodeSpace(space);
 }
 
 StatusOr<std::vector<std::string>> FileSystemWriter::PrepareGlobalPlan(
     const GlobalPlan& plan, std::span<const std::string> local_notes) {
+  keeper_->RemoveLeftovers();
   // What zstd will make of the bytes is not known before.
   if (options_.compression == Compression::kNone) {
-    DCP_RETURN_IF_ERROR(CheckSpace(plan.plans, local_notes, options_.path));
+    DCP_ASSIGN_OR_RETURN(const auto now, file_system_->Space(options_.path));
+    DCP_RETURN_IF_ERROR(
+        CheckSpace(plan.plans, local_notes, now, options_.path));
   }
-  return std::vector<std::string>(plan.plans.size());
+  std::vector<std::string> notes;
+  for (size_t i = 0; i < plan.plans.size(); ++i) {
+    const auto rank = static_cast<int64_t>(i);
+    notes.push_back(SerializeRankNotes(
+        keeper_->NotesFor(role_.use_collectives ? rank : role_.rank)));
+  }
+  return notes;
+}
+
+Status FileSystemWriter::ActOnNotes(std::string_view serialized) {
+  DCP_ASSIGN_OR_RETURN(const RankNotes notes, ParseRankNotes(serialized));
+  next_file_index_ = std::max(next_file_index_, notes.next_file_index);
+  if (notes.published) {
+    RemoveFiles(*file_system_, options_.path,
+                OtherFilesOfRank(own_names_, role_.rank, *notes.published));
+  }
+  return absl::OkStatus();
 }
 
 StatusOr<std::unique_ptr<DataFile>> FileSystemWriter::CreateFile() {
-  std::string name =
-      FormatDataFileName({.rank = role_.rank, .index = next_file_index_++});
   const DirectIo direct = options_.compression == Compression::kNone
                               ? options_.io.direct_io
                               : DirectIo::kOff;
-  DCP_ASSIGN_OR_RETURN(
-      auto file, DataFile::Create(*file_system_, options_.path, name, direct));
-  created_.push_back(std::move(name));
-  return file;
+  for (int i = 0;; ++i) {
+    std::string name =
+        FormatDataFileName({.rank = role_.rank, .index = next_file_index_++});
+    auto file = DataFile::Create(*file_system_, options_.path, name, direct);
+    // Somebody who does not know of claims came before.
+    const bool is_taken =
+        file.status().code() == absl::StatusCode::kAlreadyExists;
+    if (is_taken && i < kMaxTakenNames) continue;
+    if (file.ok()) created_.push_back(std::move(name));
+    return file;
+  }
 }
 
 StatusOr<WriteOutcome> FileSystemWriter::WriteData(const SavePlan& plan,
-                                                   std::string_view,
+                                                   std::string_view notes,
                                                    WriteSource& source) {
+  // Under torch's protocol nobody sends notes.
+  if (!notes.empty()) DCP_RETURN_IF_ERROR(ActOnNotes(notes));
   DCP_RETURN_IF_ERROR(WriteFiles(plan, source));
   WriteOutcome outcome;
   std::vector<SidecarFile> records(files_.size());
@@ -209,21 +223,18 @@ Status FileSystemWriter::Publish(std::string_view metadata_pickle,
   }
   sidecar.metadata_nbytes = static_cast<int64_t>(metadata_pickle.size());
   sidecar.metadata_crc32 = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
+  if (!keeper_) return FailedPrecondition("SetUp() comes before Publish()");
+  DCP_RETURN_IF_ERROR(keeper_->CheckBeforeCommit(sidecar));
   DCP_RETURN_IF_ERROR(Commit(*file_system_,
                              {.directory = options_.path,
                               .metadata_name = MetadataName(),
                               .metadata = metadata_pickle,
-                              .sidecar_name = SidecarName(save_id_),
+                              .save_id = save_id_,
                               .sidecar = SerializeSidecar(sidecar),
                               .sync = sync_mode()},
                              &commit_));
-  // Where files of the old checkpoint were missing, new ones may have got their
-  // names.
-  std::unordered_set<std::string_view> kept;
-  for (const SidecarFile& file : sidecar.files) kept.insert(file.name);
-  std::erase_if(replaced_,
-                [&](const std::string& name) { return kept.contains(name); });
-  RemoveFiles(*file_system_, options_.path, replaced_);
+  keeper_->RemoveReplaced(sidecar);
+  keeper_.reset();
   return absl::OkStatus();
 }
 
@@ -234,6 +245,7 @@ void FileSystemWriter::Abort() {
     RemoveFiles(*file_system_, options_.path, commit_.created);
   }
   created_.clear();
+  keeper_.reset();
 }
 
 StorageMeta FileSystemWriter::storage_meta() const {
@@ -252,6 +264,7 @@ std::unique_ptr<StorageWriter> MakeFileSystemWriter(
   if (!environment.device_runtime) {
     environment.device_runtime = MakeCudaRuntime();
   }
+  if (!environment.clock) environment.clock = MakeSystemClock();
   return std::make_unique<FileSystemWriter>(std::move(options),
                                             std::move(environment));
 }

@@ -13,6 +13,7 @@
 #include "dcp/filesystem_storage.h"
 #include "storage/commit.h"
 #include "storage/data_file.h"
+#include "storage/directory_keeper.h"
 
 namespace dcp {
 
@@ -47,19 +48,21 @@ class FileSystemWriter final : public StorageWriter {
   Status WriteSomeFiles(std::span<const std::vector<const WriteItem*>> assigned,
                         WriteSource& source);
   StatusOr<std::unique_ptr<DataFile>> CreateFile();
-  Status RememberReplacedFiles();
+  Status CheckOverwrite();
+  Status ActOnNotes(std::string_view serialized);
 
   FileSystemWriterOptions options_;
   std::shared_ptr<FileSystem> file_system_;
   std::shared_ptr<DeviceRuntime> device_;
+  std::shared_ptr<Clock> clock_;
   StorageRole role_;
   std::string save_id_;
   CommitProgress commit_;
+  std::unique_ptr<DirectoryKeeper> keeper_;  // of the rank that publishes
   int64_t next_file_index_ = 0;
+  std::vector<std::string> own_names_;  // data files of the rank, as found
   std::vector<std::unique_ptr<DataFile>> files_;
-  /// Names of the data files that this save made, and of what it replaces.
-  std::vector<std::string> created_;
-  std::vector<std::string> replaced_;
+  std::vector<std::string> created_;  // names of this save's data files
 };
 
 }  // namespace dcp

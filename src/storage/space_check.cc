@@ -50,6 +50,7 @@ std::string EncodeSpace(const std::optional<SpaceInfo>& space) {
 
 Status CheckSpace(std::span<const SavePlan> plans,
                   std::span<const std::string> spaces,
+                  const std::optional<SpaceInfo>& now,
                   const std::string& path) {
   struct Pool {
     int64_t needed = 0;
@@ -63,10 +64,11 @@ Status CheckSpace(std::span<const SavePlan> plans,
       continue;
     }
     const int64_t free = in.Signed();
-    Pool& pool = pools[std::string(in.String())];
+    const std::string name(in.String());
+    Pool& pool = pools[name];
     DCP_RETURN_IF_ERROR(in.Finish());
     pool.needed = AddUpToMax(pool.needed, NeededBytes(plans[rank]));
-    pool.free = free;
+    pool.free = now && now->pool == name ? now->free_nbytes : free;
   }
   for (const auto& [name, pool] : pools) {
     if (pool.needed <= pool.free) continue;

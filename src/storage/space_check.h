@@ -18,10 +18,12 @@ namespace dcp {
 std::string EncodeSpace(const std::optional<SpaceInfo>& space);
 
 /// Adds up what the ranks of each pool are to write and compares it with what
-/// is free there. `spaces[i]` is EncodeSpace's of the rank with `plans[i]`.
+/// is free there. `spaces[i]` is EncodeSpace's of the rank with `plans[i]`;
+/// `now` was measured later, after something was removed.
 /// \error kResourceExhausted  with errno ENOSPC; says needed and free bytes
 Status CheckSpace(std::span<const SavePlan> plans,
-                  std::span<const std::string> spaces, const std::string& path);
+                  std::span<const std::string> spaces,
+                  const std::optional<SpaceInfo>& now, const std::string& path);
 
 }  // namespace dcp
 

@@ -63,8 +63,7 @@ def test_a_save_that_cannot_fit_is_refused_before_a_byte_is_written(small_disk: 
     assert isinstance(cause, OSError)
     assert cause.errno == errno.ENOSPC
     assert cause.filename == str(directory)
-    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    with pytest.raises(OSError, match=rf"the checkpoint needs 94\d\d\d\d\d bytes, {free} are free"):
+    with pytest.raises(OSError, match=r"the checkpoint needs 94\d\d\d\d\d bytes, \d+ are free"):
         raise cause
     assert info.value.args[0] == "plan"
     assert_old_is_whole(directory, before)
@@ -178,7 +177,7 @@ def test_a_directory_without_write_permission_is_a_permission_error(seen_by_all:
     assert as_nobody("save", seen_by_all) == [
         "PermissionError",
         str(errno.EACCES),
-        str(seen_by_all / "__0_1.distcp"),
+        str(seen_by_all / ".dcpcpp.lock"),
     ]
     assert_old_is_whole(seen_by_all, before)
 

@@ -55,5 +55,19 @@ TEST_CASE("a sidecar's name is its save id behind a dot", "[names]") {
   CHECK_FALSE(IsSidecarName(".metadata"));
 }
 
+TEST_CASE("files of a save that is at work are told from others", "[names]") {
+  CHECK(TemporaryMetadataName("dcpcpp-ab12") == ".dcpcpp-ab12.tmp");
+  CHECK(TemporaryLeaseName("dcpcpp-ab12") == ".dcpcpp-ab12.lease");
+  CHECK(IsTemporaryName(".dcpcpp-ab12.tmp"));
+  CHECK(IsTemporaryName(".dcpcpp-ab12.lease"));
+  for (const std::string name : {".dcpcpp-ab12", ".tmp", ".dcpcpp-.tmp",
+                                 ".dcpcpp.lease", ".dcpcpp-ab12.tmp.tmp"}) {
+    CHECK_FALSE(IsTemporaryName(name));
+  }
+  CHECK(LockFileName(std::nullopt) == ".dcpcpp.lock");
+  CHECK(LockFileName(7) == ".dcpcpp.7.lock");
+  CHECK(LeaseFileName(std::nullopt) == ".dcpcpp.lease");
+}
+
 }  // namespace
 }  // namespace dcp

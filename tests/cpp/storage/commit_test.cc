@@ -20,7 +20,7 @@ CommitRequest Request() {
   return {.directory = "/",
           .metadata_name = ".metadata",
           .metadata = "new",
-          .sidecar_name = ".dcpcpp-1",
+          .save_id = "dcpcpp-1",
           .sidecar = "checksums"};
 }
 

@@ -22,7 +22,7 @@ SavePlan PlanOfBytes(int64_t nbytes) {
 
 Status Check(const std::vector<SavePlan>& plans,
              const std::vector<std::string>& spaces) {
-  return CheckSpace(plans, spaces, "/ckpt");
+  return CheckSpace(plans, spaces, std::nullopt, "/ckpt");
 }
 
 constexpr int64_t kMany = 1000000;

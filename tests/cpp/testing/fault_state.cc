@@ -8,10 +8,10 @@ namespace dcp::testing {
 namespace {
 
 const char* OpName(FsOp op) {
-  constexpr std::array kNames = {"open",      "mkdir",     "list",   "stat",
-                                 "rename",    "unlink",    "fsync",  "statvfs",
-                                 "pread",     "preadv2",   "pwrite", "fstat",
-                                 "ftruncate", "fallocate", "fsync",  "close"};
+  constexpr std::array kNames = {
+      "open",      "mkdir",     "list",  "stat",    "rename", "unlink",
+      "fsync",     "statvfs",   "pread", "preadv2", "pwrite", "fstat",
+      "ftruncate", "fallocate", "fsync", "close",   "fcntl"};
   return kNames.at(static_cast<size_t>(op));
 }
 

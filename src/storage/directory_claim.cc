@@ -1,0 +1,89 @@
+#include "storage/directory_claim.h"
+
+#include <optional>
+#include <utility>
+
+#include "base/process_name.h"
+#include "format/file_names.h"
+#include "storage/lease.h"
+
+namespace dcp {
+namespace {
+
+Status LostError(const std::string& directory) {
+  return MakeStatus(
+      absl::StatusCode::kAborted,
+      "another writer took over " + directory + " while this save was at work");
+}
+
+class LockClaim final : public DirectoryClaim {
+ public:
+  LockClaim(std::unique_ptr<FileLock> lock, std::string directory)
+      : lock_(std::move(lock)), directory_(std::move(directory)) {}
+  Status Check() override {
+    return lock_->held() ? absl::OkStatus() : LostError(directory_);
+  }
+  bool was_abandoned() const override { return lock_->was_abandoned(); }
+
+ private:
+  const std::unique_ptr<FileLock> lock_;
+  const std::string directory_;
+};
+
+class LeaseClaim final : public DirectoryClaim {
+ public:
+  LeaseClaim(std::unique_ptr<Lease> lease, std::string directory)
+      : lease_(std::move(lease)), directory_(std::move(directory)) {}
+  Status Check() override {
+    return lease_->held() ? absl::OkStatus() : LostError(directory_);
+  }
+  bool was_abandoned() const override { return lease_->was_abandoned(); }
+
+ private:
+  const std::unique_ptr<Lease> lease_;
+  const std::string directory_;
+};
+
+class NoClaim final : public DirectoryClaim {
+ public:
+  Status Check() override { return absl::OkStatus(); }
+  bool was_abandoned() const override { return false; }
+};
+
+Status BusyError(const Status& status, const std::string& directory) {
+  return status.code() == absl::StatusCode::kAborted
+             ? Annotate(status, "another save is at work in " + directory)
+             : status;
+}
+
+bool HasLeases(const FileSystemTraits& traits) {
+  return traits.atomic_rename && traits.positional_writes;
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<DirectoryClaim>> ClaimDirectory(
+    std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
+    const ClaimRequest& request) {
+  const std::string& directory = request.directory;
+  const auto name = request.use_collectives
+                        ? std::optional<int64_t>()
+                        : std::optional<int64_t>(request.rank);
+  auto lock =
+      file_system->Lock(JoinPath(directory, LockFileName(name)),
+                        "save " + request.save_id + " of " + ProcessName());
+  if (lock.ok()) {
+    return std::make_unique<LockClaim>(*std::move(lock), directory);
+  }
+  if (lock.status().code() != absl::StatusCode::kUnimplemented) {
+    return BusyError(lock.status(), directory);
+  }
+  if (!HasLeases(file_system->traits())) return std::make_unique<NoClaim>();
+  auto lease =
+      Lease::Take(std::move(file_system), std::move(clock),
+                  JoinPath(directory, LeaseFileName(name)), request.save_id);
+  if (!lease.ok()) return BusyError(lease.status(), directory);
+  return std::make_unique<LeaseClaim>(*std::move(lease), directory);
+}
+
+}  // namespace dcp

@@ -1,0 +1,42 @@
+// DirectoryClaim: the right to write a checkpoint into a directory.
+
+#ifndef DCP_STORAGE_DIRECTORY_CLAIM_H_
+#define DCP_STORAGE_DIRECTORY_CLAIM_H_
+
+#include <memory>
+#include <string>
+
+#include "dcp/clock.h"
+#include "dcp/file_system.h"
+
+namespace dcp {
+
+struct ClaimRequest {
+  std::string directory;
+  /// Who coordinates ranks claims the whole directory; a rank that saves for
+  /// itself (use_collectives=False) only what belongs to it.
+  int rank = 0;
+  bool use_collectives = true;
+  std::string save_id;
+};
+
+/// One holder at a time, on any host. Freed by the destructor.
+class DirectoryClaim {
+ public:
+  virtual ~DirectoryClaim() = default;
+  /// \error kAborted  somebody else may have it by now
+  virtual Status Check() = 0;
+  /// Whether the holder before was killed. Its files may be there.
+  virtual bool was_abandoned() const = 0;
+};
+
+/// Claims by a lock, else by a lease; object stores offer neither, and give a
+/// claim that keeps nobody out.
+/// \error kAborted  another save is at work there; names it
+StatusOr<std::unique_ptr<DirectoryClaim>> ClaimDirectory(
+    std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
+    const ClaimRequest& request);
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_DIRECTORY_CLAIM_H_

@@ -1,0 +1,99 @@
+#include "storage/directory_keeper.h"
+
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "format/file_names.h"
+#include "storage/commit.h"
+
+namespace dcp {
+
+StatusOr<std::unique_ptr<DirectoryKeeper>> DirectoryKeeper::Open(
+    std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
+    const ClaimRequest& request) {
+  std::unique_ptr<DirectoryKeeper> keeper(
+      new DirectoryKeeper(std::move(file_system), request));
+  FileSystem& fs = *keeper->file_system_;
+  DCP_ASSIGN_OR_RETURN(
+      keeper->claim_,
+      ClaimDirectory(keeper->file_system_, std::move(clock), request));
+  DCP_ASSIGN_OR_RETURN(keeper->survey_, SurveyDirectory(fs, request.directory));
+  std::unordered_set<std::string> replaced = keeper->survey_.published;
+  if (!request.use_collectives) {
+    // Metadata that cannot be read can be replaced all the same; its files stay
+    // until somebody removes them as leftovers.
+    replaced = PublishedBy(fs, JoinPath(request.directory,
+                                        RankMetadataFileName(request.rank)))
+                   .value_or(std::unordered_set<std::string>());
+  }
+  std::copy_if(replaced.begin(), replaced.end(),
+               std::back_inserter(keeper->replaced_), CouldBeOurs);
+  return keeper;
+}
+
+bool DirectoryKeeper::is_certain() const {
+  return request_.use_collectives && survey_.doubt.ok() &&
+         (survey_.has_checkpoint || claim_->was_abandoned());
+}
+
+void DirectoryKeeper::RemoveLeftovers() {
+  if (!is_certain()) return;
+  RemoveFiles(*file_system_, request_.directory, FindLeftovers(survey_));
+}
+
+RankNotes DirectoryKeeper::NotesFor(int64_t rank) const {
+  RankNotes notes{.next_file_index = NextFileIndex(survey_.names, rank)};
+  if (!is_certain()) return notes;
+  notes.published.emplace();
+  for (const auto* names : {&survey_.published, &survey_.published_by_ranks}) {
+    for (const std::string& name : *names) {
+      const auto parsed = ParseDataFileName(name);
+      if (parsed && parsed->rank == rank) notes.published->insert(name);
+    }
+  }
+  return notes;
+}
+
+Status DirectoryKeeper::CheckBeforeCommit(const Sidecar& sidecar) {
+  DCP_RETURN_IF_ERROR(RequireFiles(sidecar));
+  return claim_->Check();
+}
+
+Status DirectoryKeeper::RequireFiles(const Sidecar& sidecar) {
+  std::string missing;
+  bool is_shared = false;  // whether the files of other ranks are here, too
+  bool misses_own = false;
+  for (const SidecarFile& file : sidecar.files) {
+    DCP_ASSIGN_OR_RETURN(
+        const bool exists,
+        file_system_->Exists(JoinPath(request_.directory, file.name)));
+    const auto name = ParseDataFileName(file.name);
+    const bool is_own = name && name->rank == request_.rank;
+    if (exists) {
+      is_shared = is_shared || !is_own;
+    } else {
+      missing = file.name;
+      misses_own = misses_own || is_own;
+    }
+  }
+  if (missing.empty() || !(misses_own || is_shared)) return absl::OkStatus();
+  return MakeStatus(absl::StatusCode::kAborted,
+                    JoinPath(request_.directory, missing) +
+                        ", which this save wrote, was removed by another "
+                        "writer before it could be published");
+}
+
+void DirectoryKeeper::RemoveReplaced(const Sidecar& sidecar) {
+  // Where files of the old checkpoint were missing, new ones may have got their
+  // names.
+  std::unordered_set<std::string_view> kept;
+  for (const SidecarFile& file : sidecar.files) kept.insert(file.name);
+  std::erase_if(replaced_,
+                [&](const std::string& name) { return kept.contains(name); });
+  RemoveFiles(*file_system_, request_.directory, replaced_);
+}
+
+}  // namespace dcp

@@ -1,0 +1,93 @@
+#include "storage/leftovers.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "dcp/metadata_codec.h"
+#include "format/file_names.h"
+#include "storage/limits.h"
+
+namespace dcp {
+StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
+                                                      const std::string& path) {
+  DCP_ASSIGN_OR_RETURN(const std::string bytes,
+                       ReadFile(file_system, path, kMaxMetadataNbytes, {}));
+  StatusOr<Metadata> metadata = ParseMetadata(bytes);
+  if (!metadata.ok()) return Annotate(metadata.status(), path);
+  std::unordered_set<std::string> names;
+  for (const auto& [index, info] : metadata->storage_data) {
+    names.insert(info.relative_path);
+  }
+  const auto& meta = metadata->storage_meta;
+  if (meta && meta->save_id && IsDcpcppSaveId(*meta->save_id)) {
+    names.insert(SidecarName(*meta->save_id));
+  }
+  return names;
+}
+
+bool CouldBeOurs(std::string_view name) {
+  return ParseDataFileName(name).has_value() || IsSidecarName(name) ||
+         IsTemporaryName(name);
+}
+
+StatusOr<DirectorySurvey> SurveyDirectory(FileSystem& file_system,
+                                          const std::string& directory) {
+  DirectorySurvey survey;
+  DCP_ASSIGN_OR_RETURN(const std::vector<DirectoryEntry> entries,
+                       file_system.List(directory));
+  // By name, because some storages cannot list.
+  std::vector<std::string> metadata_names = {std::string(kMetadataFileName)};
+  for (const DirectoryEntry& entry : entries) {
+    if (entry.kind == FileKind::kFile) survey.names.push_back(entry.name);
+    if (ParseRankMetadataFileName(entry.name)) {
+      metadata_names.push_back(entry.name);
+    }
+  }
+  for (const std::string& name : metadata_names) {
+    auto names = PublishedBy(file_system, JoinPath(directory, name));
+    if (names.status().code() == absl::StatusCode::kNotFound) continue;
+    survey.has_checkpoint = true;
+    survey.doubt.Update(names.status());
+    if (!names.ok()) continue;
+    (name == kMetadataFileName ? survey.published : survey.published_by_ranks)
+        .merge(*names);
+  }
+  return survey;
+}
+
+std::vector<std::string> FindLeftovers(const DirectorySurvey& survey) {
+  std::vector<std::string> leftovers;
+  for (const std::string& name : survey.names) {
+    if (CouldBeOurs(name) && !survey.published.contains(name) &&
+        !survey.published_by_ranks.contains(name)) {
+      leftovers.push_back(name);
+    }
+  }
+  std::sort(leftovers.begin(), leftovers.end());
+  return leftovers;
+}
+
+std::vector<std::string> OtherFilesOfRank(
+    const std::vector<std::string>& names, int64_t rank,
+    const std::unordered_set<std::string>& kept) {
+  std::vector<std::string> others;
+  for (const std::string& name : names) {
+    const auto parsed = ParseDataFileName(name);
+    if (parsed && parsed->rank == rank && !kept.contains(name)) {
+      others.push_back(name);
+    }
+  }
+  return others;
+}
+
+int64_t NextFileIndex(const std::vector<std::string>& names, int64_t rank) {
+  int64_t next = 0;
+  for (const std::string& name : names) {
+    const auto parsed = ParseDataFileName(name);
+    if (parsed && parsed->rank == rank)
+      next = std::max(next, parsed->index + 1);
+  }
+  return next;
+}
+
+}  // namespace dcp

@@ -1,0 +1,57 @@
+// Leftovers: files of saves that were killed before they could publish.
+
+#ifndef DCP_STORAGE_LEFTOVERS_H_
+#define DCP_STORAGE_LEFTOVERS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "dcp/file_system.h"
+
+namespace dcp {
+
+/// What a checkpoint directory held when it was looked at.
+struct DirectorySurvey {
+  /// Whether there is a `.metadata`, or a `__<rank>.metadata`.
+  bool has_checkpoint = false;
+  /// Why it is not known which files belong to checkpoints; OK if it is.
+  Status doubt;
+  /// Files that belong to the checkpoint of `.metadata`, and to those of single
+  /// ranks: data and sidecars.
+  std::unordered_set<std::string> published;
+  std::unordered_set<std::string> published_by_ranks;
+  /// All names of files.
+  std::vector<std::string> names;
+};
+
+/// The files that the metadata at `path` names, and its sidecar.
+StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
+                                                      const std::string& path);
+
+/// Lists `directory` and reads the metadata in it.
+StatusOr<DirectorySurvey> SurveyDirectory(FileSystem& file_system,
+                                          const std::string& directory);
+
+/// Whether a save of ours could have written a file of this name.
+bool CouldBeOurs(std::string_view name);
+
+/// The files that a save of ours could have written and that belong to no
+/// checkpoint, sorted. They are leftovers if nobody else is at work in the
+/// directory: only who has the claim (DirectoryClaim) can tell.
+std::vector<std::string> FindLeftovers(const DirectorySurvey& survey);
+
+/// Data files of `rank` among `names` that are not in `kept`.
+std::vector<std::string> OtherFilesOfRank(
+    const std::vector<std::string>& names, int64_t rank,
+    const std::unordered_set<std::string>& kept);
+
+/// The number after the highest of `rank`'s data files among `names`.
+int64_t NextFileIndex(const std::vector<std::string>& names, int64_t rank);
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_LEFTOVERS_H_

@@ -1,0 +1,158 @@
+// Several saves into one directory at a time, and what killed ones left there.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "checkpoint/rank_threads.h"
+#include "storage/damage.h"
+#include "testing/fault_injection_file_system.h"
+#include "testing/temp_directory.h"
+
+namespace dcp {
+namespace {
+
+using conformance::CheckHolds;
+using conformance::SmallState;
+using conformance::StorageUnderTest;
+using testing::FaultInjectionFileSystem;
+using testing::FsOp;
+
+StorageUnderTest On(std::shared_ptr<FileSystem> fs) {
+  return NativeStorage(NativePlace{.fs = std::move(fs)});
+}
+
+TEST_CASE("a save that comes while another is at work is told so",
+          "[checkpoint]") {
+  const auto memory = MakeMemoryFileSystem();
+  bool tried = false;
+  FaultInjectionFileSystem fs(
+      memory, {.on_call = [&](int64_t, FsOp op, const std::string&) {
+        if (op != FsOp::kWrite || tried) return;
+        tried = true;
+        const auto late =
+            SaveOnRanks(Sharded(SmallState(2), 1), On(memory))[0].status();
+        const auto failures = GetRankFailures(late);
+        REQUIRE(failures.has_value());
+        CHECK(failures->by_rank.at(0).code() == absl::StatusCode::kAborted);
+      }});
+  const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
+  RequireAllSucceed(SaveOnRanks(Sharded(SmallState(1), 1), On(borrowed)));
+  CHECK(tried);
+  CheckHolds(On(memory), SmallState(1));
+  RequireAllSucceed(SaveOnRanks(Sharded(SmallState(2), 1), On(memory)));
+}
+
+TEST_CASE("data that another writer removed is not published", "[checkpoint]") {
+  const auto memory = MakeMemoryFileSystem();
+  RequireAllSucceed(SaveOnRanks(Sharded(SmallState(1), 3), On(memory)));
+  const std::string victim =
+      GENERATE("/ckpt/__0_1.distcp", "/ckpt/__1_1.distcp");
+  FaultInjectionFileSystem fs(
+      memory, {.on_call = [&](int64_t, FsOp op, const std::string& path) {
+        if (op == FsOp::kExists && path == victim) {
+          REQUIRE(memory->Remove(victim).ok());
+        }
+      }});
+  const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
+  const auto results = SaveOnRanks(Sharded(SmallState(2), 3), On(borrowed));
+  RequireSameFailures(results);
+  CHECK_THAT(std::string(Message(results[0].status())),
+             Catch::Contains(victim));
+  CheckHolds(On(memory), SmallState(1));
+}
+
+/// Runs `body` in a forked process, which a signal may end.
+template <typename Body>
+pid_t Fork(const Body& body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    body();
+    ::_exit(0);
+  }
+  return pid;
+}
+
+TEST_CASE("the next save removes what a killed one left", "[checkpoint]") {
+  const bool overwrites = GENERATE(false, true);
+  const testing::TempDirectory directory;
+  const std::string path = directory.path() + "/ckpt";
+  const conformance::State state = SmallState(1);
+  const AllEntries entries = Sharded(state, 1);
+  if (overwrites) REQUIRE(Save(path, entries[0].span()).ok());
+  const pid_t pid = Fork([&] {
+    FaultInjectionFileSystem fs(
+        MakePosixFileSystem(),
+        {.on_call = [](int64_t, FsOp op, const std::string&) {
+          if (op == FsOp::kRename) ::kill(::getpid(), SIGKILL);
+        }});
+    const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
+    const auto writer =
+        MakeFileSystemWriter({.path = path}, {.file_system = borrowed});
+    (void)Save(entries[0].span(), *writer, *MakeSingleProcessTransport(), {});
+  });
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  REQUIRE(WIFSIGNALED(status));
+  const auto count = [&] {
+    const std::filesystem::directory_iterator files(path);
+    return std::distance(begin(files), end(files));
+  };
+  // Data, sidecar, unpublished metadata and the lock.
+  CHECK(count() == (overwrites ? 3 + 4 : 4));
+  REQUIRE(Save(path, entries[0].span()).ok());
+  CHECK(count() == 3);
+}
+
+TEST_CASE("of processes that race for a directory one wins whole",
+          "[checkpoint]") {
+  constexpr int kRounds = 100;
+  constexpr int kWriters = 3;
+  const testing::TempDirectory directory;
+  const std::string path = directory.path() + "/ckpt";
+  int winners = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    std::vector<pid_t> pids;
+    for (int writer = 0; writer < kWriters; ++writer) {
+      pids.push_back(Fork([&] {
+        const AllEntries entries =
+            Sharded(SmallState(static_cast<uint64_t>(writer)), 1);
+        const Status status = Save(path, entries[0].span()).status();
+        const auto failures = GetRankFailures(status);
+        const bool busy = failures && failures->by_rank.at(0).code() ==
+                                          absl::StatusCode::kAborted;
+        ::_exit(status.ok() ? 0 : busy ? 1 : 2);
+      }));
+    }
+    std::vector<int> codes;
+    for (const pid_t pid : pids) {
+      int status = 0;
+      REQUIRE(::waitpid(pid, &status, 0) == pid);
+      codes.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    }
+    INFO("round " << round << ": " << codes[0] << codes[1] << codes[2]);
+    bool holds_one = false;
+    for (int writer = 0; writer < kWriters; ++writer) {
+      REQUIRE((codes[size_t(writer)] == 0 || codes[size_t(writer)] == 1));
+      if (codes[size_t(writer)] != 0) continue;
+      ++winners;
+      const conformance::State state =
+          SmallState(static_cast<uint64_t>(writer));
+      std::vector<conformance::Wanted> wanted = conformance::AllOf(state);
+      const auto storage = NativeStorage(
+          NativePlace{.fs = MakePosixFileSystem(), .directory = path});
+      REQUIRE(conformance::LoadInto(*storage.make_reader(), wanted).ok());
+      holds_one = holds_one || AllRight(state, wanted);
+    }
+    REQUIRE(holds_one);
+  }
+  CHECK(winners >= kRounds);
+}
+
+}  // namespace
+}  // namespace dcp

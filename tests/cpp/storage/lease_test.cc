@@ -1,0 +1,113 @@
+#include "storage/lease.h"
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "conformance/check_files.h"
+#include "storage/directory_claim.h"
+#include "testing/no_lock_file_system.h"
+
+namespace dcp {
+namespace {
+
+using conformance::MustReadFile;
+
+/// Twenty times as fast as the system's: a beat is a quarter of a second.
+class FastClock final : public Clock {
+ public:
+  TimePoint Now() const override {
+    return TimePoint(base_->Now().time_since_epoch() * kFactor);
+  }
+  void SleepFor(Duration duration) override {
+    base_->SleepFor(duration / kFactor);
+  }
+
+ private:
+  static constexpr int kFactor = 20;
+  const std::shared_ptr<Clock> base_ = MakeSystemClock();
+};
+
+class LeaseFixture {
+ protected:
+  StatusOr<std::unique_ptr<Lease>> Take(const std::string& save_id) {
+    return Lease::Take(fs_, clock_, "/lease", save_id);
+  }
+
+  std::shared_ptr<FileSystem> fs_ = MakeMemoryFileSystem();
+  std::shared_ptr<Clock> clock_ = std::make_shared<FastClock>();
+};
+
+TEST_CASE_METHOD(LeaseFixture, "a lease that beats keeps others out",
+                 "[lease]") {
+  auto lease = Take("dcpcpp-a");
+  REQUIRE(lease.ok());
+  CHECK((*lease)->held());
+  const Status busy = Take("dcpcpp-b").status();
+  CHECK(busy.code() == absl::StatusCode::kAborted);
+  CHECK_THAT(std::string(Message(busy)),
+             Catch::Contains("dcpcpp-a") && Catch::Contains("process"));
+  CHECK((*lease)->held());
+  lease->reset();
+  CHECK_FALSE(fs_->Exists("/lease").value());
+  auto next = Take("dcpcpp-b");
+  REQUIRE(next.ok());
+  CHECK_FALSE((*next)->was_abandoned());
+}
+
+TEST_CASE_METHOD(LeaseFixture, "a lease that stands still is taken over",
+                 "[lease]") {
+  REQUIRE(
+      WriteFile(*fs_, "/lease", "of one who is dead", SyncMode::kNone).ok());
+  auto lease = Take("dcpcpp-b");
+  REQUIRE(lease.ok());
+  CHECK((*lease)->was_abandoned());
+  CHECK((*lease)->held());
+}
+
+TEST_CASE_METHOD(LeaseFixture, "who lost the lease learns it and leaves it",
+                 "[lease]") {
+  auto lease = Take("dcpcpp-a");
+  REQUIRE(lease.ok());
+  REQUIRE(fs_->Remove("/lease").ok());
+  REQUIRE(WriteFile(*fs_, "/lease", "of another", SyncMode::kNone).ok());
+  CHECK_FALSE((*lease)->held());
+  lease->reset();
+  CHECK(MustReadFile(*fs_, "/lease") == "of another");
+}
+
+TEST_CASE("a directory without locks is claimed by a lease", "[lease]") {
+  const auto fs =
+      std::make_shared<testing::NoLockFileSystem>(MakeMemoryFileSystem());
+  const auto clock = std::make_shared<FastClock>();
+  const ClaimRequest request{.directory = "/", .save_id = "dcpcpp-a"};
+  auto claim = ClaimDirectory(fs, clock, request);
+  REQUIRE(claim.ok());
+  CHECK(fs->Exists("/.dcpcpp.lease").value());
+  CHECK((*claim)->Check().ok());
+  CHECK(ClaimDirectory(fs, clock, request).status().code() ==
+        absl::StatusCode::kAborted);
+  ClaimRequest rank = request;
+  rank.use_collectives = false;
+  rank.rank = 3;
+  CHECK(ClaimDirectory(fs, clock, rank).ok());
+  REQUIRE(fs->Remove("/.dcpcpp.lease").ok());
+  CHECK((*claim)->Check().code() == absl::StatusCode::kAborted);
+}
+
+TEST_CASE("a directory with locks is claimed by one", "[lease]") {
+  const auto fs = MakeMemoryFileSystem();
+  const auto clock = MakeSystemClock();
+  const ClaimRequest request{.directory = "/", .save_id = "dcpcpp-a"};
+  auto claim = ClaimDirectory(fs, clock, request);
+  REQUIRE(claim.ok());
+  const Status busy = ClaimDirectory(fs, clock, request).status();
+  CHECK(busy.code() == absl::StatusCode::kAborted);
+  CHECK_THAT(std::string(Message(busy)),
+             Catch::Contains("another save is at work in /") &&
+                 Catch::Contains("save dcpcpp-a of process"));
+}
+
+}  // namespace
+}  // namespace dcp

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any
 from dcpcpp._config import get_cmake_dir, get_include, show_config
 from dcpcpp._plugins import load_plugin
 from dcpcpp._report import LoadReport
-from dcpcpp.errors import CheckpointBusyError, CheckpointCorruptedError, CheckpointError
+from dcpcpp.errors import (
+    CheckpointBusyError,
+    CheckpointCorruptedError,
+    CheckpointError,
+    StorageError,
+)
 
 __version__ = "0.1.0"
 
@@ -163,6 +168,7 @@ __all__ = [  # ours, then what is lazy
     "CheckpointCorruptedError",
     "CheckpointError",
     "LoadReport",
+    "StorageError",
     "get_cmake_dir",
     "get_include",
     "load_plugin",

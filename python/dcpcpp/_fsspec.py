@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 from dcpcpp import _core
+from dcpcpp._storage_errors import with_storage_errors
 from dcpcpp.errors import CheckpointCorruptedError
 
 
@@ -27,6 +28,7 @@ class FsspecFileSystem(_core.FileSystem):
         is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
         return (f"fsspec:{name}", False, is_local, False)
 
+    @with_storage_errors
     def open(self, path: str, mode: str) -> _FsspecFile:
         if mode == "read":
             return _FsspecFile(self._fs, path, None)
@@ -36,9 +38,11 @@ class FsspecFileSystem(_core.FileSystem):
             raise FileExistsError(17, "File exists", path)
         return _FsspecFile(self._fs, path, self._fs.open(path, "wb"))
 
+    @with_storage_errors
     def make_directories(self, path: str) -> None:
         self._fs.makedirs(path, exist_ok=True)
 
+    @with_storage_errors
     def list(self, path: str) -> list[tuple[str, bool]]:
         self._fs.invalidate_cache(path)
         return [
@@ -46,13 +50,16 @@ class FsspecFileSystem(_core.FileSystem):
             for entry in (self._fs.ls(path, detail=True) if self._fs.exists(path) else [])
         ]
 
+    @with_storage_errors
     def exists(self, path: str) -> bool:
         self._fs.invalidate_cache(path)  # other processes write there, too
         return bool(self._fs.exists(path))
 
+    @with_storage_errors
     def rename(self, source: str, target: str) -> None:
         self._fs.mv(source, target)
 
+    @with_storage_errors
     def remove(self, path: str) -> None:
         self._fs.rm_file(path)
 
@@ -64,6 +71,7 @@ class _FsspecFile:
         self._stream = stream
         self._position = 0
 
+    @with_storage_errors
     def read_into(self, offset: int, buffer: memoryview) -> None:
         end = offset + len(buffer)
         data = self._fs.cat_file(self._path, start=offset, end=end)
@@ -76,6 +84,7 @@ class _FsspecFile:
             )
         buffer[:] = data
 
+    @with_storage_errors
     def write(self, offset: int, buffer: memoryview) -> None:
         if offset != self._position:
             raise ValueError(
@@ -87,6 +96,7 @@ class _FsspecFile:
             raise OSError(5, f"short write of {written} of {len(buffer)} bytes", self._path)
         self._position += len(buffer)
 
+    @with_storage_errors
     def size(self) -> int:
         self._fs.invalidate_cache(self._path)
         size = self._fs.size(self._path) if self._fs.exists(self._path) else None
@@ -97,6 +107,7 @@ class _FsspecFile:
     def sync(self) -> None:
         """Nothing: an object is durable when it was published, on close."""
 
+    @with_storage_errors
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()

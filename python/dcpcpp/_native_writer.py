@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from dcpcpp import _core
 from dcpcpp._config import log_choices_once
 from dcpcpp._io_options import core_file_system, is_zstd
+from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import EntryMaker, code_of_dtype
 
 _VERSION = "1.0.0"  # torch 2.13 filesystem.CURRENT_DCP_VERSION
@@ -94,10 +95,12 @@ class NativeWriter:
     def warn_if_exists(self, *, use_collectives: bool) -> None:
         """Tell of a checkpoint that is about to be replaced, in torch's words."""
         name = ".metadata" if use_collectives else "__0.metadata"
-        if not self.overwrite or not self.fs.exists(  # type: ignore[attr-defined]
-            self.fs.concat_path(self.path, name)
-        ):
+        if not self.overwrite:  # type: ignore[attr-defined]
             return
+        path = self.fs.concat_path(self.path, name)
+        with as_storage_error("exists", path):
+            if not self.fs.exists(path):
+                return
         warnings.warn(
             f"Detected an existing checkpoint in {self.path}, overwriting since "
             f"self.overwrite={self.overwrite}."  # type: ignore[attr-defined]

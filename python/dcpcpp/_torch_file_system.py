@@ -14,6 +14,7 @@ from typing import Any
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 from dcpcpp import _core
+from dcpcpp._storage_errors import with_storage_errors
 from dcpcpp.errors import CheckpointCorruptedError
 
 
@@ -37,14 +38,17 @@ class TorchFileSystem(_core.FileSystem):
         is_local = isinstance(self._fs, torch_filesystem.FileSystem)
         return (type(self._fs).__name__, False, is_local, False)
 
+    @with_storage_errors
     def open(self, path: str, mode: str) -> _TorchFile:
         if mode == "create" and self._fs.exists(path):
             raise FileExistsError(17, "File exists", path)
         return _TorchFile(path, self._fs.create_stream(path, "rb" if mode == "read" else "wb"))
 
+    @with_storage_errors
     def make_directories(self, path: str) -> None:
         self._fs.mkdir(path)
 
+    @with_storage_errors
     def list(self, path: str) -> list[tuple[str, bool]]:
         if hasattr(self._fs, "ls"):
             return [(os.fspath(name).rsplit("/", 1)[-1], False) for name in self._fs.ls(path)]
@@ -55,12 +59,15 @@ class TorchFileSystem(_core.FileSystem):
             found.append((name, False))
         return found
 
+    @with_storage_errors
     def exists(self, path: str) -> bool:
         return bool(self._fs.exists(path))
 
+    @with_storage_errors
     def rename(self, source: str, target: str) -> None:
         self._fs.rename(source, target)
 
+    @with_storage_errors
     def remove(self, path: str) -> None:
         self._fs.rm_file(path)
 
@@ -73,6 +80,7 @@ class _TorchFile:
         self._position = 0
         self._lock = threading.Lock()  # around seek and read
 
+    @with_storage_errors
     def read_into(self, offset: int, buffer: memoryview) -> None:
         nbytes = len(buffer)
         with self._lock:
@@ -89,6 +97,7 @@ class _TorchFile:
                 buffer[: len(data)] = data
                 buffer = buffer[len(data) :]
 
+    @with_storage_errors
     def write(self, offset: int, buffer: memoryview) -> None:
         if offset != self._position:
             raise ValueError(
@@ -98,6 +107,7 @@ class _TorchFile:
         self._stream.write(bytes(buffer))
         self._position += len(buffer)
 
+    @with_storage_errors
     def size(self) -> int:
         with self._lock:
             return int(self._stream.seek(0, io.SEEK_END))
@@ -107,6 +117,7 @@ class _TorchFile:
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):
             os.fsync(self._stream.fileno())
 
+    @with_storage_errors
     def close(self) -> None:
         self._context.__exit__(None, None, None)
 

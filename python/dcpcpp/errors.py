@@ -8,6 +8,8 @@ in a `CheckpointException` (torch's class, see `dcpcpp.CheckpointException`), wh
 from __future__ import annotations
 
 import builtins
+import collections
+import uuid
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ __all__ = [
     "CheckpointBusyError",
     "CheckpointCorruptedError",
     "CheckpointError",
+    "StorageError",
 ]
 
 
@@ -58,6 +61,21 @@ class CheckpointBusyError(CheckpointError):
     """Another writer is at work on the same checkpoint."""
 
 
+class StorageError(CheckpointError, OSError):
+    """A file system of a third party failed; its own error is the `__cause__`.
+
+    Attributes:
+        path: what it failed on, or None.
+    """
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[StorageError], tuple[str, str | None]]:
+        return (type(self), (str(self), self.path))
+
+
 class RankFailuresError(Exception):
     """Failures of several ranks as libdcp reports them; becomes a CheckpointException."""
 
@@ -84,6 +102,11 @@ _BY_CODE: dict[str, type[Exception]] = {
 }
 
 _PYTHON_TYPE = "python:"
+
+# Errors on their way through libdcp, which carries text only: this process takes its own
+# ones out again, with their causes. A few, because not all of them arrive.
+_on_the_way: collections.OrderedDict[str, StorageError] = collections.OrderedDict()
+_MOST_ON_THE_WAY = 16
 
 
 def exception_from_status(status: Status) -> BaseException:
@@ -123,7 +146,14 @@ def status_fields_of(error: BaseException) -> tuple[str, str, str]:
     for code, kind in _BY_CODE.items():
         if type(error) is kind:
             return code, _text(error), ""
-    return "FAILED_PRECONDITION", _text(error), _PYTHON_TYPE + type(error).__name__
+    op = _PYTHON_TYPE + type(error).__name__
+    if isinstance(error, StorageError):
+        ticket = uuid.uuid4().hex
+        op += f":{ticket}"
+        _on_the_way[ticket] = error
+        if len(_on_the_way) > _MOST_ON_THE_WAY:
+            _on_the_way.popitem(last=False)
+    return "FAILED_PRECONDITION", _text(error), op
 
 
 def _text(error: BaseException) -> str:
@@ -131,8 +161,10 @@ def _text(error: BaseException) -> str:
 
 
 def _foreign_exception(status: Status) -> BaseException:
-    """An error of another rank's Python: a built-in type keeps its type."""
-    name = status.op.removeprefix(_PYTHON_TYPE)
+    """An error of Python, maybe another rank's: a built-in type keeps its type."""
+    name, _, ticket = status.op.removeprefix(_PYTHON_TYPE).partition(":")
+    if name == StorageError.__name__:
+        return _on_the_way.pop(ticket, None) or StorageError(status.message)
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +148,31 @@ def test_damage_is_found_and_nothing_is_an_error(place: Place) -> None:
     fs.pipe_file(f"{path}/__0_0.distcp", bytes(data))
     with pytest.raises(dcpcpp.CheckpointCorruptedError, match="tensor w"):
         dcpcpp.load(template(), storage_reader=dcpcpp.FsspecReader(url, **options))
+
+
+def test_errors_of_an_object_store_are_typed_and_keep_their_cause(
+    s3_options: dict[str, Any],
+) -> None:
+    exceptions = pytest.importorskip("botocore.exceptions")
+    nobody = {
+        "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"},
+        "config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 1},
+    }
+    options = {**s3_options, **nobody}
+    url = "s3://bucket/unreachable"
+    for call in (
+        lambda: dcpcpp.save(STATE, storage_writer=dcpcpp.FsspecWriter(url, **options)),
+        lambda: dcpcpp.load(template(), storage_reader=dcpcpp.FsspecReader(url, **options)),
+    ):
+        with pytest.raises(dcpcpp.CheckpointException, match="EndpointConnectionError") as info:
+            call()
+        error = info.value.failures[0][0]
+        assert isinstance(error, dcpcpp.StorageError)
+        assert isinstance(error, OSError)
+        assert error.path == "s3://bucket/unreachable/.metadata"
+        assert isinstance(error.__cause__, exceptions.EndpointConnectionError)
+        copy = pickle.loads(pickle.dumps(error))
+        assert (str(copy), copy.path) == (str(error), error.path)
 
 
 def test_scheme_paths_choose_fsspec_by_themselves() -> None:

@@ -74,6 +74,8 @@ attempt("wrong option", lambda: dcp.save(
     state(2.0), checkpoint_id=c, compression="lz4" if rank == 1 else None))
 attempt("key that is no text", lambda: dcp.save(
     state(2.0) | ({"\\ud800": 1} if rank == 1 else {}), checkpoint_id=c))
+attempt("third party fails", lambda: dcp.save(
+    state(2.0), storage_writer=dcp.FsspecWriter(f"memory://{folder}" if rank == 0 else "broken://own")))
 dist.barrier()
 told["files"] = before == sorted(path.name for path in c.iterdir())
 check_whole("old is whole", 1.0)
@@ -117,10 +119,15 @@ BROKEN_FSSPEC = """
 import fsspec
 from fsspec.implementations.memory import MemoryFileSystem
 
+class BucketError(Exception):
+    pass
+
 class Broken(MemoryFileSystem):
     protocol = "broken"
     store = {}
     def _open(self, path, mode="rb", **kwargs):
+        if "w" in mode and "own" in path:
+            raise BucketError("no such tenant")
         if "w" in mode:
             raise OSError(5, "the bucket is on fire", path)
         return super()._open(path, mode, **kwargs)
@@ -145,6 +152,7 @@ FAILURES: dict[str, dict[str, tuple[str, str]]] = {
     "exists": {"0": ("RuntimeError", "already exists")},
     "no directory": {"1": ("FileNotFoundError", "/proc/nosuch")},
     "write fails": {"1": ("OSError", "the bucket is on fire")},
+    "third party fails": {"1": ("StorageError", "BucketError: no such tenant")},
     "no storage to save to": {"1": ("RuntimeError", "Cannot detect")},
     "coordinator without storage": {"0": ("RuntimeError", "Cannot detect")},
     "wrong option": {"1": ("ValueError", "compression must be")},

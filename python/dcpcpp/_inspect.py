@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,9 +11,10 @@ import torch
 from torch.distributed.checkpoint.metadata import Metadata
 
 from dcpcpp import _core, _metadata, _objects, _state_dict
+from dcpcpp._decoded import Box, empty_for, narrow, put
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
-from dcpcpp._tensors import EntryMaker, dtype_of_code, narrow
+from dcpcpp._tensors import EntryMaker, dtype_of_code
 
 __all__ = ["Checkpoint", "load_full", "open"]
 
@@ -36,8 +38,8 @@ class Checkpoint:
         """All flat keys, in their order."""
         return self._core.metadata.keys()
 
-    def __contains__(self, key: str) -> bool:
-        return self._core.metadata.describe(key) is not None
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._core.metadata.describe(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -60,7 +62,7 @@ class Checkpoint:
     def get(
         self,
         key: str,
-        index: tuple[_Index, ...] | None = None,
+        index: _Index | tuple[_Index, ...] | None = None,
         *,
         allow_pickle: bool = False,
     ) -> Any:
@@ -68,8 +70,8 @@ class Checkpoint:
 
         Args:
             key: flat key.
-            index: of a tensor: an int or a slice with step 1 for each leading dimension;
-                only the bytes of that part are read. None for all.
+            index: of a tensor: an int or a slice with step 1, or a tuple of them for the
+                leading dimensions; only the bytes of that part are read. None for all.
             allow_pickle: of an object, or a tensor of a class of its own: see `dcpcpp.load`.
 
         Raises:
@@ -78,6 +80,7 @@ class Checkpoint:
         """
         if index is None or not self.is_tensor(key):
             return self.get_many([key], allow_pickle=allow_pickle)[key]
+        index = index if isinstance(index, tuple) else (index,)
         return self._get_tensor(key, index, allow_pickle=allow_pickle)
 
     def __getitem__(self, key: str) -> Any:
@@ -105,7 +108,8 @@ class Checkpoint:
             key, tensor = names[position], tensors[position]
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
             if tensor is not None:
-                value = _put(tensor, destination_box, narrow(value, *source_box))
+                whole, part = values[key], narrow(value, *source_box)
+                value = _joined(whole, destination_box, part, first=whole is tensor)
             values[key] = value
         return values
 
@@ -127,12 +131,14 @@ class Checkpoint:
         view = maker.destination(tensor)
         result = self._core.read([(key, *view, tuple(shape), offsets)])
         maker.finish_load()
+        whole = tensor
         for _, data, destination_box, source_box in result["objects"]:
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
-            tensor = _put(tensor, destination_box, narrow(value, *source_box))
+            part = narrow(value, *source_box)
+            whole = _joined(whole, destination_box, part, first=whole is tensor)
         for dim in reversed(dropped):
-            tensor = tensor.squeeze(dim)
-        return tensor
+            whole = whole.squeeze(dim)
+        return whole
 
     def _describe(self, key: str) -> tuple[Any, ...]:
         found: tuple[Any, ...] | None = self._core.metadata.describe(key)
@@ -147,14 +153,21 @@ class Checkpoint:
         return found
 
 
-def _put(
-    tensor: torch.Tensor, box: tuple[tuple[int, ...], tuple[int, ...]], value: torch.Tensor
-) -> torch.Tensor:
-    """`tensor` with `value` in its `box`; `value` itself, of whatever class, if that is all."""
-    if value.size() == tensor.size():
-        return value
-    narrow(tensor, *box).copy_(value)
-    return tensor
+def _joined(whole: torch.Tensor, box: Box, part: torch.Tensor, *, first: bool) -> torch.Tensor:
+    """`whole` with `part` in its `box`; `part` itself, of whatever class, if that is all."""
+    if part.size() == whole.size():
+        return part
+    if first and (part.is_quantized or type(part) is not torch.Tensor):
+        whole = empty_for(whole.size(), part)
+    put(whole, box, part)
+    return whole
+
+
+def _integer(index: object) -> int:
+    try:
+        return operator.index(index)  # type: ignore[arg-type]  # which is the question
+    except TypeError:
+        raise TypeError(f"a stored tensor is indexed by ints and slices, not {index!r}") from None
 
 
 def _box(
@@ -166,7 +179,8 @@ def _box(
     offsets, sizes, dropped = [], [], []
     for dim, size in enumerate(shape):
         part = index[dim] if dim < len(index) else slice(None)
-        if isinstance(part, int):
+        if not isinstance(part, slice):
+            part = _integer(part)
             if not -size <= part < size:
                 raise IndexError(
                     f"index {part} is out of bounds for dimension {dim} of size {size}"

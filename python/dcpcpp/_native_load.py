@@ -10,12 +10,13 @@ from typing import Any
 from torch.distributed.checkpoint import default_planner
 
 from dcpcpp import _core, _exceptions, _objects, _state_dict
+from dcpcpp._decoded import narrow, put
 from dcpcpp._native_path import flatten, is_default, is_leaf_tensor, is_sharded, native_reader
 from dcpcpp._report import LoadReport
 from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_loaders
 from dcpcpp._state_dict import FlatState
-from dcpcpp._tensors import EntryMaker, dtype_of_code, is_tensor, narrow
+from dcpcpp._tensors import EntryMaker, dtype_of_code, is_tensor
 from dcpcpp._transport import transport_for
 from dcpcpp.errors import RankFailuresError
 
@@ -80,7 +81,7 @@ class _Template:
         self._maker = EntryMaker()
         self._flat = FlatState()
         self._keys: list[str] = []  # of each entry
-        self._tensors: list[Any] = []  # of each entry, None for objects
+        self._tensors: list[Any] = []  # that each entry fills, None for objects
         self._objects: list[tuple[str, Any]] = []  # key and decoded value
         self.result: dict[str, Any] = {}
         self.error: BaseException | None = None
@@ -122,11 +123,12 @@ class _Template:
                 self._flat.replace(key, value)
             if is_tensor(value) or hasattr(value, "__create_chunk_list__") or is_sharded(value):
                 made = list(self._maker.load_entries(name, value, metadata))
+                self._tensors.extend(self._maker.destinations[-len(made) :] if made else [])
             else:
                 made = [(name,)]
+                self._tensors.append(None)
             entries.extend(made)
             self._keys.extend([key] * len(made))
-            self._tensors.extend([value if len(entry) > 1 else None for entry in made])
         return entries
 
     def _flatten(self, state: dict[str, Any], stored: set[str]) -> FlatState:
@@ -150,8 +152,7 @@ class _Template:
             if destination_box is None:
                 self._objects.append((key, value))
             else:
-                target = narrow(self._tensors[position].detach(), *destination_box)
-                target.copy_(narrow(value, *source_box))
+                put(self._tensors[position], destination_box, narrow(value, *source_box))
 
 
 def _is_meta(value: Any) -> bool:

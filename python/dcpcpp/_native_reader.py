@@ -21,8 +21,9 @@ from torch.distributed.checkpoint.planner import (
 
 from dcpcpp import _core, _metadata, _objects
 from dcpcpp._config import log_choices_once
+from dcpcpp._decoded import narrow
 from dcpcpp._io_options import core_file_system
-from dcpcpp._tensors import EntryMaker, narrow
+from dcpcpp._tensors import EntryMaker
 
 
 class NativeReader:

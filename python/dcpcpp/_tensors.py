@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -60,6 +60,8 @@ class EntryMaker:
 
     def __init__(self) -> None:
         self.keep_alive: list[object] = []
+        # What each entry of load_entries fills: the tensor or this rank's shard.
+        self.destinations: list[torch.Tensor] = []
         self._streams: dict[int, int] = {}
         self._landings: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -97,7 +99,7 @@ class EntryMaker:
         which torch's protocol asks only for chunks, take the stored one.
         """
         if type(value) in _PLAIN_TYPES:
-            yield (fqn, *self._view(self._loadable(value)), None, None)
+            yield (fqn, *self.destination(value), None, None)
         elif _is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return
         elif hasattr(value, "__create_chunk_list__"):
@@ -106,14 +108,14 @@ class EntryMaker:
                 index = MetadataIndex(fqn, chunk.offsets, number)
                 shard = value.__get_tensor_shard__(index)
                 _require_shape(fqn, shard, chunk)
-                view = self._view(self._loadable(shard))
+                view = self.destination(shard)
                 yield (fqn, *view, size or tuple(chunk.sizes), tuple(chunk.offsets))
         elif _is_sharded_tensor(value):
             size = tuple(value.metadata().size)
             for tensor, offsets in _local_shards(value):
-                yield (fqn, *self._view(self._loadable(tensor)), size, offsets)
+                yield (fqn, *self.destination(tensor), size, offsets)
         else:
-            yield (fqn, *self._view(self._loadable(value)), None, None)
+            yield (fqn, *self.destination(value), None, None)
 
     def _save_checkpointable(self, fqn: str, value: Any, path: Path) -> Iterator[Entry]:
         for item in value.__create_write_items__(fqn, value):
@@ -181,11 +183,14 @@ class EntryMaker:
 
     def destination(self, tensor: torch.Tensor) -> Entry:
         """The view that libdcp fills for `tensor`; see finish_load."""
+        self.destinations.append(tensor)
         return self._view(self._loadable(tensor))
 
     def _loadable(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor`, or a stand-in of its shape if its memory is not plain."""
         tensor = tensor.detach()
+        if tensor.layout is torch.strided and 0 in tensor.stride():
+            _require_own_memory(tensor)
         if tensor.is_quantized:
             return tensor  # what is stored for it, torch decodes
         plain = tensor.layout is torch.strided and not _needs_torch(tensor)
@@ -216,12 +221,14 @@ class EntryMaker:
         return self._streams[device]
 
 
-def narrow(tensor: torch.Tensor, offsets: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
-    """The box of `tensor` at `offsets` with `lengths` elements a dimension."""
-    for dim, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
-        if length < tensor.size(dim):
-            tensor = tensor.narrow(dim, offset, length)
-    return tensor
+def _require_own_memory(tensor: torch.Tensor) -> None:
+    """Refuse what torch's copy_ refuses: elements that share one memory location."""
+    sizes, strides = tuple(tensor.size()), tensor.stride()
+    if any(stride == 0 and size > 1 for size, stride in zip(sizes, strides, strict=True)):
+        raise RuntimeError(
+            f"a tensor of size {sizes} and strides {strides} cannot be loaded: more than one "
+            "element of it refers to a single memory location"
+        )
 
 
 _PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)

@@ -83,12 +83,24 @@ def test_indices_that_do_not_fit_are_told(saved) -> None:
         checkpoint.get("model.weight", (0, 0, 0, 0))
     with pytest.raises(IndexError, match="index 6 is out of bounds for dimension 0"):
         checkpoint.get("model.weight", (6,))
+    with pytest.raises(TypeError, match="indexed by ints and slices, not Ellipsis"):
+        checkpoint.get("model.weight", (..., 1))
     with pytest.raises(ValueError, match="step 1"):
         checkpoint.get("model.weight", (slice(0, 4, 2),))
     with pytest.raises(KeyError, match=r"no key 'model\.nothing'"):
         checkpoint.get("model.nothing")
     with pytest.raises(KeyError, match="'step' is an object"):
         checkpoint.shape("step")
+
+
+def test_an_index_need_not_be_a_tuple(saved) -> None:
+    path, _ = saved
+    checkpoint = dcpcpp.open(path)
+    whole = checkpoint["model.weight"]
+    assert torch.equal(checkpoint.get("model.weight", 2), whole[2])
+    assert torch.equal(checkpoint.get("model.weight", slice(1, 3)), whole[1:3])
+    assert torch.equal(checkpoint.get("model.weight", (torch.tensor(1),)), whole[1])
+    assert 5 not in checkpoint
 
 
 def test_load_full_builds_the_nested_state(saved) -> None:

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 import dcpcpp
 from support.ranks import run_on_ranks
-from support.states import fingerprints, ramp, require_same_meaning
+from support.states import fingerprints, ramp, require_equal, require_same_meaning
 
 LIBRARIES = {"ours": dcpcpp, "stock": stock}
 
@@ -179,6 +179,21 @@ def test_a_group_of_ranks_may_save_alone(tmp_path: pathlib.Path) -> None:
     assert run_on_ranks(4, some_ranks_save, str(tmp_path)) == [None, "2", None, "2"]
     assert sorted(p.name for p in tmp_path.glob("*.distcp")) == ["__0_0.distcp", "__1_0.distcp"]
     assert torch.equal(dcpcpp.load_full(tmp_path)["w"], ramp(5, 3))
+
+
+def save_with_coordinator_1(path: str) -> None:
+    state = {"same": ramp(5, 3), f"own-{dist.get_rank()}": dist.get_rank()}
+    with pytest.warns(FutureWarning):
+        dcpcpp.save_state_dict(state, dcpcpp.FileSystemWriter(path), coordinator_rank=1)
+    loaded = {"same": ramp(5, 3) * 0, f"own-{dist.get_rank()}": None}
+    with pytest.warns(FutureWarning):
+        dcpcpp.load_state_dict(loaded, dcpcpp.FileSystemReader(path), coordinator_rank=1)
+    require_equal(loaded, state)
+
+
+def test_another_rank_may_coordinate(tmp_path: pathlib.Path) -> None:
+    run_on_ranks(2, save_with_coordinator_1, str(tmp_path))
+    assert torch.equal(dcpcpp.load_full(tmp_path)["same"], ramp(5, 3))
 
 
 def partial_tensor(path: str) -> str:

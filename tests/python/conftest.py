@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -36,3 +37,22 @@ def _quiet_single_process() -> Iterator[None]:
 def golden() -> pathlib.Path:
     """The folder of checkpoints that named versions of stock torch wrote."""
     return pathlib.Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="session")
+def s3_options() -> Iterator[dict[str, Any]]:
+    """What s3fs needs to reach an S3 server on the loopback interface."""
+    moto_server = pytest.importorskip("moto.server", reason="NO S3 TESTED: moto is missing")
+    pytest.importorskip("s3fs", reason="NO S3 TESTED: s3fs is missing")
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options: dict[str, Any] = {
+        "key": "k",
+        "secret": "s",
+        "client_kwargs": {"endpoint_url": f"http://{host}:{port}"},
+    }
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("s3", **options).mkdir("bucket")
+    yield options
+    server.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,24 +38,6 @@ def assert_loaded(state: dict[str, Any]) -> None:
     assert torch.equal(state["w"], STATE["w"])
     assert torch.equal(state["half"], STATE["half"])
     assert (state["step"], state["nested"]["list"]) == (7, [1, "two"])
-
-
-@pytest.fixture(scope="module")
-def s3_options() -> Iterator[dict[str, Any]]:
-    """What s3fs needs to reach an S3 server on the loopback interface."""
-    moto_server = pytest.importorskip("moto.server", reason="NO S3 TESTED: moto is missing")
-    pytest.importorskip("s3fs", reason="NO S3 TESTED: s3fs is missing")
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {
-        "key": "k",
-        "secret": "s",
-        "client_kwargs": {"endpoint_url": f"http://{host}:{port}"},
-    }
-    fsspec.filesystem("s3", **options).mkdir("bucket")
-    yield options
-    server.stop()
 
 
 @pytest.fixture(params=["memory", "s3"])
@@ -148,31 +129,6 @@ def test_damage_is_found_and_nothing_is_an_error(place: Place) -> None:
     fs.pipe_file(f"{path}/__0_0.distcp", bytes(data))
     with pytest.raises(dcpcpp.CheckpointCorruptedError, match="tensor w"):
         dcpcpp.load(template(), storage_reader=dcpcpp.FsspecReader(url, **options))
-
-
-def test_errors_of_an_object_store_are_typed_and_keep_their_cause(
-    s3_options: dict[str, Any],
-) -> None:
-    exceptions = pytest.importorskip("botocore.exceptions")
-    nobody = {
-        "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"},
-        "config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 1},
-    }
-    options = {**s3_options, **nobody}
-    url = "s3://bucket/unreachable"
-    for call in (
-        lambda: dcpcpp.save(STATE, storage_writer=dcpcpp.FsspecWriter(url, **options)),
-        lambda: dcpcpp.load(template(), storage_reader=dcpcpp.FsspecReader(url, **options)),
-    ):
-        with pytest.raises(dcpcpp.CheckpointException, match="EndpointConnectionError") as info:
-            call()
-        error = info.value.failures[0][0]
-        assert isinstance(error, dcpcpp.StorageError)
-        assert isinstance(error, OSError)
-        assert error.path == "s3://bucket/unreachable/.metadata"
-        assert isinstance(error.__cause__, exceptions.EndpointConnectionError)
-        copy = pickle.loads(pickle.dumps(error))
-        assert (str(copy), copy.path) == (str(error), error.path)
 
 
 def test_scheme_paths_choose_fsspec_by_themselves() -> None:

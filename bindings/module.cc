@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindStorage(m);
   dcp::BindPlugin(m);
   dcp::BindCheckpoint(m);
+  dcp::BindClean(m);
 }

@@ -15,6 +15,7 @@ void BindMetadata(pybind11::module_& m);
 void BindStorage(pybind11::module_& m);
 void BindPlugin(pybind11::module_& m);
 void BindCheckpoint(pybind11::module_& m);
+void BindClean(pybind11::module_& m);
 
 }  // namespace dcp
 

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from torch.distributed.checkpoint.storage import StorageWriter as StorageWriter
     from torch.distributed.checkpoint.storage import WriteResult as WriteResult
 
+    from dcpcpp._clean import clean as clean
     from dcpcpp._exceptions import CheckpointException as CheckpointException
     from dcpcpp._fsspec_storage import FsspecReader as FsspecReader
     from dcpcpp._fsspec_storage import FsspecWriter as FsspecWriter
@@ -96,6 +97,7 @@ _TORCH = "torch.distributed.checkpoint"
 _LAZY = {
     "Checkpoint": "dcpcpp._inspect",
     "CheckpointException": "dcpcpp._exceptions",
+    "clean": "dcpcpp._clean",
     "FileSystemReader": "dcpcpp.storage",
     "FileSystemWriter": "dcpcpp.storage",
     "FsspecReader": "dcpcpp._fsspec_storage",

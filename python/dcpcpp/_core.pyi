@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'Metadata', 'SaveOptions', 'Status', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'as_buffer', 'cuda', 'dtype_codes', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'Metadata', 'SaveOptions', 'Status', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport']
 class Status:
     """
     What went wrong in libdcp.
@@ -242,6 +242,10 @@ class Checkpoint:
 def as_buffer(address: typing.SupportsInt | typing.SupportsIndex, nbytes: typing.SupportsInt | typing.SupportsIndex) -> memoryview:
     """
     A read-only view of memory that the caller keeps alive.
+    """
+def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
+    """
+    Remove what killed saves left; [(name, bytes)].
     """
 def cuda() -> str:
     """

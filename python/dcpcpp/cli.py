@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import dcpcpp
+from dcpcpp._clean import clean_command
 from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
 
@@ -45,6 +46,7 @@ def show_config() -> None:
 
 
 app.command("bench")(bench)
+app.command("clean")(clean_command)
 
 
 def main() -> None:

@@ -154,3 +154,37 @@ def test_without_io_uring_threads_serve_and_the_reason_is_told(tmp_path: Path) -
     assert "Operation not permitted" in done.stdout
     assert "same True" in done.stdout
     assert "io_uring was asked for and does not work here" in done.stderr  # the log
+
+
+def test_clean_shows_and_removes_what_a_killed_save_left(tmp_path: Path) -> None:
+    dcpcpp.save({"w": torch.ones(3)}, checkpoint_id=tmp_path)
+    (tmp_path / "__0_9.distcp").write_bytes(b"left over")
+    (tmp_path / "notes.txt").write_text("mine")
+    shown = dcpcpp_command("clean", "--dry-run", str(tmp_path))
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.split() == [
+        "9",
+        "B",
+        "__0_9.distcp",
+        "1",
+        "file(s),",
+        "9",
+        "B",
+        "left",
+        "over",
+    ]
+    done = dcpcpp_command("clean", str(tmp_path))
+    assert "1 file(s), 9 B removed" in done.stdout
+    assert not (tmp_path / "__0_9.distcp").exists()
+    assert (tmp_path / "notes.txt").exists()
+    assert dcpcpp.clean(tmp_path) == []
+    dcpcpp.load({"w": torch.zeros(3)}, checkpoint_id=tmp_path)
+
+
+def test_clean_says_what_is_wrong(tmp_path: Path) -> None:
+    done = dcpcpp_command("clean", str(tmp_path / "missing"))
+    assert done.returncode == 1
+    assert "missing" in done.stderr
+    (tmp_path / ".metadata").write_bytes(b"no pickle")
+    with pytest.raises(dcpcpp.CheckpointCorruptedError, match="nothing is removed"):
+        dcpcpp.clean(tmp_path)

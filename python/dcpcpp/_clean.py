@@ -1,0 +1,54 @@
+"""What killed saves left in a checkpoint directory."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, NamedTuple
+
+import typer
+
+from dcpcpp import _core
+
+
+class Leftover(NamedTuple):
+    """A file that belongs to no checkpoint."""
+
+    name: str
+    nbytes: int
+
+
+def clean(path: str | os.PathLike[str], *, dry_run: bool = False) -> list[Leftover]:
+    """Remove the leftovers of killed saves from the checkpoint directory `path`.
+
+    The next save into it does the same. Files count whose names a save could have given
+    and that no metadata in the directory names; nothing else is touched.
+
+    Args:
+        path: the checkpoint directory.
+        dry_run: only tell what would be removed.
+
+    Returns:
+        The leftovers, by name.
+
+    Raises:
+        CheckpointBusyError: a save is at work there.
+        CheckpointCorruptedError: metadata there cannot be read, so nobody knows which
+            files it names; nothing was removed.
+        FileNotFoundError: no such directory.
+        RuntimeError: data files without any metadata, which may be on another node;
+            nothing was removed.
+    """
+    return [Leftover(*found) for found in _core.clean(os.fspath(path), dry_run)]
+
+
+def clean_command(
+    path: Annotated[str, typer.Argument(help="A checkpoint directory.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is left.")] = False,
+) -> None:
+    """Remove what killed saves left in a checkpoint directory; the next save does, too."""
+    leftovers = clean(path, dry_run=dry_run)
+    for leftover in leftovers:
+        typer.echo(f"{leftover.nbytes:>15,} B  {leftover.name}")
+    total = sum(leftover.nbytes for leftover in leftovers)
+    done = "left over" if dry_run else "removed"
+    typer.echo(f"{len(leftovers)} file(s), {total:,} B {done}")

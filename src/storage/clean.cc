@@ -1,0 +1,116 @@
+#include "dcp/clean.h"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/random_id.h"
+#include "format/file_names.h"
+#include "storage/commit.h"
+#include "storage/directory_claim.h"
+#include "storage/leftovers.h"
+
+namespace dcp {
+namespace {
+
+StatusOr<std::vector<Leftover>> Measure(FileSystem& fs,
+                                        const std::string& directory,
+                                        const std::vector<std::string>& names) {
+  std::vector<Leftover> leftovers;
+  for (const std::string& name : names) {
+    DCP_ASSIGN_OR_RETURN(const auto file,
+                         fs.Open(JoinPath(directory, name), {}));
+    DCP_ASSIGN_OR_RETURN(const int64_t nbytes, file->Size());
+    leftovers.push_back({.name = name, .nbytes = nbytes});
+  }
+  return leftovers;
+}
+
+/// The directory, and what single ranks save there, for as long as it lives.
+class AllClaims {
+ public:
+  static StatusOr<AllClaims> Take(const std::shared_ptr<FileSystem>& fs,
+                                  const std::shared_ptr<Clock>& clock,
+                                  ClaimRequest request) {
+    AllClaims claims;
+    DCP_ASSIGN_OR_RETURN(claims.directory_, ClaimDirectory(fs, clock, request));
+    DCP_ASSIGN_OR_RETURN(const auto entries, fs->List(request.directory));
+    request.use_collectives = false;
+    for (const DirectoryEntry& entry : entries) {
+      const auto data = ParseDataFileName(entry.name);
+      if (!data || claims.ranks_.contains(data->rank)) continue;
+      request.rank = static_cast<int>(data->rank);
+      DCP_ASSIGN_OR_RETURN(claims.ranks_[data->rank],
+                           ClaimDirectory(fs, clock, request));
+    }
+    return claims;
+  }
+
+  bool a_save_died() const { return directory_->was_abandoned(); }
+  /// Whether nobody is at work on a file of this name.
+  bool Cover(const std::string& name) const {
+    const auto data = ParseDataFileName(name);
+    return !data || ranks_.contains(data->rank);
+  }
+
+ private:
+  std::unique_ptr<DirectoryClaim> directory_;
+  std::map<int64_t, std::unique_ptr<DirectoryClaim>> ranks_;
+};
+
+/// Names. \error  see CleanCheckpoint
+StatusOr<std::vector<std::string>> RequireLeftovers(
+    FileSystem& fs, const std::string& directory, const AllClaims& claims) {
+  DCP_ASSIGN_OR_RETURN(const DirectorySurvey survey,
+                       SurveyDirectory(fs, directory));
+  DCP_RETURN_IF_ERROR(
+      Annotate(survey.doubt, "nothing is removed from " + directory));
+  std::vector<std::string> names = FindLeftovers(survey);
+  std::erase_if(names, [&](const auto& name) { return !claims.Cover(name); });
+  if (names.empty() || survey.has_checkpoint || claims.a_save_died()) {
+    return names;
+  }
+  return FailedPrecondition(
+      directory + " holds " + std::to_string(names.size()) +
+      " files of saves, such as " + names.front() +
+      ", and no metadata, which may be on another node; nothing is removed");
+}
+
+/// Leaves the lock file of a dead save where it was: it tells the next one.
+void PutLockFileBack(FileSystem& fs, const std::string& directory) {
+  WriteFile(fs, JoinPath(directory, LockFileName(std::nullopt)), "",
+            SyncMode::kNone)
+      .IgnoreError();
+}
+
+}  // namespace
+
+StatusOr<std::vector<Leftover>> CleanCheckpoint(
+    const std::string& path, const CleanOptions& options,
+    StorageEnvironment environment) {
+  const std::shared_ptr<FileSystem> fs =
+      environment.file_system ? environment.file_system : MakePosixFileSystem();
+  const std::shared_ptr<Clock> clock =
+      environment.clock ? environment.clock : MakeSystemClock();
+  DCP_RETURN_IF_ERROR(fs->List(path).status());
+  const ClaimRequest request{.directory = path,
+                             .save_id = "dcpcpp-" + MakeRandomHex()};
+  bool a_save_died = false;
+  const auto clean = [&]() -> StatusOr<std::vector<Leftover>> {
+    DCP_ASSIGN_OR_RETURN(const AllClaims claims,
+                         AllClaims::Take(fs, clock, request));
+    a_save_died = claims.a_save_died();
+    DCP_ASSIGN_OR_RETURN(const auto names, RequireLeftovers(*fs, path, claims));
+    DCP_ASSIGN_OR_RETURN(auto leftovers, Measure(*fs, path, names));
+    if (!options.dry_run) RemoveFiles(*fs, path, names);
+    return leftovers;
+  };
+  StatusOr<std::vector<Leftover>> leftovers = clean();
+  if (a_save_died && (options.dry_run || !leftovers.ok())) {
+    PutLockFileBack(*fs, path);
+  }
+  return leftovers;
+}
+
+}  // namespace dcp

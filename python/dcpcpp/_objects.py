@@ -84,7 +84,10 @@ _harmless: list[Any] = []
 
 
 def _harmless_globals() -> list[Any]:
-    """Plain data types that trainers keep in their state, beyond torch's own list."""
+    """Plain data types that trainers keep in their state, beyond torch's own list.
+
+    Not range: a list of one is any number of bytes from a few.
+    """
     if not _harmless:
         _harmless.extend(
             [
@@ -111,7 +114,6 @@ def _harmless_globals() -> list[Any]:
                 frozenset,
                 int,
                 list,
-                range,
                 set,
                 slice,
                 str,

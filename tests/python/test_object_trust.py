@@ -76,6 +76,17 @@ def test_arrays_of_numpy_load_without_being_trusted(tmp_path: Path) -> None:
     assert np.array_equal(state["rng"], array)
 
 
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (list, (range(10**12),))
+
+
+def test_few_bytes_do_not_unfold_into_all_of_the_memory(tmp_path: Path) -> None:
+    dcpcpp.save({"o": _Bomb()}, checkpoint_id=tmp_path)
+    with pytest.raises(dcpcpp.CheckpointException, match=r"builtins\.range"):
+        dcpcpp.load({"o": None}, checkpoint_id=tmp_path)
+
+
 def test_another_class_is_refused_by_name_and_the_state_is_left_alone(tmp_path: Path) -> None:
     dcpcpp.save({"config": Config(0.5), "step": 3}, checkpoint_id=tmp_path / "c")
     state: dict[str, Any] = {"config": None, "step": 0}

@@ -51,7 +51,6 @@ def harmless_objects() -> dict[str, Any]:
         "counter": (collections.Counter("aab"),),
         "set": {1, 2},
         "frozenset": frozenset("ab"),
-        "range": range(2, 9, 3),
         "slice": slice(1, None),
         "namespace": argparse.Namespace(lr=0.1, data=pathlib.PosixPath("/data")),
         "simple_namespace": types.SimpleNamespace(a=1),

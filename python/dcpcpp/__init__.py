@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dcpcpp._config import get_cmake_dir, get_include, show_config
 from dcpcpp._plugins import load_plugin
 from dcpcpp._report import LoadReport
+from dcpcpp._trust import options
 from dcpcpp.errors import (
     CheckpointBusyError,
     CheckpointCorruptedError,
@@ -174,6 +175,7 @@ __all__ = [  # ours, then what is lazy
     "get_cmake_dir",
     "get_include",
     "load_plugin",
+    "options",
     "show_config",
     *_LAZY,
 ]

@@ -64,7 +64,7 @@ class Checkpoint:
         key: str,
         index: _Index | tuple[_Index, ...] | None = None,
         *,
-        allow_pickle: bool = False,
+        allow_pickle: bool | None = None,
     ) -> Any:
         """One tensor, a part of one, or one object.
 
@@ -86,7 +86,7 @@ class Checkpoint:
     def __getitem__(self, key: str) -> Any:
         return self.get(key)
 
-    def get_many(self, keys: Iterable[str], *, allow_pickle: bool = False) -> dict[str, Any]:
+    def get_many(self, keys: Iterable[str], *, allow_pickle: bool | None = None) -> dict[str, Any]:
         """Several tensors and objects, read together."""
         names: list[str] = []
         tensors: list[torch.Tensor | None] = []
@@ -122,7 +122,7 @@ class Checkpoint:
         return self._core.metadata.path(key) or (key,)
 
     def _get_tensor(
-        self, key: str, index: tuple[_Index, ...], *, allow_pickle: bool
+        self, key: str, index: tuple[_Index, ...], *, allow_pickle: bool | None
     ) -> torch.Tensor:
         shape = self.shape(key)
         offsets, sizes, dropped = _box(shape, index)
@@ -216,7 +216,7 @@ def load_full(
     checkpoint_id: str | os.PathLike[str],
     keys: set[str] | str | None = None,
     *,
-    allow_pickle: bool = False,
+    allow_pickle: bool | None = None,
 ) -> dict[str, Any]:
     """The state dict of a checkpoint, built from its metadata, on the CPU.
 

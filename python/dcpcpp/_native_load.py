@@ -27,7 +27,7 @@ class LoadJob:
     """One load: decides who carries it out, and does if it is libdcp."""
 
     def __init__(
-        self, reader: Any, planner: Any, selection: Selection, *, allow_pickle: bool = False
+        self, reader: Any, planner: Any, selection: Selection, *, allow_pickle: bool | None = None
     ) -> None:
         self._planner = planner
         self._selection = selection
@@ -72,7 +72,7 @@ class _Template:
     """The state dict to fill, and where each entry of libdcp's load goes in it."""
 
     def __init__(
-        self, make_state: StateMaker, planner: Any, selection: Selection, allow_pickle: bool
+        self, make_state: StateMaker, planner: Any, selection: Selection, allow_pickle: bool | None
     ) -> None:
         self._make_state = make_state
         self._planner = planner

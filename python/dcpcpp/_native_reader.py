@@ -124,7 +124,7 @@ class NativeReader:
         if target is None:
             planner.load_bytes(item, io.BytesIO(data))
             return
-        tensor = _objects.decode(data, item.storage_index.fqn, allow_pickle=False)
+        tensor = _objects.decode(data, item.storage_index.fqn, allow_pickle=None)
         target.copy_(narrow(tensor, item.storage_offsets, item.lengths))
 
 

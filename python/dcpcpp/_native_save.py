@@ -21,6 +21,8 @@ from dcpcpp.errors import RankFailuresError
 
 StateMaker = Callable[[], dict[str, Any]]
 
+_PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
+
 
 class SaveJob:
     """One save: decides who carries it out, and does if it is libdcp."""
@@ -110,7 +112,10 @@ class SaveJob:
             if is_tensor(value) or hasattr(value, "__create_write_items__") or is_sharded(value):
                 entries.extend(maker.save_entries(name, value, path))
             else:
-                entries.append((name, _objects.encode(value), path))
+                data = _objects.encode(value)
+                if type(value) not in _PLAIN:
+                    _objects.warn_of_classes(data, key)
+                entries.append((name, data, path))
         return entries
 
 

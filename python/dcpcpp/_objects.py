@@ -13,12 +13,14 @@ import pathlib
 import pickle
 import types
 import uuid
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from dcpcpp import _plain_unpickler
+from dcpcpp._trust import allows_pickle
 
 
 def encode(value: object) -> bytes:
@@ -28,26 +30,44 @@ def encode(value: object) -> bytes:
     return buffer.getvalue()
 
 
-def decode(data: bytes, key: str, *, allow_pickle: bool) -> Any:
+def decode(data: bytes, key: str, *, allow_pickle: bool | None) -> Any:
     """The object in `data`.
 
     Args:
         data: what `encode` or torch wrote.
         key: its flat key, for messages.
         allow_pickle: fall back to Python's pickle, which runs code of the file's
-            choice.
+            choice. None: as `options` says.
 
     Raises:
         pickle.UnpicklingError: the object needs a class that is not known to be
-            harmless, and `allow_pickle` is False.
+            harmless, and pickle is not allowed.
     """
     try:
         with _known_globals():
             return _load_plain(data)
     except pickle.UnpicklingError as error:
-        if allow_pickle:
+        if allows_pickle(allow_pickle):
             return torch.load(io.BytesIO(data), weights_only=False)
         raise pickle.UnpicklingError(_refusal(key, error)) from None
+
+
+_warned: set[tuple[str, str]] = set()  # key, class
+
+
+def warn_of_classes(data: bytes, key: str) -> None:
+    """Warn, once for a key and class, if `data` will be loaded with allow_pickle=True only."""
+    with _known_globals():
+        classes = _plain_unpickler.foreign_globals(data)
+    if not classes or (key, classes[0]) in _warned:
+        return
+    _warned.add((key, classes[0]))
+    warnings.warn(
+        f"the object {key!r} holds {classes[0]}, which is not known to be harmless: it will be "
+        "loaded only with allow_pickle=True, or after its class was registered with "
+        "torch.serialization.add_safe_globals",
+        stacklevel=7,
+    )
 
 
 def _load_plain(data: bytes) -> Any:

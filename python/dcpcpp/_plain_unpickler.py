@@ -14,6 +14,7 @@ import _compat_pickle
 import collections
 import io
 import pickle
+import pickletools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,29 @@ def load(data: bytes) -> Any:
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
 
 
+def foreign_globals(data: bytes) -> list[str]:
+    """The names in `data`, a `torch.save`, that are on no list; in their order.
+
+    Nothing is imported or called.
+    """
+    pickled = torch._C.PyTorchFileReader(io.BytesIO(data)).get_record("data.pkl")
+    allowed = _allowed_globals()
+    names = (
+        _full_name(*str(argument).split(" ", 1))
+        for opcode, argument, _ in pickletools.genops(pickled)
+        if opcode.name == "GLOBAL"
+    )
+    return [name for name in names if name not in allowed]
+
+
+def _full_name(module: str, name: str) -> str:
+    """Under today's names of what Python 2 called otherwise."""
+    module, name = _compat_pickle.NAME_MAPPING.get(
+        (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
+    )
+    return f"{module}.{name}"
+
+
 def _allowed_globals() -> dict[str, Any]:
     lists: Any = torch_unpickler
     return {**lists._get_allowed_globals(), **lists._get_user_allowed_globals()}
@@ -73,10 +97,7 @@ class _PlainUnpickler(_base):  # type: ignore[misc]  # of class Any
         self._callable = {id(value) for value in self._allowed.values()}
 
     def find_class(self, module: str, name: str) -> Any:
-        module, name = _compat_pickle.NAME_MAPPING.get(
-            (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
-        )
-        full_name = f"{module}.{name}"
+        full_name = _full_name(module, name)
         if full_name not in self._allowed:
             raise pickle.UnpicklingError(
                 f"Unsupported global: GLOBAL {full_name} was not an allowed global"

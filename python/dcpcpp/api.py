@@ -154,7 +154,7 @@ def load(
     include: Patterns | None = None,
     exclude: Patterns | None = None,
     rename: Rename | None = None,
-    allow_pickle: bool = False,
+    allow_pickle: bool | None = None,
     report: LoadReport | None = None,
 ) -> None:
     """Fill `state_dict` in place from a checkpoint, resharding as needed; collective.
@@ -176,7 +176,8 @@ def load(
         include: patterns of flat keys to load; None for all. The others stay as they are.
         exclude: patterns of flat keys to leave as they are.
         rename: from the state dict's keys to the checkpoint's; see `Selection`.
-        allow_pickle: load objects of any class, running what code the file names.
+        allow_pickle: load objects of any class, running what code the file names. None: as
+            `options` says, which is no.
         report: is filled with what was missing, unexpected and converted.
 
     Raises:

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from dcpcpp._trust import allow_in_process
+
 _TORCH = "torch.distributed.checkpoint"
 
 # (module, name) of torch -> (module, name) of dcpcpp. The one table of what is swapped.
@@ -38,11 +40,14 @@ _TABLE: list[tuple[str, str, str, str]] = [
 class TorchPatch:
     """What `patch_torch` swapped; `undo()` swaps it back. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, allow_pickle: bool) -> None:
         self._originals: list[tuple[types.ModuleType, str, Any]] = []
+        self._allow_pickle = allow_pickle
+        self._allowed_before = False
 
     def apply(self) -> None:
         """Swap every name of the table."""
+        self._allowed_before = allow_in_process(self._allow_pickle)
         replaced: dict[int, str] = {}
         # All imports come first: a class of torch that is made after the swap would
         # derive from ours.
@@ -57,6 +62,7 @@ class TorchPatch:
 
     def undo(self) -> None:
         """Put torch's own names back."""
+        allow_in_process(self._allowed_before)
         for module, name, original in reversed(self._originals):
             setattr(module, name, original)
         self._originals.clear()
@@ -68,12 +74,16 @@ class TorchPatch:
         self.undo()
 
 
-def patch_torch() -> TorchPatch:
+def patch_torch(*, allow_pickle: bool = False) -> TorchPatch:
     """Put dcpcpp behind torch.distributed.checkpoint, for code that cannot be edited.
 
     Call it before the trainer is imported: a module that did `from
     torch.distributed.checkpoint import save` earlier keeps torch's function, and a
     warning names it.
+
+    Args:
+        allow_pickle: load objects of any class, running what code the file names, as torch
+            does, where `load` and `options` do not say.
 
     Returns:
         The patch. `with patch_torch(): ...` undoes it at the end; otherwise it stays
@@ -83,7 +93,7 @@ def patch_torch() -> TorchPatch:
         >>> dcpcpp.patch_torch()
         >>> import my_trainer
     """
-    patch = TorchPatch()
+    patch = TorchPatch(allow_pickle=allow_pickle)
     patch.apply()
     return patch
 

@@ -28,7 +28,12 @@ def _no_process_is_left_behind() -> Iterator[None]:
 def _quiet_single_process() -> Iterator[None]:
     """Keep what every save of one process, or over another, says out of the summary."""
     with warnings.catch_warnings():
-        for said in ("torch.distributed is", "Detected an existing", "TypedStorage is"):
+        for said in (
+            "torch.distributed is",
+            "Detected an existing",
+            "TypedStorage is",
+            "the object .* which is not known to be harmless",
+        ):
             warnings.filterwarnings("ignore", message=said)
         yield
 

@@ -9,6 +9,7 @@ import io
 import os
 import pathlib
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,43 @@ def test_a_damaged_object_is_corruption_even_where_pickle_is_allowed(tmp_path: P
     path.write_bytes(data)
     with pytest.raises(dcpcpp.CheckpointCorruptedError, match="tensor config"):
         dcpcpp.load({"config": None}, checkpoint_id=tmp_path / "c", allow_pickle=True)
+
+
+def trusting_load(path: Path, **arguments: Any) -> Any:
+    state: dict[str, Any] = {"o": None}
+    dcpcpp.load(state, checkpoint_id=path, **arguments)
+    return state["o"]
+
+
+def test_trust_is_given_to_a_call_a_block_or_the_process(tmp_path: Path) -> None:
+    config = Config(0.5)
+    dcpcpp.save({"o": config}, checkpoint_id=tmp_path)
+    refused = pytest.raises(dcpcpp.CheckpointException, match="allow_pickle=True")
+    with refused:
+        trusting_load(tmp_path)
+    assert trusting_load(tmp_path, allow_pickle=True) == config
+    with dcpcpp.options(allow_pickle=True):
+        assert trusting_load(tmp_path) == config
+        assert dcpcpp.open(tmp_path).get("o") == config
+        with refused:
+            trusting_load(tmp_path, allow_pickle=False)
+    with refused:
+        trusting_load(tmp_path)
+    with dcpcpp.patch_torch(allow_pickle=True):
+        assert trusting_load(tmp_path) == config
+        with refused, dcpcpp.options(allow_pickle=False):
+            trusting_load(tmp_path)
+    with refused:
+        trusting_load(tmp_path)
+
+
+def test_a_save_warns_once_of_what_will_need_trust(tmp_path: Path) -> None:
+    state = {"plain": (HARMLESS, collections.deque([1])), "rate": {"schedule": (Config(1.0),)}}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            dcpcpp.save(state, checkpoint_id=tmp_path)
+    said = [str(warning.message) for warning in caught if "harmless" in str(warning.message)]
+    assert len(said) == 1
+    assert "'rate.schedule' holds" in said[0]
+    assert f"{Config.__module__}.Config" in said[0]

@@ -102,7 +102,7 @@ StatusOr<GlobalPlan> CreateGlobalSavePlan(std::vector<SavePlan>&& local,
 enum class CoverageRule : uint8_t { kAllowGaps, kRequireFull };
 
 /// Checks bounds, overlaps and, if asked, coverage of every tensor of
-/// `metadata`.
+/// `metadata`. Chunks of no elements may lie anywhere.
 ///
 /// O(n log n) in the chunks for every layout a device mesh makes, and
 /// O(n log^d n) for any other, where d is the number of dimensions in which

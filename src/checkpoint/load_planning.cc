@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/cast.h"
+#include "checkpoint/check_view.h"
 
 namespace dcp {
 namespace {
@@ -128,6 +129,7 @@ StatusOr<LoadPlan> MakeLoadPlan(std::span<const LoadEntry> entries,
 StatusOr<TensorView> EntryTarget::ResolveTensor(const ReadItem& item) {
   const LoadEntry& entry = entries_[static_cast<size_t>(item.destination)];
   const auto& destination = std::get<TensorDestination>(entry.value);
+  DCP_RETURN_IF_ERROR(CheckView(entry.fqn, destination.view));
   return Narrow(destination.view,
                 {.offsets = item.dest_offsets, .sizes = item.lengths});
 }

@@ -5,6 +5,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "checkpoint/check_view.h"
+
 namespace dcp {
 namespace {
 
@@ -21,6 +23,7 @@ StatusOr<WriteItem> PlanTensor(const SaveEntry& entry, const TensorShard& shard,
   const TensorView& view = shard.view;
   const DType stored =
       shard.encoded ? view.dtype : writer.StoredDType(view.dtype);
+  if (!shard.encoded) DCP_RETURN_IF_ERROR(CheckView(entry.fqn, view));
   Box chunk{.offsets = shard.offsets, .sizes = view.sizes};
   if (!FitsInt64(view.sizes, view.dtype) || !FitsInt64(view.sizes, stored) ||
       !FitsInt64(shard.global_size, stored) ||

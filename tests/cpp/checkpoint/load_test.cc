@@ -49,6 +49,43 @@ StatusOr<LoadResult> LoadEntries(const Stored& stored,
   return Load(request, *reader, *transport, options);
 }
 
+TEST_CASE("an empty chunk outside of its tensor harms no load",
+          "[checkpoint]") {
+  const Stored stored;
+  Metadata metadata = ReadMetadata(*stored.fs);
+  auto& weight =
+      std::get<TensorStorageMetadata>(*metadata.FindMutable("weight"));
+  weight.chunks.push_back({.offsets = {100, 0}, .sizes = {0, 32}});
+  PutStockMetadata(*stored.fs, metadata);
+  std::vector<std::vector<Wanted>> wanted = {AllOf(stored.state)};
+  RequireAllSucceed(LoadOnRanks(wanted, stored.storage));
+  CHECK(AllRight(stored.state, wanted[0]));
+}
+
+TEST_CASE("a view that is no tensor is refused", "[checkpoint]") {
+  const Stored stored;
+  std::string memory(8, '?');
+  const TensorView good = ContiguousView(memory.data(), DType::kFloat32, {64});
+  TensorView no_strides = good;
+  no_strides.strides = {};
+  TensorView no_memory = good;
+  no_memory.data = nullptr;
+  for (const TensorView& view : {no_strides, no_memory}) {
+    const auto loaded =
+        LoadEntries(stored, std::vector{TensorLoad("bias", view)});
+    CHECK(loaded.status().code() == absl::StatusCode::kInvalidArgument);
+    CHECK_THAT(std::string(Message(loaded.status())), Contains("bias"));
+    auto fs = MakeMemoryFileSystem();
+    const auto writer = NativeStorage(NativePlace{.fs = fs}).make_writer();
+    const auto transport = MakeSingleProcessTransport();
+    const std::vector<SaveEntry> entries = {TensorEntry("bias", view)};
+    const auto saved =
+        Save(std::span<const SaveEntry>(entries), *writer, *transport, {});
+    CHECK(saved.status().code() == absl::StatusCode::kInvalidArgument);
+    CHECK_THAT(std::string(Message(saved.status())), Contains("bias"));
+  }
+}
+
 TEST_CASE("a key that the checkpoint lacks is an error, or is reported",
           "[checkpoint]") {
   const Stored stored;

@@ -200,13 +200,17 @@ Status ZipDirectory::CheckOverlaps(int64_t directory_offset) {
             });
   for (size_t i = 0; i < entries_.size(); ++i) {
     ZipEntry& entry = entries_[i];
+    if (entry.header_offset < 0) {
+      return Damaged("record " + std::string(entry.name) +
+                     " overlaps others: it begins before the item");
+    }
     entry.end_limit = i + 1 < entries_.size() ? entries_[i + 1].header_offset
                                               : directory_offset;
     const int64_t room = entry.end_limit - entry.header_offset -
                          int64_t{kZipLocalNbytes} -
                          static_cast<int64_t>(entry.name.size());
-    if (entry.header_offset < 0 || entry.nbytes < 0 ||
-        entry.end_limit > directory_offset || room < entry.nbytes) {
+    if (entry.nbytes < 0 || entry.end_limit > directory_offset ||
+        room < entry.nbytes) {
       return Damaged("record " + std::string(entry.name) + " overlaps others");
     }
   }

@@ -31,6 +31,8 @@ constexpr int64_t kMaxObject = int64_t{1} << 30;
 // What the zip around a tensor adds at most, and the largest element.
 constexpr int64_t kMaxZip = int64_t{2} << 20;
 constexpr int64_t kMaxItemSize = 16;
+// No real tensor has more elements; the bound keeps bytes within int64.
+constexpr int64_t kMaxNumel = int64_t{1} << 56;
 
 /// Feeds the stored bytes of an item to a frame reader.
 class FrameSource {
@@ -137,10 +139,12 @@ class CompressedItem {
                            "; dcp reads " + std::string(kZstdDescriptor));
     }
     const bool is_tensor = item_.type == LoadItemType::kTensor;
-    const int64_t data = is_tensor ? Numel(item_.sizes) * kMaxItemSize : 0;
-    Status status = data > kMaxInMemory * kMaxItemSize / ItemSize(item_.dtype)
-                        ? ReadInSteps(data + kMaxZip)
-                        : ReadWhole(is_tensor ? data + kMaxZip : kMaxObject);
+    const int64_t numel =
+        is_tensor ? std::min(Numel(item_.sizes), kMaxNumel) : 0;
+    const int64_t most = numel * kMaxItemSize + kMaxZip;
+    Status status = numel > kMaxInMemory / ItemSize(item_.dtype)
+                        ? ReadInSteps(most)
+                        : ReadWhole(is_tensor ? most : kMaxObject);
     if (status.code() != absl::StatusCode::kDataLoss ||
         GetErrorDetail(status)) {
       return status;

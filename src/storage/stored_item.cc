@@ -95,7 +95,10 @@ StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
                          " has overlapping elements or gaps (strides " +
                          ToString(parsed.strides) + ")");
   }
-  const int64_t first = parsed.storage_offset * ItemSize(parsed.dtype);
+  // Without elements the storage offset may be any number.
+  const bool is_empty = Numel(parsed.sizes) == 0;
+  const int64_t first =
+      is_empty ? 0 : parsed.storage_offset * ItemSize(parsed.dtype);
   TensorPlace place{
       .data_begin = item.info.offset + parsed.data_offset + first,
       .data_nbytes = Numel(parsed.sizes) * ItemSize(parsed.dtype),

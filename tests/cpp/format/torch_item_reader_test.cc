@@ -2,11 +2,14 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <cstring>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "format/item_testing.h"
+#include "format/zip_format.h"
 #include "format/zip_writer.h"
 
 namespace dcp {
@@ -153,6 +156,32 @@ TEST_CASE("records that overlap or leave the item are refused", "[item]") {
   CHECK_FALSE(patched(directory + 42, 0x7fffffff).ok());  // far away
   CHECK_FALSE(patched(directory + 20, 5).ok());           // compressed size
   CHECK_FALSE(patched(directory + 8, 0x00080809).ok());   // encrypted, deflated
+}
+
+TEST_CASE("a negative offset in a zip64 field is refused", "[item]") {
+  std::string item = SmallItem();
+  const size_t entry = item.rfind("PK\1\2");
+  const size_t end = item.rfind("PK\6\6");
+  REQUIRE(end != std::string::npos);
+  const auto add = [&item](size_t at, auto value) {
+    auto sum = value;
+    std::memcpy(&sum, item.data() + at, sizeof sum);
+    sum = static_cast<decltype(value)>(sum + value);
+    std::memcpy(item.data() + at, &sum, sizeof sum);
+  };
+  // The last entry's offset moves into an extra field at its end.
+  constexpr uint16_t kExtra = 12;
+  item.replace(entry + 42, 4, 4, '\xff');
+  add(entry + 30, kExtra);                          // of extra fields
+  add(end + 40, int64_t{kExtra});                   // of the directory
+  add(end + kZip64EndNbytes + 8, int64_t{kExtra});  // where it ends
+  item.insert(end, kExtra, '\0');
+  add(end, kZip64ExtraId);
+  add(end + 2, uint16_t{8});
+  add(end + 4, std::numeric_limits<int64_t>::min());
+  const auto info = ParseItem(item);
+  CHECK(info.status().code() == absl::StatusCode::kDataLoss);
+  CHECK_THAT(std::string(Message(info.status())), Contains("overlaps"));
 }
 
 TEST_CASE("a small item costs one read", "[item]") {

@@ -111,6 +111,20 @@ TEST_CASE("a parsed item's place follows its strides and storage offset",
         absl::StatusCode::kDataLoss);
 }
 
+TEST_CASE("a tensor of no elements has a place in its item, wherever it points",
+          "[storage]") {
+  const StoredItem item{.info = {.offset = 1000}, .sizes = {0}};
+  const auto place =
+      PlaceOfParsedItem(item, {.dtype = DType::kFloat32,
+                               .sizes = {0},
+                               .strides = {1},
+                               .storage_offset = (int64_t{1} << 62) + 1,
+                               .data_offset = 64});
+  REQUIRE(place.ok());
+  CHECK(place->data_begin == 1064);
+  CHECK(place->data_nbytes == 0);
+}
+
 TEST_CASE("conjugate and negative bits must fit the dtype", "[storage]") {
   const StoredItem item{.sizes = {1}};
   TensorItemInfo parsed{.dtype = DType::kComplex64,

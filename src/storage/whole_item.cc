@@ -1,6 +1,8 @@
 #include "storage/whole_item.h"
 
+#include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -9,6 +11,20 @@
 
 namespace dcp {
 namespace {
+
+/// Makes room for an item. A hole in a file may claim any length.
+Status Resize(const StoredItem& item, std::string* bytes) {
+  try {
+    bytes->resize(static_cast<size_t>(item.info.length));
+    return absl::OkStatus();
+  } catch (const std::bad_alloc&) {
+    return ErrnoToStatus(ENOMEM, {.op = "read",
+                                  .path = item.path(),
+                                  .byte_offset = item.info.offset,
+                                  .nbytes = item.info.length,
+                                  .fqn = item.index.fqn});
+  }
+}
 
 /// Serves an item's bytes from memory.
 class MemorySource final : public ItemSource {
@@ -82,7 +98,7 @@ Status WholeItemSink::Write(int64_t begin, std::span<const std::byte> bytes) {
   {
     MutexLock lock(mutex_);
     if (collected_.empty()) {
-      collected_.resize(static_cast<size_t>(item_.info.length));
+      DCP_RETURN_IF_ERROR(Resize(item_, &collected_));
     }
     std::memcpy(collected_.data() + (begin - item_.info.offset), bytes.data(),
                 bytes.size());

@@ -1,5 +1,7 @@
 // Metadata that promises what its files do not hold.
 
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <limits>
 #include <string>
@@ -8,6 +10,7 @@
 #include "base/checksum.h"
 #include "format/sidecar.h"
 #include "storage/damage.h"
+#include "testing/temp_directory.h"
 
 namespace dcp {
 namespace {
@@ -144,6 +147,33 @@ TEST_CASE("two keys may share the bytes of one item", "[storage][damage]") {
     CHECK(AllRight(wanted_state, wanted));
   }
 }
+
+// The sanitizers end the process where the allocator refuses.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("an object larger than the memory is an error", "[storage][damage]") {
+  const testing::TempDirectory temp;
+  constexpr int64_t kNbytes = int64_t{1} << 43;
+  const State state = TwoTensors();
+  NativePlace place{.fs = MakePosixFileSystem(), .directory = temp.path()};
+  place.reader.io = ModestIo(IoEngineKind::kThreads);
+  DCP_CHECK_OK(conformance::SaveOnce(NativeStorage(place), state,
+                                     conformance::ShardedState(state, 1)));
+  const std::string path = JoinPath(temp.path(), ".metadata");
+  Metadata metadata =
+      ParseMetadata(conformance::MustReadFile(*place.fs, path)).value();
+  metadata.storage_meta->save_id = "not-one-of-dcp";
+  StorageInfo& step = metadata.storage_data.at({.fqn = "step"});
+  step.length = kNbytes - step.offset;
+  const std::string data = JoinPath(temp.path(), step.relative_path);
+  REQUIRE(truncate(data.c_str(), kNbytes) == 0);  // a hole
+  PutFile(*place.fs, path, SerializeMetadata(metadata).value());
+  std::vector<Wanted> wanted = {{.fqn = "step"}};
+  const Status status =
+      conformance::LoadInto(*NativeStorage(place).make_reader(), wanted);
+  CHECK(status.code() == absl::StatusCode::kResourceExhausted);
+  CHECK_THAT(std::string(Message(status)), Catch::Contains("step"));
+}
+#endif
 
 TEST_CASE("an object of no bytes is loaded, if it was saved so",
           "[storage][damage]") {

@@ -132,6 +132,9 @@ StatusOr<std::unique_ptr<File>> MemoryFileSystem::Open(
   if (options.direct_io == DirectIo::kRequire) {
     return Unimplemented("no direct I/O in memory: " + path);
   }
+  if (options.mode == OpenMode::kReplace) {
+    return Unimplemented("names are replaced by a rename here: " + path);
+  }
   if (options.mode == OpenMode::kCreateNew) {
     DCP_ASSIGN_OR_RETURN(auto data, Create(path));
     return std::make_unique<MemoryFile>(path, std::move(data), options.mode);

@@ -109,6 +109,9 @@ StatusOr<std::optional<DirectDescriptor>> OpenDirectAsAsked(
 
 StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(
     const std::string& path, const OpenOptions& options) {
+  if (options.mode == OpenMode::kReplace) {
+    return Unimplemented("names are replaced by a rename here: " + path);
+  }
   DCP_ASSIGN_OR_RETURN(UniqueFd fd, OpenBuffered(path, options));
   auto direct = OpenDirectAsAsked(fd.get(), path, options);
   if (!direct.ok()) {

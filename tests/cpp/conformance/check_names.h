@@ -49,6 +49,12 @@ inline void CheckOpenErrors(const FileSystemUnderTest& under_test) {
         absl::StatusCode::kNotFound);
   CHECK(fs.Open(under_test.directory, {}).status().code() ==
         absl::StatusCode::kInvalidArgument);
+  // Where names can be replaced atomically, files are never replaced in place.
+  if (fs.traits().atomic_rename) {
+    CHECK(fs.Open(path, {.mode = OpenMode::kReplace}).status().code() ==
+          absl::StatusCode::kUnimplemented);
+    CHECK(MustReadFile(fs, path) == "kept");
+  }
   CHECK(ReadFile(fs, path, 3, {}).status().code() ==
         absl::StatusCode::kResourceExhausted);
   CHECK(ReadFile(fs, path, 4, {}).value() == "kept");

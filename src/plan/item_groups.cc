@@ -95,6 +95,7 @@ StatusOr<ItemGroups> ItemGroups::Make(std::span<const SavePlan> plans) {
 
 Status ItemGroups::NumberFqns() {
   FqnNumbers numbers;
+  int64_t total = 0;
   for (uint32_t rank = 0; rank < plans_.size(); ++rank) {
     numbers.StartRank();
     rank_begins_.push_back(fqns_.size());
@@ -105,6 +106,12 @@ Status ItemGroups::NumberFqns() {
       if (fqn == firsts_.size()) firsts_.push_back(ref);
       fqns_.push_back(fqn);
       DCP_RETURN_IF_ERROR(CheckItem(firsts_[fqn], ref));
+      // So that no rank's load needs a check later on.
+      if (__builtin_add_overflow(total, items[item].nbytes, &total)) {
+        return InvalidArgument("the items of all ranks, up to " +
+                               items[item].fqn + " of " + RankName(ref) +
+                               ", have more bytes than 64 bits count");
+      }
     }
   }
   return absl::OkStatus();

@@ -224,6 +224,17 @@ TEST_CASE("impossible items name the rank and the key", "[global]") {
   CheckRefused({PlanOf({ObjectItem("o", -1)})}, {"rank 0", "-1 bytes"});
 }
 
+TEST_CASE("more bytes than 64 bits count are refused", "[global]") {
+  const Dims many = {int64_t{1} << 60};
+  std::vector<WriteItem> items;
+  for (int i = 0; i < 4; ++i) {
+    items.push_back(WholeItem("big" + std::to_string(i), many));
+  }
+  CheckRefused({PlanOf(items)}, {"rank 0", "big", "64 bits"});
+  items.resize(1);
+  MustPlan({PlanOf(items)});
+}
+
 TEST_CASE("gaps and overlaps between ranks are refused", "[global]") {
   std::vector<SavePlan> local = ShardedJob(3);
   local[1].items.erase(local[1].items.begin());

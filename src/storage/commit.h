@@ -40,8 +40,8 @@ struct CommitProgress {
 Status Commit(FileSystem& file_system, const CommitRequest& request,
               CommitProgress* progress);
 
-/// Best effort: removes files of `names` in `directory`. Files that remain are
-/// found by the next save.
+/// Best effort: removes files of `names` in `directory`. What remains belongs
+/// to no metadata, and later saves choose other names.
 void RemoveFiles(FileSystem& file_system, const std::string& directory,
                  const std::vector<std::string>& names);
 

@@ -119,6 +119,11 @@ class SaveOperation {
              .require_full_coverage = shared}));
     DCP_ASSIGN_OR_RETURN(std::vector<std::string> final_notes,
                          writer_.PrepareGlobalPlan(global, notes));
+    if (final_notes.size() != notes.size()) {
+      return Internal("the storage has notes for " +
+                      std::to_string(final_notes.size()) + " of " +
+                      std::to_string(notes.size()) + " ranks");
+    }
     metadata_ = std::move(global.metadata);
     plans_ = std::move(global.plans);
     return final_notes;

@@ -28,6 +28,8 @@ class BrokenWriter final : public StorageWriter {
   BrokenWriter(std::unique_ptr<StorageWriter> base, SaveStep fails_in)
       : base_(std::move(base)), fails_in_(fails_in) {}
 
+  /// Changes the notes that PrepareGlobalPlan makes.
+  std::function<void(std::vector<std::string>&)> forge_notes;
   /// Changes what WriteData says it did.
   std::function<void(WriteOutcome&)> forge;
 
@@ -43,7 +45,10 @@ class BrokenWriter final : public StorageWriter {
       const GlobalPlan& plan,
       std::span<const std::string> local_notes) override {
     DCP_RETURN_IF_ERROR(FailIn(SaveStep::kPrepareGlobalPlan));
-    return base_->PrepareGlobalPlan(plan, local_notes);
+    DCP_ASSIGN_OR_RETURN(std::vector<std::string> notes,
+                         base_->PrepareGlobalPlan(plan, local_notes));
+    if (forge_notes) forge_notes(notes);
+    return notes;
   }
   StatusOr<WriteOutcome> WriteData(const SavePlan& plan, std::string_view notes,
                                    WriteSource& source) override {

@@ -66,6 +66,20 @@ TEST_CASE("a step that fails on one rank fails the save on all",
   }
 }
 
+TEST_CASE("a storage without notes for every rank fails the save",
+          "[checkpoint]") {
+  const OldCheckpoint old;
+  const auto results = SaveOnRanks(Sharded(SmallState(2), kRanks), [&](int) {
+    auto writer = std::make_unique<BrokenWriter>(old.storage.make_writer(),
+                                                 SaveStep::kNone);
+    writer->forge_notes = [](auto& notes) { notes.pop_back(); };
+    return writer;
+  });
+  CHECK_THAT(std::string(Message(results[1].status())),
+             Contains("notes for 2 of 3 ranks"));
+  old.CheckUntouched();
+}
+
 TEST_CASE("several ranks that fail are all named", "[checkpoint]") {
   const OldCheckpoint old;
   const auto results =

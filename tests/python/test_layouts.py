@@ -128,13 +128,15 @@ def test_one_file_an_item(tmp_path: pathlib.Path) -> None:
 
 def test_an_overwrite_takes_new_names_and_removes_the_old_files(tmp_path: pathlib.Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    (tmp_path / "__0_7.distcp").write_bytes(b"somebody's")
+    (tmp_path / "__0_7.distcp").write_bytes(b"of a killed save")
     dcpcpp.save(state(), checkpoint_id=tmp_path)
     assert names(tmp_path) == [".metadata", "__0_7.distcp", "__0_8.distcp", "tokenizer.json"]
     with pytest.warns(UserWarning, match="Detected an existing checkpoint in") as caught:
         dcpcpp.save({"other": ramp(5)}, checkpoint_id=tmp_path)
     assert caught[0].filename == __file__, "the warning points at the caller"
-    assert names(tmp_path) == [".metadata", "__0_7.distcp", "__0_9.distcp", "tokenizer.json"]
+    assert names(tmp_path) == [".metadata", "__0_9.distcp", "tokenizer.json"], (
+        "no checkpoint names __0_7.distcp: a leftover"
+    )
     assert len([p for p in tmp_path.iterdir() if "dcpcpp" in p.name]) <= 1, "one sidecar a save"
     load_both(tmp_path, {"other": ramp(5)})
 

@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 BUILD := build
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo test test-cpp test-python lint format bench clean help
+.PHONY: all setup build demo test test-cpp test-python test-deep lint format bench clean help
 
 all: build
 
 help:
 	@echo "make demo    train a small model, save, resume on 2, 1 and 4 ranks, compare with stock DCP"
 	@echo "make test    run all tests (C++ and Python)"
+	@echo "make test-deep    the reliability scoreboard at its full counts; PART=name or ROW=name: some of it"
 	@echo "make lint    clang-format, clang-tidy, ruff, mypy, codespell"
 	@echo "make bench   measure against stock DCP and the raw device"
 	@echo "make clean   remove what was built, and the virtual environment"
@@ -47,6 +48,9 @@ test-cpp: build
 
 test-python: build
 	$(BIN)/python -m pytest
+
+test-deep: build
+	$(BIN)/python tests/scoreboard/run.py --build $(BUILD) $(addprefix --part ,$(PART)) $(addprefix --row ,$(ROW))
 
 lint: build
 	tools/lint.sh $(BUILD) $(BIN)

@@ -18,6 +18,18 @@ settings.register_profile("dcpcpp", derandomize=True, deadline=None)
 settings.load_profile("dcpcpp")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--row", help="only tests of this row of the reliability scoreboard")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    row = config.getoption("--row")
+    if row is not None:
+        items[:] = [
+            item for item in items if any(row in mark.args for mark in item.iter_markers("row"))
+        ]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_is_left_behind() -> Iterator[None]:
     yield

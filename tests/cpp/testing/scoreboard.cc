@@ -1,0 +1,44 @@
+#include "testing/scoreboard.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+namespace dcp::testing {
+namespace {
+
+void Append(const nlohmann::json& line) {
+  const char* path = std::getenv("DCP_SCOREBOARD");
+  if (path == nullptr) return;
+  std::ofstream(path, std::ios::app) << line.dump() << "\n";
+}
+
+}  // namespace
+
+int64_t Trials(int64_t quick, int64_t deep) {
+  const char* depth = std::getenv("DCP_DEPTH");
+  return depth != nullptr && std::string_view(depth) == "deep" ? deep : quick;
+}
+
+void Report(const RowReport& report) {
+  Append({{"row", report.row},
+          {"trial", report.trial},
+          {"subject", "dcpcpp"},
+          {"count", report.count},
+          {"bad", report.bad},
+          {"seed", report.seed},
+          {"note", report.note}});
+}
+
+void ReportSkipped(const std::string& row, const std::string& trial,
+                   const std::string& why) {
+  std::cerr << "SKIP " << row << " " << trial << ": " << why << "\n";
+  Append({{"row", row},
+          {"trial", trial},
+          {"subject", "dcpcpp"},
+          {"skipped", why}});
+}
+
+}  // namespace dcp::testing

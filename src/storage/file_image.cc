@@ -29,11 +29,6 @@ constexpr int64_t kGranule = int64_t{256} << 10;
 // Shorter pieces are copied rather than referred to: a slice costs more.
 constexpr int64_t kMinReference = int64_t{16} << 10;
 
-bool IsPlainMemory(const TensorImage& tensor) {
-  return tensor.view.device.type == DeviceType::kCpu &&
-         tensor.view.dtype == tensor.spec.dtype && tensor.view.is_contiguous();
-}
-
 std::span<std::byte> Part(const TensorImage& tensor, int64_t begin,
                           int64_t end) {
   return {static_cast<std::byte*>(tensor.view.data) + begin,
@@ -67,6 +62,11 @@ Status GatherFromDevice(const TensorImage& tensor, DeviceRuntime& device,
 }
 
 }  // namespace
+
+bool IsStoredAsInMemory(const TensorImage& tensor) {
+  return tensor.view.device.type == DeviceType::kCpu &&
+         tensor.view.dtype == tensor.spec.dtype && tensor.view.is_contiguous();
+}
 
 FileImage::FileImage(std::vector<ImageItem> items, DeviceRuntime& device,
                      BlockChecksums& checksums)
@@ -148,7 +148,7 @@ Status FileImage::FillTensor(size_t item, int64_t begin, int64_t end,
 
 Status FileImage::FillData(const TensorImage& tensor, int64_t begin,
                            int64_t end, BlockBuilder& builder, DataCrc* crc) {
-  const bool plain = IsPlainMemory(tensor);
+  const bool plain = IsStoredAsInMemory(tensor);
   while (begin < end) {
     const int64_t to_grid =
         kChecksumBlock - builder.position() % kChecksumBlock;

@@ -29,6 +29,10 @@ struct TensorImage {
   TensorView view;
 };
 
+/// Whether the tensor's memory is what is stored, so that writes can refer to
+/// it instead of copying.
+bool IsStoredAsInMemory(const TensorImage& tensor);
+
 /// One item and its place.
 struct ImageItem {
   int64_t file_offset = 0;

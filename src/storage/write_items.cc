@@ -83,9 +83,42 @@ Status AddToWave(const ItemWriter& writer, const WriteItem& item,
   return absl::OkStatus();
 }
 
+/// Bytes of the wave that workers must make before they can write them.
+int64_t BytesToCopy(const std::vector<WaveFile>& wave) {
+  int64_t nbytes = 0;
+  for (const WaveFile& part : wave) {
+    for (const ImageItem& item : part.items) {
+      const auto* tensor = std::get_if<TensorImage>(&item.content);
+      if (tensor == nullptr || !IsStoredAsInMemory(*tensor)) {
+        nbytes += item.length;
+      }
+    }
+  }
+  return nbytes;
+}
+
+/// More than one worker for each file only helps where it has more to do than
+/// to write: into the page cache the kernel lets one thread at a time write to
+/// a file, and has the others spin.
+PipelineOptions OptionsFor(const std::vector<WaveFile>& wave,
+                           const IoOptions& io) {
+  PipelineOptions options = ResolvePipelineOptions(io);
+  int64_t nbytes = 0;
+  for (const WaveFile& part : wave) {
+    if (part.file->file().direct_io()) return options;
+    nbytes += part.end - part.begin;
+  }
+  if (BytesToCopy(wave) < nbytes / 4) {
+    options.workers = static_cast<int>(
+        std::min(static_cast<size_t>(options.workers), wave.size()));
+  }
+  return options;
+}
+
 Status WriteWave(const ItemWriter& writer, std::vector<WaveFile> wave) {
   std::vector<FileRegion> regions;
   WaveFiller filler;
+  const PipelineOptions options = OptionsFor(wave, writer.options.io);
   for (WaveFile& part : wave) {
     if (writer.file_system.traits().positional_writes &&
         part.file->file().direct_io()) {
@@ -101,8 +134,7 @@ Status WriteWave(const ItemWriter& writer, std::vector<WaveFile> wave) {
   const WriteOrder order = writer.file_system.traits().positional_writes
                                ? WriteOrder::kAny
                                : WriteOrder::kSequential;
-  return RunWritePipeline(regions, order, filler,
-                          ResolvePipelineOptions(writer.options.io));
+  return RunWritePipeline(regions, order, filler, options);
 }
 
 }  // namespace

@@ -138,9 +138,10 @@ struct DirectoryEntry {
 class FileLock {
  public:
   virtual ~FileLock() = default;
-  /// Whether the lock still keeps others out: nobody removed or replaced its
-  /// file.
-  virtual bool held() const = 0;
+  /// Whether the lock still keeps others out.
+  /// \error kAborted  its file was removed or replaced
+  /// Other errors: nobody can tell.
+  virtual Status Check() const = 0;
   /// Whether its holder before us died without freeing it.
   virtual bool was_abandoned() const = 0;
 };

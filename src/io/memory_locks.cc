@@ -13,7 +13,7 @@ class MemoryLocks::Held final : public FileLock {
     table_->owner_by_path.erase(path_);
   }
 
-  bool held() const override { return true; }
+  Status Check() const override { return absl::OkStatus(); }
   bool was_abandoned() const override { return false; }
 
  private:

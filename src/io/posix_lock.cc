@@ -37,11 +37,17 @@ bool MeansNoLocks(int error) {
          error == EINVAL;
 }
 
-bool NameLeadsTo(const std::string& path, int fd) {
+StatusOr<bool> NameLeadsTo(const std::string& path, int fd) {
   struct stat by_name = {};
   struct stat by_fd = {};
-  return ::fstat(fd, &by_fd) == 0 && ::lstat(path.c_str(), &by_name) == 0 &&
-         by_name.st_dev == by_fd.st_dev && by_name.st_ino == by_fd.st_ino;
+  if (::fstat(fd, &by_fd) != 0) {
+    return ErrnoToStatus(errno, {.op = "fstat", .path = path});
+  }
+  if (::lstat(path.c_str(), &by_name) != 0) {
+    if (errno == ENOENT) return false;
+    return ErrnoToStatus(errno, {.op = "lstat", .path = path});
+  }
+  return by_name.st_dev == by_fd.st_dev && by_name.st_ino == by_fd.st_ino;
 }
 
 /// What the holder wrote about itself, as one line.
@@ -63,11 +69,15 @@ class PosixLock final : public FileLock {
         fd_(std::move(fd)),
         was_abandoned_(was_abandoned) {}
   ~PosixLock() override {
-    if (held()) (void)::unlink(path_.c_str());
+    if (Check().ok()) (void)::unlink(path_.c_str());
   }
 
-  bool held() const override {
-    return !fork_guard_.in_child() && NameLeadsTo(path_, fd_.get());
+  Status Check() const override {
+    DCP_RETURN_IF_ERROR(fork_guard_.Check());
+    DCP_ASSIGN_OR_RETURN(const bool is_ours, NameLeadsTo(path_, fd_.get()));
+    if (is_ours) return absl::OkStatus();
+    return MakeStatus(absl::StatusCode::kAborted,
+                      path_ + " was removed or replaced");
   }
   bool was_abandoned() const override { return was_abandoned_; }
 
@@ -128,7 +138,8 @@ StatusOr<std::unique_ptr<FileLock>> LockPosixFile(const std::string& path,
       }
       return locked;
     }
-    if (!NameLeadsTo(path, fd.get())) continue;
+    DCP_ASSIGN_OR_RETURN(const bool is_named, NameLeadsTo(path, fd.get()));
+    if (!is_named) continue;
     WriteOwner(fd.get(), owner);
     return std::make_unique<PosixLock>(path, std::move(fd), !is_new);
   }

@@ -10,10 +10,9 @@
 namespace dcp {
 namespace {
 
-Status LostError(const std::string& directory) {
-  return MakeStatus(
-      absl::StatusCode::kAborted,
-      "another writer took over " + directory + " while this save was at work");
+std::string LostMessage(const std::string& directory) {
+  return "another writer took over " + directory +
+         " while this save was at work";
 }
 
 class LockClaim final : public DirectoryClaim {
@@ -21,7 +20,10 @@ class LockClaim final : public DirectoryClaim {
   LockClaim(std::unique_ptr<FileLock> lock, std::string directory)
       : lock_(std::move(lock)), directory_(std::move(directory)) {}
   Status Check() override {
-    return lock_->held() ? absl::OkStatus() : LostError(directory_);
+    const Status status = lock_->Check();
+    return status.code() == absl::StatusCode::kAborted
+               ? Annotate(status, LostMessage(directory_))
+               : status;
   }
   bool was_abandoned() const override { return lock_->was_abandoned(); }
 
@@ -35,7 +37,8 @@ class LeaseClaim final : public DirectoryClaim {
   LeaseClaim(std::unique_ptr<Lease> lease, std::string directory)
       : lease_(std::move(lease)), directory_(std::move(directory)) {}
   Status Check() override {
-    return lease_->held() ? absl::OkStatus() : LostError(directory_);
+    if (lease_->held()) return absl::OkStatus();
+    return MakeStatus(absl::StatusCode::kAborted, LostMessage(directory_));
   }
   bool was_abandoned() const override { return lease_->was_abandoned(); }
 

@@ -7,50 +7,21 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/old_or_new.h"
 #include "checkpoint/rank_threads.h"
-#include "storage/damage.h"
 #include "testing/fault_injection_file_system.h"
+#include "testing/scoreboard.h"
 
 namespace dcp {
 namespace {
 
-using conformance::AllOf;
-using conformance::SmallState;
-using conformance::State;
-using conformance::Wanted;
 using testing::FaultDuration;
 using testing::FaultEffect;
 using testing::FaultInjectionFileSystem;
 using testing::RebootPolicy;
 
-enum class Found : uint8_t { kNone, kOld, kNew, kDamaged };
-
-State OldState() { return SmallState(1); }
-/// Fewer keys than the old one, so that a mix would show.
-State NewState() {
-  State state = SmallState(2);
-  state.tensors.erase("bias");
-  state.tensors["scale"] = conformance::RandomTensor(5, DType::kFloat16, {7});
-  return state;
-}
-
-bool Holds(const std::shared_ptr<FileSystem>& fs, const State& state,
-           const Metadata& metadata) {
-  if (metadata.entries().size() !=
-      state.tensors.size() + state.objects.size()) {
-    return false;
-  }
-  std::vector<Wanted> wanted = AllOf(state);
-  return LoadState(fs, {}, wanted).ok() && AllRight(state, wanted);
-}
-
-Found WhatIsIn(const std::shared_ptr<FileSystem>& fs) {
-  NativePlace place{.fs = fs};
-  const auto index = NativeStorage(place).make_reader()->ReadIndex();
-  if (index.status().code() == absl::StatusCode::kNotFound) return Found::kNone;
-  if (!index.ok()) return Found::kDamaged;
-  if (Holds(fs, OldState(), index->metadata)) return Found::kOld;
-  return Holds(fs, NewState(), index->metadata) ? Found::kNew : Found::kDamaged;
+Found WhatIsIn(std::shared_ptr<FileSystem> fs) {
+  return dcp::WhatIsIn(NativePlace{.fs = std::move(fs)}, SmallStates());
 }
 
 struct CrashCase {
@@ -70,7 +41,8 @@ std::shared_ptr<FileSystem> Disk(const CrashCase& test) {
   auto fs = MakeMemoryFileSystem();
   if (test.before == Found::kOld) {
     RequireAllSucceed(
-        SaveOnRanks(Sharded(OldState(), test.world_size), StorageOn(fs, test)));
+        SaveOnRanks(Sharded(SmallStates().old_state, test.world_size),
+                    StorageOn(fs, test)));
   }
   return fs;
 }
@@ -80,10 +52,14 @@ bool AllSucceeded(const std::vector<StatusOr<SaveResult>>& results) {
                      [](const auto& result) { return result.ok(); });
 }
 
-void CheckPowerCuts(const CrashCase& test) {
-  const AllEntries entries = Sharded(NewState(), test.world_size);
+/// Checks every power cut, and for each what may be left of the changes that
+/// were not synced: nothing, all, and `draws` random ones. Returns how many
+/// disks that makes.
+int64_t CheckPowerCuts(const CrashCase& test, int64_t draws) {
+  const AllEntries entries = Sharded(SmallStates().new_state, test.world_size);
   bool done = false;
   int64_t cut = 0;
+  int64_t disks = 0;
   for (; !done; ++cut) {
     FaultInjectionFileSystem fs(Disk(test), {.power_cut_after = cut});
     const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
@@ -93,33 +69,42 @@ void CheckPowerCuts(const CrashCase& test) {
     for (RebootPolicy policy :
          {RebootPolicy::kDropUnsynced, RebootPolicy::kKeepAll,
           RebootPolicy::kKeepRandomly}) {
-      const uint64_t seeds = policy == RebootPolicy::kKeepRandomly ? 6 : 1;
-      for (uint64_t seed = 0; seed < seeds; ++seed) {
+      const int64_t seeds = policy == RebootPolicy::kKeepRandomly ? draws : 1;
+      for (int64_t seed = 0; seed < seeds; ++seed) {
+        ++disks;
         INFO("power cut after call " << cut << ", policy " << int(policy)
                                      << ", seed " << seed);
-        const Found found = WhatIsIn(fs.AfterReboot(policy, seed));
+        const Found found =
+            WhatIsIn(fs.AfterReboot(policy, static_cast<uint64_t>(seed)));
         CHECK((found == Found::kNew || (found == test.before && !ok)));
       }
     }
   }
   CHECK(cut > 15);
+  return disks;
+}
+
+void CheckAndReport(const std::string& trial, const CrashCase& test) {
+  const int64_t disks = CheckPowerCuts(test, testing::Trials(6, 600));
+  testing::Report({.row = "R4", .trial = trial, .count = disks});
 }
 
 TEST_CASE("a power cut after any call leaves the old or the new checkpoint",
-          "[checkpoint][crash]") {
-  CheckPowerCuts({});
-  CheckPowerCuts({.writer = {.file_count = 2}});
-  CheckPowerCuts({.writer = {.compression = Compression::kZstd}});
+          "[checkpoint][crash][R4]") {
+  CheckAndReport("overwrite", {});
+  CheckAndReport("overwrite, 2 files", {.writer = {.file_count = 2}});
+  CheckAndReport("overwrite, zstd",
+                 {.writer = {.compression = Compression::kZstd}});
 }
 
 TEST_CASE("a power cut in the first save leaves nothing or the checkpoint",
-          "[checkpoint][crash]") {
-  CheckPowerCuts({.before = Found::kNone});
+          "[checkpoint][crash][R4]") {
+  CheckAndReport("first save", {.before = Found::kNone});
 }
 
 TEST_CASE("a power cut on all of several ranks leaves the old or the new one",
-          "[checkpoint][crash]") {
-  CheckPowerCuts({.world_size = 2});
+          "[checkpoint][crash][R4]") {
+  CheckAndReport("overwrite, 2 ranks", {.world_size = 2});
 }
 
 /// Fails call number `call` of a save and checks what that leads to. Returns
@@ -130,8 +115,9 @@ bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
                         << test.world_size);
   FaultInjectionFileSystem fs(Disk(test), {.faults = {fault}});
   const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
-  const auto results = SaveOnRanks(Sharded(NewState(), test.world_size),
-                                   StorageOn(borrowed, test));
+  const auto results =
+      SaveOnRanks(Sharded(SmallStates().new_state, test.world_size),
+                  StorageOn(borrowed, test));
   if (fs.calls() < fault.call) return false;
   const bool ok = AllSucceeded(results);
   fs.Restart({});
@@ -140,9 +126,7 @@ bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
     CHECK(found == Found::kNew);
   } else {
     const RankFailures failures = RequireSameFailures(results);
-    const bool in_doubt =
-        Message(results[0].status()).find("the old or the new one") !=
-        std::string_view::npos;
+    const bool in_doubt = IsInDoubt(results[0].status());
     INFO(Message(results[0].status()));
     CHECK((found == test.before || (in_doubt && found == Found::kNew)));
     for (const auto& [rank, status] : failures.by_rank) {
@@ -153,8 +137,9 @@ bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
     }
   }
   // Whatever was left behind does not hinder the next save.
-  RequireAllSucceed(SaveOnRanks(Sharded(NewState(), test.world_size),
-                                StorageOn(borrowed, test)));
+  RequireAllSucceed(
+      SaveOnRanks(Sharded(SmallStates().new_state, test.world_size),
+                  StorageOn(borrowed, test)));
   CHECK(WhatIsIn(borrowed) == Found::kNew);
   return true;
 }
@@ -189,8 +174,8 @@ TEST_CASE("a failed save leaves no file behind", "[checkpoint][crash]") {
     fs.Restart({.faults = {{.call = write,
                             .op = testing::FsOp::kWrite,
                             .error_number = ENOSPC}}});
-    const auto results =
-        SaveOnRanks(Sharded(NewState(), 2), StorageOn(borrowed, {}));
+    const auto results = SaveOnRanks(Sharded(SmallStates().new_state, 2),
+                                     StorageOn(borrowed, {}));
     CHECK(results[0].status().code() == absl::StatusCode::kResourceExhausted);
     CHECK(FilesOf(fs, "") == before);
   }

@@ -18,7 +18,7 @@ inline void CheckOneHolder(FileSystem& fs, const std::string& path) {
   auto first = fs.Lock(path, "the first");
   INFO(Message(first.status()));
   REQUIRE(first.ok());
-  CHECK((*first)->held());
+  CHECK((*first)->Check().ok());
   CHECK_FALSE((*first)->was_abandoned());
   const auto second = fs.Lock(path, "the second");
   REQUIRE(second.status().code() == absl::StatusCode::kAborted);

@@ -66,7 +66,7 @@ TEST_CASE("the kernel frees the lock of a killed process", "[lock]") {
   auto lock = LockPosixFile(path, "process B");
   REQUIRE(lock.ok());
   CHECK((*lock)->was_abandoned());
-  CHECK((*lock)->held());
+  CHECK((*lock)->Check().ok());
 }
 
 TEST_CASE("a forked child neither keeps the lock nor frees it", "[lock]") {
@@ -75,12 +75,12 @@ TEST_CASE("a forked child neither keeps the lock nor frees it", "[lock]") {
   auto lock = LockPosixFile(path, "the parent");
   REQUIRE(lock.ok());
   const Child child([&] {
-    const bool held = (*lock)->held();
+    const bool held = (*lock)->Check().ok();
     lock->reset();
     return !held;
   });
   CHECK(child.good());
-  CHECK((*lock)->held());
+  CHECK((*lock)->Check().ok());
   CHECK(LockPosixFile(path, "x").status().code() == absl::StatusCode::kAborted);
   lock->reset();  // the child is alive
   CHECK(LockPosixFile(path, "x").ok());
@@ -92,11 +92,11 @@ TEST_CASE("a lock whose file was taken away is not held", "[lock]") {
   auto lock = LockPosixFile(path, "somebody");
   REQUIRE(lock.ok());
   std::filesystem::remove(path);
-  CHECK_FALSE((*lock)->held());
+  CHECK_FALSE((*lock)->Check().ok());
   auto next = LockPosixFile(path, "somebody else");
   REQUIRE(next.ok());
   lock->reset();  // must leave the other's file alone
-  CHECK((*next)->held());
+  CHECK((*next)->Check().ok());
 }
 
 TEST_CASE("what is not a lock's own file is refused", "[lock]") {

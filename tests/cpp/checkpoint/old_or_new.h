@@ -1,0 +1,78 @@
+// The oracle of the tests that break off saves: which of two states is in a
+// checkpoint?
+
+#ifndef DCP_TESTS_CHECKPOINT_OLD_OR_NEW_H_
+#define DCP_TESTS_CHECKPOINT_OLD_OR_NEW_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "storage/damage.h"
+
+namespace dcp {
+
+enum class Found : uint8_t { kNone, kOld, kNew, kDamaged };
+
+/// What a directory holds, and what a save is to replace it with.
+struct OldAndNew {
+  conformance::State old_state;
+  conformance::State new_state;
+};
+
+/// 10 KB. The new one has fewer keys, so that a mix would show.
+inline OldAndNew SmallStates() {
+  OldAndNew states{conformance::SmallState(1), conformance::SmallState(2)};
+  states.new_state.tensors.erase("bias");
+  states.new_state.tensors["scale"] =
+      conformance::RandomTensor(5, DType::kFloat16, {7});
+  return states;
+}
+
+/// The same, and tensors of 1.2 MB in all, for several blocks of a device.
+inline OldAndNew LargerStates() {
+  OldAndNew states = SmallStates();
+  uint64_t seed = 10;
+  for (auto* state : {&states.old_state, &states.new_state}) {
+    for (const char* fqn : {"a", "b", "c"}) {
+      state->tensors[fqn] =
+          conformance::RandomTensor(seed++, DType::kFloat32, {100, 1000});
+    }
+  }
+  return states;
+}
+
+/// Whether `metadata` and all that it names are `state`.
+inline bool Holds(const NativePlace& place, const conformance::State& state,
+                  const Metadata& metadata) {
+  if (metadata.entries().size() !=
+      state.tensors.size() + state.objects.size()) {
+    return false;
+  }
+  std::vector<conformance::Wanted> wanted = conformance::AllOf(state);
+  const auto reader = NativeStorage(place).make_reader();
+  return conformance::LoadInto(*reader, wanted).ok() && AllRight(state, wanted);
+}
+
+/// What a reader finds in `place`.
+inline Found WhatIsIn(NativePlace place, const OldAndNew& states) {
+  place.reader.io = ModestIo(IoEngineKind::kThreads);
+  const auto index = NativeStorage(place).make_reader()->ReadIndex();
+  if (index.status().code() == absl::StatusCode::kNotFound) return Found::kNone;
+  if (!index.ok()) return Found::kDamaged;
+  if (Holds(place, states.old_state, index->metadata)) return Found::kOld;
+  return Holds(place, states.new_state, index->metadata) ? Found::kNew
+                                                         : Found::kDamaged;
+}
+
+/// Whether a failed save says that it cannot know if the new checkpoint is
+/// there.
+inline bool IsInDoubt(const Status& status) {
+  return Message(status).find("the old or the new one") !=
+         std::string_view::npos;
+}
+
+}  // namespace dcp
+
+#endif  // DCP_TESTS_CHECKPOINT_OLD_OR_NEW_H_

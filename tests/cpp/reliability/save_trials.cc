@@ -1,0 +1,105 @@
+#include "reliability/save_trials.h"
+
+#include <iostream>
+#include <utility>
+
+#include "dcp/clean.h"
+
+namespace dcp::testing {
+namespace {
+
+/// An error names the call, its errno, and the file unless it is io_uring
+/// itself that fails.
+bool IsPrecise(const Status& status) {
+  const auto detail = GetErrorDetail(status);
+  return detail && detail->error_number != 0 &&
+         (!detail->path.empty() || detail->op.starts_with("io_uring"));
+}
+
+SaveExit ExitOf(const Status& status) {
+  if (status.ok()) return kSaved;
+  const auto failures = GetRankFailures(status);
+  if (!failures) return kFailedVaguely;
+  for (const auto& [rank, cause] : failures->by_rank) {
+    if (!IsPrecise(cause)) {
+      std::cerr << "vague: " << Message(cause) << "\n";
+      return kFailedVaguely;
+    }
+  }
+  return IsInDoubt(status) ? kFailedInDoubt : kFailed;
+}
+
+}  // namespace
+
+std::string ToString(const SaveKind& kind) {
+  std::string text =
+      kind.engine == IoEngineKind::kUring ? "io_uring" : "threads";
+  text += ", " + std::to_string(kind.file_count) + " file(s)";
+  return kind.compression == Compression::kZstd ? text + ", zstd" : text;
+}
+
+std::vector<SaveKind> AllSaveKinds() {
+  std::vector<SaveKind> kinds = {{.file_count = 1}, {.file_count = 4}};
+  if (SelectIoEngine(IoEngineKind::kUring).ok()) {
+    kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 1});
+    kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 4});
+  }
+  return kinds;
+}
+
+SaveTrials::SaveTrials(const SaveKind& kind, const std::string& parent)
+    : own_parent_(parent.empty() ? std::make_unique<TempDirectory>() : nullptr),
+      parent_(parent.empty() ? own_parent_->path() : parent),
+      kind_(kind) {
+  swapped_ = true;
+  REQUIRE(SaveUndisturbed());
+}
+
+NativePlace SaveTrials::Place() const {
+  NativePlace place{
+      .fs = MakePosixFileSystem(),
+      .directory = parent_ + "/ckpt",
+      .writer = {.file_count = kind_.file_count,
+                 .compression = kind_.compression,
+                 .io = ModestIo(kind_.engine)},
+  };
+  // 256 KiB, so that even these files have several blocks.
+  place.writer.io.block_nbytes = int64_t{256} << 10;
+  return place;
+}
+
+SaveExit SaveTrials::SaveOther() const { return ExitOf(TrySaveOther()); }
+
+Status SaveTrials::TrySaveOther() const {
+  const auto writer = NativeStorage(Place()).make_writer();
+  const auto transport = MakeSingleProcessTransport();
+  const auto& entries = swapped_ ? old_entries_ : new_entries_;
+  return Save(entries[0].span(), *writer, *transport, {}).status();
+}
+
+Found SaveTrials::Look() const {
+  const Found found = WhatIsIn(Place(), states_);
+  if (!swapped_) return found;
+  if (found == Found::kOld) return Found::kNew;
+  return found == Found::kNew ? Found::kOld : found;
+}
+
+void SaveTrials::Keep(Found found) {
+  if (found == Found::kNew) swapped_ = !swapped_;
+}
+
+bool SaveTrials::SaveUndisturbed() {
+  if (SaveOther() != kSaved || Look() != Found::kNew) return false;
+  Keep(Found::kNew);
+  return true;
+}
+
+std::vector<std::string> SaveTrials::Leftovers() const {
+  const auto left = CleanCheckpoint(Place().directory, {.dry_run = true});
+  if (!left.ok()) return {std::string(Message(left.status()))};
+  std::vector<std::string> names;
+  for (const Leftover& leftover : *left) names.push_back(leftover.name);
+  return names;
+}
+
+}  // namespace dcp::testing

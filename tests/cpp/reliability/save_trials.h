@@ -1,0 +1,73 @@
+// A directory on the disk, into which children save one of two states in turn.
+
+#ifndef DCP_TESTS_RELIABILITY_SAVE_TRIALS_H_
+#define DCP_TESTS_RELIABILITY_SAVE_TRIALS_H_
+
+#include <string>
+#include <vector>
+
+#include "checkpoint/old_or_new.h"
+#include "checkpoint/rank_threads.h"
+#include "testing/temp_directory.h"
+
+namespace dcp::testing {
+
+/// What a child's exit code says of its save.
+enum SaveExit : int {
+  kSaved = 0,
+  kFailed = 1,         ///< with an error that names path and errno
+  kFailedInDoubt = 2,  ///< the same, and that the new one may be there
+  kFailedVaguely = 3,  ///< with an error that lacks one of them
+};
+
+/// How the saves of a test are made.
+struct SaveKind {
+  IoEngineKind engine = IoEngineKind::kThreads;
+  int file_count = 1;
+  Compression compression = Compression::kNone;
+};
+
+std::string ToString(const SaveKind& kind);
+
+/// Both engines (io_uring where there is one), with 1 and with 4 files.
+std::vector<SaveKind> AllSaveKinds();
+
+/// Owns the directory. The old state is in it at first.
+class SaveTrials {
+ public:
+  /// In a directory of its own below `parent`, by default the system's place
+  /// for temporary files.
+  explicit SaveTrials(const SaveKind& kind, const std::string& parent = "");
+
+  /// Saves the state that is not in the directory; for the child.
+  SaveExit SaveOther() const;
+  Status TrySaveOther() const;
+
+  /// What is in the directory now. kOld is what was there before the last
+  /// trial, kNew what it was to save.
+  Found Look() const;
+
+  /// The next trial starts from what is there now.
+  void Keep(Found found);
+
+  /// A save that must succeed, in this process, of what is not there.
+  bool SaveUndisturbed();
+
+  /// Names of the files that belong to no checkpoint.
+  std::vector<std::string> Leftovers() const;
+
+ private:
+  NativePlace Place() const;
+
+  const std::unique_ptr<TempDirectory> own_parent_;
+  const std::string parent_;
+  const SaveKind kind_;
+  const OldAndNew states_ = LargerStates();
+  const AllEntries old_entries_ = Sharded(states_.old_state, 1);
+  const AllEntries new_entries_ = Sharded(states_.new_state, 1);
+  bool swapped_ = false;  ///< new_state is in the directory
+};
+
+}  // namespace dcp::testing
+
+#endif  // DCP_TESTS_RELIABILITY_SAVE_TRIALS_H_

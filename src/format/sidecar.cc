@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "base/printable.h"
 #include "base/wire.h"
 #include "format/file_names.h"
 
@@ -82,7 +83,8 @@ Status GetFile(WireReader* in, SidecarFile* file) {
   file->block_crcs.reserve(static_cast<size_t>(blocks));
   for (int64_t i = 0; i < blocks; ++i) file->block_crcs.push_back(in->U32());
   if (!ParseDataFileName(file->name)) {
-    return DataLoss("sidecar names a data file \"" + file->name + "\"");
+    return DataLoss("sidecar names a data file \"" + Printable(file->name) +
+                    "\"");
   }
   if (!GetItems(in, file)) {
     return DataLoss("sidecar has an impossible item of " + file->name);
@@ -157,7 +159,8 @@ StatusOr<Sidecar> ParseSidecar(std::string_view data) {
   sidecar.metadata_crc32 = in.U32();
   DCP_RETURN_IF_ERROR(in.status());
   if (!IsDcpcppSaveId(sidecar.save_id)) {
-    return DataLoss("sidecar has the save id \"" + sidecar.save_id + "\"");
+    return DataLoss("sidecar has the save id \"" + Printable(sidecar.save_id) +
+                    "\"");
   }
   DCP_RETURN_IF_ERROR(GetFiles(&in, &sidecar.files));
   DCP_RETURN_IF_ERROR(in.status());

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "base/printable.h"
 #include "format/memory_item_source.h"
 #include "format/tensor_pickle.h"
 #include "format/torch_records.h"
@@ -50,21 +51,34 @@ StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length) {
                         .neg = tensor.neg};
 }
 
+StatusOr<std::vector<ItemRecord>> ListItemRecords(
+    ItemReader& item, int64_t max_directory_nbytes) {
+  DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
+                       ZipDirectory::Read(item, max_directory_nbytes));
+  std::vector<ItemRecord> records;
+  for (const ZipEntry& entry : directory.entries()) {
+    DCP_ASSIGN_OR_RETURN(const int64_t offset, FindZipData(item, entry));
+    records.push_back({.name = Printable(entry.name),
+                       .offset = offset,
+                       .nbytes = entry.nbytes,
+                       .crc32 = entry.crc32});
+  }
+  return records;
+}
+
 Status VerifyItemCrcs(std::span<const std::byte> item) {
   MemoryItemSource source(item);
   const auto length = static_cast<int64_t>(item.size());
   ItemReader reader(source, length);
-  DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
-                       ZipDirectory::Read(reader, length));
-  for (const ZipEntry& entry : directory.entries()) {
-    DCP_ASSIGN_OR_RETURN(const int64_t offset, FindZipData(reader, entry));
-    if (entry.crc32 == 0) continue;
+  DCP_ASSIGN_OR_RETURN(const std::vector<ItemRecord> records,
+                       ListItemRecords(reader, length));
+  for (const ItemRecord& record : records) {
+    if (record.crc32 == 0) continue;
     const uint32_t crc32 =
-        Crc32(0, item.subspan(static_cast<size_t>(offset),
-                              static_cast<size_t>(entry.nbytes)));
-    if (crc32 == entry.crc32) continue;
-    return DataLoss("record " + std::string(entry.name) +
-                    " does not match its CRC-32");
+        Crc32(0, item.subspan(static_cast<size_t>(record.offset),
+                              static_cast<size_t>(record.nbytes)));
+    if (crc32 == record.crc32) continue;
+    return DataLoss("record " + record.name + " does not match its CRC-32");
   }
   return absl::OkStatus();
 }

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "dcp/dims.h"
 #include "dcp/dtype.h"
@@ -37,6 +39,20 @@ struct TensorItemInfo {
 /// \error kDataLoss  the item is damaged
 /// Errors of `source` are returned as they are.
 StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length);
+
+/// A record of an item: bytes that a CRC-32 covers.
+struct ItemRecord {
+  std::string name;    ///< printable
+  int64_t offset = 0;  ///< bytes from the item's start
+  int64_t nbytes = 0;
+  uint32_t crc32 = 0;  ///< 0: not recorded
+};
+
+/// The records of the item that `item` serves, by offset. Their local headers
+/// agree with the directory, which has at most `max_directory_nbytes`.
+/// \error kDataLoss  not an archive of torch.save
+StatusOr<std::vector<ItemRecord>> ListItemRecords(ItemReader& item,
+                                                  int64_t max_directory_nbytes);
 
 /// Checks the CRC-32 of every record of a whole item in memory. Records
 /// without one (torch.serialization.set_crc32_options(False)) pass.

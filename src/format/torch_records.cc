@@ -1,6 +1,7 @@
 #include "format/torch_records.h"
 
 #include "base/checksum.h"
+#include "base/printable.h"
 
 namespace dcp {
 
@@ -18,14 +19,14 @@ std::string TorchRecords::FullName(std::string_view name) const {
 StatusOr<const ZipEntry*> TorchRecords::Find(std::string_view name) const {
   const ZipEntry* entry = directory_.Find(FullName(name));
   if (entry != nullptr) return entry;
-  return DataLoss("item has no record " + FullName(name));
+  return DataLoss("item has no record " + Printable(FullName(name)));
 }
 
 StatusOr<std::string> TorchRecords::Read(std::string_view name,
                                          int64_t max_nbytes) const {
   DCP_ASSIGN_OR_RETURN(const ZipEntry* entry, Find(name));
   if (entry->nbytes > max_nbytes) {
-    return DataLoss("record " + FullName(name) + " has " +
+    return DataLoss("record " + Printable(FullName(name)) + " has " +
                     std::to_string(entry->nbytes) + " bytes, more than " +
                     std::to_string(max_nbytes));
   }
@@ -35,7 +36,8 @@ StatusOr<std::string> TorchRecords::Read(std::string_view name,
   if (entry->crc32 != 0 &&
       Crc32(0, std::as_bytes(std::span(data.data(), data.size()))) !=
           entry->crc32) {
-    return DataLoss("record " + FullName(name) + " does not match its CRC-32");
+    return DataLoss("record " + Printable(FullName(name)) +
+                    " does not match its CRC-32");
   }
   return std::string(data);
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/printable.h"
 #include "format/zip_format.h"
 
 namespace dcp {
@@ -171,7 +172,7 @@ Status ZipDirectory::ParseEntries(size_t count, int64_t directory_offset) {
                    &stored_nbytes, &entry));
     if ((Load<uint16_t>(rest, 8) & kZipFlagEncrypted) != 0 ||
         Load<uint16_t>(rest, 10) != 0 || stored_nbytes != entry.nbytes) {
-      return Damaged("record " + std::string(entry.name) +
+      return Damaged("record " + Printable(entry.name) +
                      " is compressed or encrypted");
     }
     entries_.push_back(entry);
@@ -190,7 +191,7 @@ Status ZipDirectory::CheckNames() const {
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
   if (twice == names.end()) return absl::OkStatus();
-  return Damaged("record " + std::string(*twice) + " is there twice");
+  return Damaged("record " + Printable(*twice) + " is there twice");
 }
 
 Status ZipDirectory::CheckOverlaps(int64_t directory_offset) {
@@ -201,7 +202,7 @@ Status ZipDirectory::CheckOverlaps(int64_t directory_offset) {
   for (size_t i = 0; i < entries_.size(); ++i) {
     ZipEntry& entry = entries_[i];
     if (entry.header_offset < 0) {
-      return Damaged("record " + std::string(entry.name) +
+      return Damaged("record " + Printable(entry.name) +
                      " overlaps others: it begins before the item");
     }
     entry.end_limit = i + 1 < entries_.size() ? entries_[i + 1].header_offset
@@ -211,7 +212,7 @@ Status ZipDirectory::CheckOverlaps(int64_t directory_offset) {
                          static_cast<int64_t>(entry.name.size());
     if (entry.nbytes < 0 || entry.end_limit > directory_offset ||
         room < entry.nbytes) {
-      return Damaged("record " + std::string(entry.name) + " overlaps others");
+      return Damaged("record " + Printable(entry.name) + " overlaps others");
     }
   }
   return absl::OkStatus();
@@ -235,19 +236,19 @@ StatusOr<int64_t> FindZipData(ItemReader& item, const ZipEntry& entry) {
       Load<uint16_t>(header, 8) != 0 ||
       Load<uint16_t>(header, 26) != name_nbytes ||
       header.substr(kZipLocalNbytes) != entry.name) {
-    return Damaged("record " + std::string(entry.name) +
+    return Damaged("record " + Printable(entry.name) +
                    " does not match the directory");
   }
   if ((flags & kZipFlagDescriptor) == 0 && stored != kZip32Max &&
       stored != entry.nbytes) {
-    return Damaged("record " + std::string(entry.name) +
+    return Damaged("record " + Printable(entry.name) +
                    " has another size than the directory says");
   }
   const int64_t data_offset = entry.header_offset + int64_t{kZipLocalNbytes} +
                               name_nbytes + Load<uint16_t>(header, 28);
   if (data_offset > entry.end_limit ||
       entry.nbytes > entry.end_limit - data_offset) {
-    return Damaged("record " + std::string(entry.name) + " overlaps others");
+    return Damaged("record " + Printable(entry.name) + " overlaps others");
   }
   return data_offset;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/printable.h"
 #include "dcp/file_system.h"
 
 namespace dcp {
@@ -13,25 +14,8 @@ namespace {
 
 constexpr int kMaxComponents = 8;
 constexpr size_t kMaxComponentNbytes = 255;
-constexpr size_t kMaxQuotedNbytes = 200;
 
-/// `text` in quotes with everything but printable ASCII escaped: it goes to
-/// terminals and logs.
-std::string Quote(std::string_view text) {
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string quoted = "'";
-  for (const char c : text.substr(0, kMaxQuotedNbytes)) {
-    if (c >= ' ' && c <= '~' && c != '\\' && c != '\'') {
-      quoted += c;
-    } else {
-      const auto byte = static_cast<uint8_t>(c);
-      quoted += "\\x";
-      quoted += kHex[byte >> 4];
-      quoted += kHex[byte & 15];
-    }
-  }
-  return quoted + (text.size() > kMaxQuotedNbytes ? "'..." : "'");
-}
+std::string Quote(std::string_view text) { return "'" + Printable(text) + "'"; }
 
 bool IsAllowedAscii(uint8_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

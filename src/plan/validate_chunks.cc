@@ -1,8 +1,11 @@
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dcp/plan.h"
 #include "plan/box_overlap.h"
+#include "plan/chunk_faults.h"
 
 namespace dcp {
 namespace {
@@ -43,23 +46,32 @@ std::string FindFault(const TensorStorageMetadata& tensor,
 
 }  // namespace
 
-Status ValidateChunks(const Metadata& metadata, CoverageRule coverage) {
-  std::string text;
-  size_t errors = 0;
+std::vector<ChunkFault> FindChunkFaults(const Metadata& metadata,
+                                        CoverageRule coverage) {
+  std::vector<ChunkFault> faults;
   for (const auto& [fqn, entry] : metadata.entries()) {
     const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
     if (tensor == nullptr) continue;
-    const std::string fault = FindFault(*tensor, coverage);
-    if (fault.empty()) continue;
-    if (++errors > kMaxErrors) continue;
-    if (errors > 1) text += "; ";
-    text += fqn;
-    text += " of shape " + ToString(tensor->size) + " ";
-    text += fault;
+    std::string what = FindFault(*tensor, coverage);
+    if (!what.empty()) faults.push_back({.fqn = fqn, .what = std::move(what)});
   }
-  if (errors == 0) return absl::OkStatus();
-  if (errors > kMaxErrors) {
-    text += "; and " + std::to_string(errors - kMaxErrors) + " more tensors";
+  return faults;
+}
+
+Status ValidateChunks(const Metadata& metadata, CoverageRule coverage) {
+  const std::vector<ChunkFault> faults = FindChunkFaults(metadata, coverage);
+  if (faults.empty()) return absl::OkStatus();
+  std::string text;
+  for (size_t i = 0; i < std::min(faults.size(), kMaxErrors); ++i) {
+    if (i > 0) text += "; ";
+    const auto& [fqn, what] = faults[i];
+    text += fqn;
+    text += " of shape " + ToString(metadata.FindTensor(fqn)->size) + " ";
+    text += what;
+  }
+  if (faults.size() > kMaxErrors) {
+    text +=
+        "; and " + std::to_string(faults.size() - kMaxErrors) + " more tensors";
   }
   return InvalidArgument("invalid chunks: " + text);
 }

@@ -1,0 +1,24 @@
+// Chunks that do not make a tensor.
+
+#ifndef DCP_PLAN_CHUNK_FAULTS_H_
+#define DCP_PLAN_CHUNK_FAULTS_H_
+
+#include <string>
+#include <vector>
+
+#include "dcp/plan.h"
+
+namespace dcp {
+
+struct ChunkFault {
+  std::string fqn;
+  std::string what;  ///< "has gaps: ...", to follow the tensor's name
+};
+
+/// What ValidateChunks reports, for every tensor that is bad.
+std::vector<ChunkFault> FindChunkFaults(const Metadata& metadata,
+                                        CoverageRule coverage);
+
+}  // namespace dcp
+
+#endif  // DCP_PLAN_CHUNK_FAULTS_H_

@@ -93,16 +93,17 @@ class Worker {
     if (!consumer_.Place(block, slot.buffer.memory(), &slot.placed)) {
       slot.placed.assign(1, {slot.buffer.memory().data(), nbytes});
     }
-    DCP_ASSIGN_OR_RETURN(
-        const int64_t cached,
-        block.file->ReadCached(block.byte_offset, slot.placed));
-    if (cached == block.nbytes) {
+    const StatusOr<int64_t> cached =
+        block.file->ReadCached(block.byte_offset, slot.placed);
+    if (!cached.ok()) return consumer_.ReadFailed(block, cached.status());
+    if (*cached == block.nbytes) {
       stats_.nbytes_cached += block.nbytes;
       return consumer_.Consume(block, slot.placed);
     }
     stats_.nbytes_device += block.nbytes;
     if (const auto direct = block.file->direct_io()) {
-      DCP_RETURN_IF_ERROR(PrepareDirect(slot, direct->offset));
+      const Status prepared = PrepareDirect(slot, direct->offset);
+      if (!prepared.ok()) return consumer_.ReadFailed(block, prepared);
     } else {
       slot.request = slot.placed;
       slot.request_offset = block.byte_offset;
@@ -147,18 +148,20 @@ class Worker {
                             .tag = static_cast<uint64_t>(&slot - &slots_[0])});
   }
 
-  StatusOr<Slot*> Reap() {
+  StatusOr<IoCompletion> Reap() {
     DCP_ASSIGN_OR_RETURN(IoCompletion done, engine_->Wait());
     --in_flight_;
-    Slot* slot = &slots_[done.tag];
-    free_.push_back(slot);
-    DCP_RETURN_IF_ERROR(done.status);
-    return slot;
+    free_.push_back(&slots_[done.tag]);
+    return done;
   }
 
   Status FinishOne() {
-    DCP_ASSIGN_OR_RETURN(Slot * slot, Reap());
-    return consumer_.Consume(*slot->block, slot->placed);
+    DCP_ASSIGN_OR_RETURN(const IoCompletion done, Reap());
+    const Slot& slot = slots_[done.tag];
+    if (!done.status.ok()) {
+      return consumer_.ReadFailed(*slot.block, done.status);
+    }
+    return consumer_.Consume(*slot.block, slot.placed);
   }
 
   /// Finishes everything in flight; after an error it only waits.

@@ -38,6 +38,13 @@ class BlockConsumer {
   /// one buffer that is reused after the call.
   virtual Status Consume(const ReadBlock& block,
                          std::span<const IoSlice> slices) = 0;
+
+  /// `block` could not be read. What is returned ends the reading, unless it
+  /// is OK.
+  virtual Status ReadFailed(const ReadBlock& block, const Status& error) {
+    static_cast<void>(block);
+    return error;
+  }
 };
 
 /// What was moved, for reports and tests.

@@ -180,6 +180,9 @@ class CompressedItem {
     if (parsed.needs_torch || (context_.verify && MustBeReadToCheck(parsed))) {
       return ReadWhole(max_nbytes);
     }
+    if (context_.dtype_rule == DTypeRule::kAsRecorded) {
+      DCP_RETURN_IF_ERROR(CheckStoredDType(item_, parsed));
+    }
     DCP_ASSIGN_OR_RETURN(TensorPlace place, PlaceOfParsedItem(item_, parsed));
     place.data_begin -= item_.info.offset;  // of the decompressed item
     DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,
@@ -240,6 +243,11 @@ class CompressedItem {
 
 }  // namespace
 
+Status ReadCompressedItem(const StoredItem& item, const OpenFile& file,
+                          const DecodeContext& context) {
+  return CompressedItem(item, file, context).Read();
+}
+
 Status ReadCompressedItems(std::span<const ItemInFile> items,
                            const DecodeContext& context,
                            const PipelineOptions& options) {
@@ -250,7 +258,7 @@ Status ReadCompressedItems(std::span<const ItemInFile> items,
   RunOnThreads(threads, [&](size_t) {
     for (size_t i = next++; i < items.size(); i = next++) {
       const auto& [item, file] = items[i];
-      statuses[i] = CompressedItem(*item, *file, context).Read();
+      statuses[i] = ReadCompressedItem(*item, *file, context);
     }
   });
   for (const Status& status : statuses) DCP_RETURN_IF_ERROR(status);

@@ -12,6 +12,10 @@
 
 namespace dcp {
 
+/// Decompresses one item; see ReadCompressedItems.
+Status ReadCompressedItem(const StoredItem& item, const OpenFile& file,
+                          const DecodeContext& context);
+
 /// Decompresses `items`, several at once, and hands them to their target.
 /// Stored bytes are checked against the sidecar where there is one and
 /// context.verify is set; what they expand to against its own CRC-32s.

@@ -116,6 +116,13 @@ StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
   return place;
 }
 
+Status CheckStoredDType(const StoredItem& item, const TensorItemInfo& parsed) {
+  if (parsed.dtype == item.dtype) return absl::OkStatus();
+  return DataLoss("the stored tensor is of type " +
+                  std::string(DTypeName(parsed.dtype)) +
+                  ", the metadata says " + std::string(DTypeName(item.dtype)));
+}
+
 bool MustBeReadToCheck(const TensorItemInfo& parsed) {
   return parsed.data_crc32 != 0 &&
          parsed.data_nbytes != Numel(parsed.sizes) * ItemSize(parsed.dtype);

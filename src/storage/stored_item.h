@@ -61,6 +61,11 @@ struct TensorPlace {
 StatusOr<TensorPlace> PlaceOfParsedItem(const StoredItem& item,
                                         const TensorItemInfo& parsed);
 
+/// Whether the item that was parsed is of the dtype that the metadata says. A
+/// load does not ask: it converts.
+/// \error kDataLoss  it is not
+Status CheckStoredDType(const StoredItem& item, const TensorItemInfo& parsed);
+
 /// Whether only a read of the whole item checks the tensor: it is a part of a
 /// storage whose CRC-32 is recorded. torch's own writers store no such thing.
 bool MustBeReadToCheck(const TensorItemInfo& parsed);

@@ -57,6 +57,9 @@ Status DecodeTensor(const StoredItem& item, std::span<const std::byte> bytes,
     }
     return absl::OkStatus();
   }
+  if (context.dtype_rule == DTypeRule::kAsRecorded) {
+    DCP_RETURN_IF_ERROR(CheckStoredDType(item, parsed));
+  }
   DCP_ASSIGN_OR_RETURN(const TensorPlace place,
                        PlaceOfParsedItem(item, parsed));
   DCP_ASSIGN_OR_RETURN(const std::vector<TensorPart> parts,

@@ -19,11 +19,15 @@
 
 namespace dcp {
 
+/// Whether a stored tensor's dtype may be another than the metadata says.
+enum class DTypeRule : uint8_t { kAny, kAsRecorded };
+
 /// What decoding needs.
 struct DecodeContext {
   ReadTarget& target;
   DeviceRuntime& device;
   bool verify = true;  ///< check the CRC-32 of every zip record
+  DTypeRule dtype_rule = DTypeRule::kAny;
 };
 
 /// Hands a whole item, as torch.save made it, to the target of its reads.

@@ -1,0 +1,71 @@
+// Verify: is every byte of a checkpoint what was written?
+
+#ifndef DCP_VERIFY_H_
+#define DCP_VERIFY_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dcp/filesystem_storage.h"
+#include "dcp/status.h"
+
+namespace dcp {
+
+/// One thing that is wrong with a checkpoint. Where several tensors share the
+/// bytes that are wrong, each has a Damage of its own.
+struct Damage {
+  std::string fqn;   ///< the tensor or object; empty if none is concerned
+  std::string path;  ///< the file
+  /// The bytes of the file that are wrong, or in doubt; nullopt if it is the
+  /// file as a whole.
+  std::optional<int64_t> byte_offset;
+  std::optional<int64_t> nbytes;
+  std::string message;  ///< what is wrong, without the above
+
+  bool operator==(const Damage&) const = default;
+};
+
+struct VerifyReport {
+  /// StorageMeta::save_id; empty if the checkpoint has none, or one for every
+  /// rank (`__<rank>.metadata`).
+  std::string save_id;
+  /// Whether dcp wrote it: then its sidecar vouches for every byte, in a
+  /// checkpoint of stock torch's the CRC-32s inside its items.
+  bool is_ours = false;
+  int64_t files = 0;    ///< data files
+  int64_t tensors = 0;  ///< keys of tensors
+  int64_t objects = 0;  ///< keys of objects
+  int64_t nbytes = 0;   ///< bytes of data that were checked
+  /// By file, offset and key.
+  std::vector<Damage> damages;
+};
+
+struct VerifyOptions {
+  IoOptions io;
+};
+
+/// Checks a whole checkpoint in the native format, dcp's own or stock torch's,
+/// and goes on after damage.
+///
+/// Checked: what the metadata promises (a place for every item, chunks that
+/// cover their tensor and do not overlap), that files are there and as long as
+/// they should be, and their bytes. In dcp's checkpoints those are all bytes
+/// of all files, against the sidecar; in stock torch's the structure and the
+/// CRC-32s of every item, transformed ones expanded, and that the tensor in it
+/// is the one that the metadata describes. What could not be read is a Damage,
+/// too.
+///
+/// Reads with several threads, past the page cache as a load does, within
+/// options.io.max_buffer_nbytes and what one compressed item takes.
+/// \error kNotFound  there is no checkpoint
+/// Other errors mean that nothing can be said, e.g. of a directory that may
+/// not be listed.
+StatusOr<VerifyReport> Verify(const std::string& path,
+                              const VerifyOptions& options = {},
+                              StorageEnvironment environment = {});
+
+}  // namespace dcp
+
+#endif  // DCP_VERIFY_H_

@@ -1,0 +1,94 @@
+#include "dcp/latest.h"
+
+#include <algorithm>
+#include <charconv>
+#include <memory>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "dcp/verify.h"
+
+namespace dcp {
+namespace {
+
+// torchtitan components/checkpoint.py _find_load_step: "step-(\d+)".
+constexpr std::string_view kStepPrefix = "step-";
+
+std::optional<int64_t> ParseStepName(std::string_view name) {
+  if (!name.starts_with(kStepPrefix)) return std::nullopt;
+  name.remove_prefix(kStepPrefix.size());
+  int64_t step = 0;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data(), end, step);
+  if (error != std::errc() || stop != end || name.starts_with('-')) {
+    return std::nullopt;
+  }
+  return step;
+}
+
+/// Why a step does not count, empty if it does.
+StatusOr<std::string> FindFault(const std::string& path,
+                                const FindLatestOptions& options,
+                                const StorageEnvironment& environment) {
+  const auto reader =
+      MakeFileSystemReader({.path = path, .io = options.io}, environment);
+  DCP_RETURN_IF_ERROR(reader->ReadIndex().status());
+  if (options.check == StepCheck::kCommitted) return std::string();
+  DCP_ASSIGN_OR_RETURN(const VerifyReport report,
+                       Verify(path, {.io = options.io}, environment));
+  if (report.damages.empty()) return std::string();
+  const Damage& first = report.damages.front();
+  std::string fault = first.path + ": " + first.message;
+  if (!first.fqn.empty()) fault += " (" + first.fqn + ")";
+  if (report.damages.size() > 1) {
+    fault +=
+        ", and " + std::to_string(report.damages.size() - 1) + " more damages";
+  }
+  return fault;
+}
+
+}  // namespace
+
+StatusOr<std::vector<StepDirectory>> ListSteps(FileSystem& file_system,
+                                               const std::string& root) {
+  std::vector<StepDirectory> steps;
+  DCP_ASSIGN_OR_RETURN(const bool exists, file_system.Exists(root));
+  if (!exists) return steps;
+  DCP_ASSIGN_OR_RETURN(const auto entries, file_system.List(root));
+  for (const DirectoryEntry& entry : entries) {
+    const auto step = ParseStepName(entry.name);
+    if (!step || entry.kind != FileKind::kDirectory) continue;
+    steps.push_back({.step = *step, .path = JoinPath(root, entry.name)});
+  }
+  std::sort(steps.begin(), steps.end(),
+            [](const StepDirectory& a, const StepDirectory& b) {
+              return std::tie(b.step, a.path) < std::tie(a.step, b.path);
+            });
+  return steps;
+}
+
+StatusOr<LatestStep> FindLatest(const std::string& root,
+                                const FindLatestOptions& options,
+                                StorageEnvironment environment) {
+  if (!environment.file_system) {
+    environment.file_system = MakePosixFileSystem();
+  }
+  DCP_ASSIGN_OR_RETURN(std::vector<StepDirectory> steps,
+                       ListSteps(*environment.file_system, root));
+  LatestStep latest;
+  for (StepDirectory& step : steps) {
+    const StatusOr<std::string> fault =
+        FindFault(step.path, options, environment);
+    if (fault.ok() && fault->empty()) {
+      latest.found = std::move(step);
+      break;
+    }
+    latest.skipped.push_back(
+        {.directory = std::move(step),
+         .reason = fault.ok() ? *fault : std::string(Message(fault.status()))});
+  }
+  return latest;
+}
+
+}  // namespace dcp

@@ -1,0 +1,128 @@
+// 1. `.metadata` and its sidecar are read, or, where every rank has its own,
+//    all `__<rank>.metadata`.
+// 2. What the metadata promises is checked without looking at data.
+// 3. Files that a sidecar lists are read as a whole, others item by item.
+
+#include "dcp/verify.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "format/file_names.h"
+#include "storage/file_check.h"
+#include "storage/index_check.h"
+#include "storage/metadata_check.h"
+
+namespace dcp {
+namespace {
+
+class Verifier {
+ public:
+  Verifier(std::string directory, const VerifyOptions& options,
+           const StorageEnvironment& environment)
+      : directory_(std::move(directory)),
+        options_(options),
+        file_system_(*environment.file_system),
+        device_(*environment.device_runtime) {}
+
+  StatusOr<VerifyReport> Run() && {
+    const std::string global(kMetadataFileName);
+    StatusOr<CheckedIndex> index =
+        CheckIndex(file_system_, directory_, global, log_);
+    if (index.ok()) {
+      report_.save_id = index->save_id;
+      report_.is_ours = index->is_ours;
+      DCP_RETURN_IF_ERROR(Check(global, *index, CoverageRule::kRequireFull));
+    } else if (index.status().code() == absl::StatusCode::kNotFound) {
+      DCP_RETURN_IF_ERROR(CheckRanks());
+    } else {
+      return index.status();
+    }
+    report_.damages = log_.Take();
+    return std::move(report_);
+  }
+
+ private:
+  Status CheckRanks() {
+    DCP_ASSIGN_OR_RETURN(const std::vector<std::string> names, RankNames());
+    if (names.empty()) {
+      return NotFound("there is no checkpoint in " + directory_ +
+                      ": it has no .metadata");
+    }
+    report_.is_ours = true;
+    for (const std::string& name : names) {
+      DCP_ASSIGN_OR_RETURN(const CheckedIndex index,
+                           CheckIndex(file_system_, directory_, name, log_));
+      report_.is_ours &= index.is_ours;
+      // A rank knows its own part of a tensor only.
+      DCP_RETURN_IF_ERROR(Check(name, index, CoverageRule::kAllowGaps));
+    }
+    return absl::OkStatus();
+  }
+
+  StatusOr<std::vector<std::string>> RankNames() {
+    DCP_ASSIGN_OR_RETURN(const auto entries, file_system_.List(directory_));
+    std::vector<std::string> names;
+    for (const DirectoryEntry& entry : entries) {
+      if (ParseRankMetadataFileName(entry.name)) names.push_back(entry.name);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  Status Check(const std::string& name, const CheckedIndex& index,
+               CoverageRule coverage) {
+    std::vector<StoredItem> items;
+    if (index.metadata) {
+      Count(*index.metadata);
+      items = ListStoredItems({.metadata = *index.metadata,
+                               .path = JoinPath(directory_, name),
+                               .directory = directory_,
+                               .coverage = coverage},
+                              log_);
+    }
+    DCP_ASSIGN_OR_RETURN(
+        const FileCheckTotals totals,
+        CheckFiles({.file_system = file_system_,
+                    .device = device_,
+                    .directory = directory_,
+                    .sidecar = index.sidecar.value_or(Sidecar()),
+                    .items = items,
+                    .io = options_.io},
+                   log_));
+    report_.files += totals.files;
+    report_.nbytes += totals.nbytes;
+    return absl::OkStatus();
+  }
+
+  void Count(const Metadata& metadata) {
+    for (const auto& [fqn, entry] : metadata.entries()) {
+      const bool is_tensor =
+          std::holds_alternative<TensorStorageMetadata>(entry);
+      ++(is_tensor ? report_.tensors : report_.objects);
+    }
+  }
+
+  const std::string directory_;
+  const VerifyOptions& options_;
+  FileSystem& file_system_;
+  DeviceRuntime& device_;
+  DamageLog log_;
+  VerifyReport report_;
+};
+
+}  // namespace
+
+StatusOr<VerifyReport> Verify(const std::string& path,
+                              const VerifyOptions& options,
+                              StorageEnvironment environment) {
+  if (!environment.file_system) {
+    environment.file_system = MakePosixFileSystem();
+  }
+  if (!environment.device_runtime) {
+    environment.device_runtime = MakeCudaRuntime();
+  }
+  return Verifier(path, options, environment).Run();
+}
+
+}  // namespace dcp

@@ -1,0 +1,49 @@
+#include "storage/sidecar_file.h"
+
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "base/checksum.h"
+#include "format/file_names.h"
+#include "storage/limits.h"
+#include "storage/read_root.h"
+
+namespace dcp {
+
+std::string_view DcpcppSaveIdOf(const Metadata& metadata) {
+  const auto& meta = metadata.storage_meta;
+  if (!meta || !meta->save_id || !IsDcpcppSaveId(*meta->save_id)) return {};
+  return *meta->save_id;
+}
+
+StatusOr<SidecarFileContent> ReadSidecarFile(FileSystem& file_system,
+                                             const std::string& directory,
+                                             std::string_view save_id) {
+  const std::string path = JoinPath(directory, SidecarName(save_id));
+  StatusOr<std::string> bytes = ReadFile(file_system, path, kMaxSidecarNbytes,
+                                         {.beneath = ReadRoot(directory)});
+  if (bytes.status().code() == absl::StatusCode::kNotFound) {
+    return CorruptionError("the checkpoint's file of checksums is missing",
+                           {.op = "open", .path = path});
+  }
+  DCP_RETURN_IF_ERROR(bytes.status());
+  StatusOr<Sidecar> parsed = ParseSidecar(*bytes);
+  if (!parsed.ok()) return Annotate(parsed.status(), path);
+  return SidecarFileContent{.sidecar = *std::move(parsed),
+                            .bytes = *std::move(bytes)};
+}
+
+Status CheckMetadataCrc(const Sidecar& sidecar,
+                        std::string_view metadata_pickle,
+                        const std::string& metadata_path) {
+  const uint32_t crc = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
+  if (sidecar.metadata_nbytes == static_cast<int64_t>(metadata_pickle.size()) &&
+      sidecar.metadata_crc32 == crc) {
+    return absl::OkStatus();
+  }
+  return CorruptionError("the metadata differs from its recorded CRC-32",
+                         {.op = "verify", .path = metadata_path});
+}
+
+}  // namespace dcp

@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindPlugin(m);
   dcp::BindCheckpoint(m);
   dcp::BindClean(m);
+  dcp::BindVerify(m);
 }

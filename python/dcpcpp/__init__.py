@@ -84,6 +84,10 @@ if TYPE_CHECKING:
     from dcpcpp._inspect import open as open
     from dcpcpp._plugin_storage import PluginReader as PluginReader
     from dcpcpp._plugin_storage import PluginWriter as PluginWriter
+    from dcpcpp._verify import Damage as Damage
+    from dcpcpp._verify import VerifyReport as VerifyReport
+    from dcpcpp._verify import latest as latest
+    from dcpcpp._verify import verify as verify
     from dcpcpp.api import load as load
     from dcpcpp.api import load_state_dict as load_state_dict
     from dcpcpp.api import save as save
@@ -99,12 +103,15 @@ _LAZY = {
     "Checkpoint": "dcpcpp._inspect",
     "CheckpointException": "dcpcpp._exceptions",
     "clean": "dcpcpp._clean",
+    "Damage": "dcpcpp._verify",
     "FileSystemReader": "dcpcpp.storage",
     "FileSystemWriter": "dcpcpp.storage",
     "FsspecReader": "dcpcpp._fsspec_storage",
     "FsspecWriter": "dcpcpp._fsspec_storage",
     "PluginReader": "dcpcpp._plugin_storage",
     "PluginWriter": "dcpcpp._plugin_storage",
+    "VerifyReport": "dcpcpp._verify",
+    "latest": "dcpcpp._verify",
     "load": "dcpcpp.api",
     "load_full": "dcpcpp._inspect",
     "load_state_dict": "dcpcpp.api",
@@ -112,6 +119,7 @@ _LAZY = {
     "patch_torch": "dcpcpp.patch",
     "save": "dcpcpp.api",
     "save_state_dict": "dcpcpp.api",
+    "verify": "dcpcpp._verify",
     "DefaultLoadPlanner": f"{_TORCH}.default_planner",
     "DefaultSavePlanner": f"{_TORCH}.default_planner",
     "create_default_global_load_plan": f"{_TORCH}.default_planner",

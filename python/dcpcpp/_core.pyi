@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'Metadata', 'SaveOptions', 'Status', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'Metadata', 'SaveOptions', 'SkippedStep', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -175,6 +175,10 @@ class StorageReader:
     """
     dcp::StorageReader
     """
+    def open_data(self, items: list) -> None:
+        """
+        Open the files of a torch plan.
+        """
     def read_index(self, rank: typing.SupportsInt | typing.SupportsIndex | None) -> CheckpointIndex:
         ...
     def read_plan(self, items: list) -> list:
@@ -239,6 +243,80 @@ class Checkpoint:
     @property
     def metadata(self) -> Metadata:
         ...
+class Damage:
+    """
+    dcp::Damage
+    """
+    @property
+    def byte_offset(self) -> int | None:
+        ...
+    @property
+    def fqn(self) -> str:
+        ...
+    @property
+    def message(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int | None:
+        ...
+    @property
+    def path(self) -> str:
+        ...
+class VerifyReport:
+    """
+    dcp::VerifyReport
+    """
+    @property
+    def damages(self) -> list[Damage]:
+        ...
+    @property
+    def files(self) -> int:
+        ...
+    @property
+    def is_ours(self) -> bool:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def objects(self) -> int:
+        ...
+    @property
+    def save_id(self) -> str:
+        ...
+    @property
+    def tensors(self) -> int:
+        ...
+class StepDirectory:
+    """
+    dcp::StepDirectory
+    """
+    @property
+    def path(self) -> str:
+        ...
+    @property
+    def step(self) -> int:
+        ...
+class SkippedStep:
+    """
+    dcp::SkippedStep
+    """
+    @property
+    def directory(self) -> StepDirectory:
+        ...
+    @property
+    def reason(self) -> str:
+        ...
+class LatestStep:
+    """
+    dcp::LatestStep
+    """
+    @property
+    def found(self) -> StepDirectory | None:
+        ...
+    @property
+    def skipped(self) -> list[SkippedStep]:
+        ...
 def as_buffer(address: typing.SupportsInt | typing.SupportsIndex, nbytes: typing.SupportsInt | typing.SupportsIndex) -> memoryview:
     """
     A read-only view of memory that the caller keeps alive.
@@ -254,6 +332,10 @@ def cuda() -> str:
 def dtype_codes() -> dict[str, int]:
     """
     libdcp's code of each dtype, by torch's name.
+    """
+def find_latest(root: str, verify: bool, io: IoOptions) -> LatestStep:
+    """
+    Find the newest step of a run (dcp/latest.h).
     """
 def io_engine(wanted: str = 'auto') -> tuple[str, str]:
     """
@@ -296,4 +378,8 @@ def serialize_metadata(metadata: Metadata) -> bytes:
 def single_process_transport() -> Transport:
     """
     The transport of one process.
+    """
+def verify(path: str, io: IoOptions, file_system: FileSystem | None = None) -> VerifyReport:
+    """
+    Check a whole checkpoint (dcp/verify.h).
     """

@@ -9,6 +9,7 @@ import typer
 
 import dcpcpp
 from dcpcpp._clean import clean_command
+from dcpcpp._verify_command import verify
 from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
 
@@ -47,6 +48,7 @@ def show_config() -> None:
 
 app.command("bench")(bench)
 app.command("clean")(clean_command)
+app.command("verify")(verify)
 
 
 def main() -> None:

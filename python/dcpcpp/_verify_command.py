@@ -1,0 +1,69 @@
+"""`dcpcpp verify`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import dcpcpp
+from dcpcpp.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DAMAGED = 1
+NOT_CHECKED = 2
+
+
+def verify(
+    path: Annotated[str, typer.Argument(help="The checkpoint: a directory, or a URL for fsspec.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as one JSON object.")
+    ] = False,
+) -> None:
+    """Check every byte of a checkpoint, dcpcpp's or stock torch's.
+
+    Exit code 0: whole; 1: damaged; 2: could not be checked.
+    """
+    try:
+        report = dcpcpp.verify(path)
+    except (CheckpointError, OSError, ValueError, RuntimeError, ImportError) as error:
+        typer.echo(f"dcpcpp: error: {error}", err=True)
+        raise typer.Exit(NOT_CHECKED) from error
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        from rich.console import Console
+
+        _print(report, Console(highlight=False, soft_wrap=True))
+    if not report.ok:
+        raise typer.Exit(DAMAGED)
+
+
+def _print(report: dcpcpp.VerifyReport, console: Console) -> None:
+    """One line a damage, and a summary."""
+    for damage in report.damages:
+        line = str(damage)
+        if not line.isprintable():  # a key may have line breaks in it
+            line = ascii(line)[1:-1]
+        console.print(f"damaged: {line}", markup=False, style="red")
+    verdict = "whole" if report.ok else f"{_count(len(report.damages), 'damage')}"
+    keys = {damage.key for damage in report.damages if damage.key}
+    if keys:
+        verdict += f" in {_count(len(keys), 'key')}"
+    console.print(
+        f"{report.path}: {verdict}", markup=False, style="green" if report.ok else "bold red"
+    )
+    rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
+    console.print(
+        f"{_count(report.tensors, 'tensor')}, {_count(report.objects, 'object')}, "
+        f"{_count(report.files, 'file')}, written by {'dcpcpp' if report.is_ours else 'torch'}; "
+        f"checked {report.nbytes:,} bytes in {report.seconds:.2f} s ({rate:.2f} GB/s)",
+        markup=False,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -156,7 +156,8 @@ struct LoadOptions {
 ///
 /// Called on every rank between reading the metadata and reading data, so that
 /// a caller may derive its entries from the metadata (torch's 2.3 key rule, a
-/// template built from the checkpoint).
+/// template built from the checkpoint). A load that starts again, because the
+/// checkpoint was replaced meanwhile, calls both methods again.
 class LoadRequest {
  public:
   virtual ~LoadRequest() = default;
@@ -177,6 +178,10 @@ class LoadRequest {
 ///
 /// Nothing is written to a destination before all ranks have planned without
 /// an error. After an error while reading, destinations hold a mix.
+///
+/// If files turn out to be gone or damaged because another save has replaced
+/// the checkpoint since its metadata was read, all ranks start again with the
+/// new one, once. (Not where every rank has metadata of its own.)
 /// \error kFailedPrecondition  "Missing key in checkpoint state_dict: ..."
 /// \error kInvalidArgument     shapes or kinds differ
 /// \error kDataLoss            the checkpoint is damaged or has gaps

@@ -154,9 +154,19 @@ class StorageReader {
   /// \error kNotFound  there is none
   virtual StatusOr<CheckpointIndex> ReadRankIndex(int rank) = 0;
 
-  /// All ranks. `index` outlives the reader's use.
+  /// All ranks. `index` outlives the reader's use. May be called again, with
+  /// another index: what was opened for the former is let go.
   virtual Status SetUp(const CheckpointIndex& index,
                        const StorageRole& role) = 0;
+
+  /// All ranks, after planning and before any rank reads: opens the files that
+  /// ReadData(plan) will need, so that a save which replaces the checkpoint
+  /// meanwhile cannot take them away. ReadData does it where this was not
+  /// called.
+  virtual Status OpenData(const LoadPlan& plan) {
+    static_cast<void>(plan);
+    return absl::OkStatus();
+  }
 
   /// All ranks: reads what `plan` names into `target`.
   /// \error kDataLoss  stored bytes fail a check; names key, file and offset

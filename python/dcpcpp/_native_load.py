@@ -78,6 +78,7 @@ class _Template:
         self._planner = planner
         self._allow_pickle = allow_pickle
         self._selection = selection
+        self._state: dict[str, Any] | None = None
         self._maker = EntryMaker()
         self._flat = FlatState()
         self._keys: list[str] = []  # of each entry
@@ -87,7 +88,10 @@ class _Template:
         self.error: BaseException | None = None
 
     def make_entries(self, metadata: _core.Metadata) -> list[Any]:
-        """What libdcp is to load; called once the metadata is there."""
+        """What libdcp is to load; called once the metadata is there.
+
+        And again, with other metadata, if the checkpoint was replaced meanwhile.
+        """
         with self._keeping_error():
             return self._make_entries(metadata)
 
@@ -110,8 +114,11 @@ class _Template:
             raise
 
     def _make_entries(self, metadata: _core.Metadata) -> list[Any]:
-        state = self._make_state()
-        self._flat = self._flatten(state, set(metadata.keys()))
+        if self._state is None:
+            self._state = self._make_state()
+        self._maker = EntryMaker()
+        self._keys, self._tensors, self._objects = [], [], []
+        self._flat = self._flatten(self._state, set(metadata.keys()))
         entries: list[Any] = []
         trivial = self._selection.is_trivial
         for key, value in self._flat.leaves.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import pickle
@@ -24,6 +25,7 @@ from dcpcpp._config import log_choices_once
 from dcpcpp._decoded import narrow
 from dcpcpp._io_options import core_file_system
 from dcpcpp._tensors import EntryMaker
+from dcpcpp.errors import CheckpointCorruptedError, CheckpointError
 
 
 class NativeReader:
@@ -39,6 +41,7 @@ class NativeReader:
         self._core: Any = None
         self._index: Any = None
         self._metadata: Metadata | None = None
+        self._reads_own_metadata = False
 
     def set_verify(self, verify: bool) -> None:
         """Choose whether what is read is checked."""
@@ -64,6 +67,7 @@ class NativeReader:
             CheckpointCorruptedError: it is not metadata, or not what was written.
         """
         self._core = self.make_core_reader()
+        self._reads_own_metadata = kwargs.get("rank") is not None
         self._index = self._core.read_index(kwargs.get("rank"))
         metadata = _metadata.from_core(self._index.metadata)
         if metadata.storage_meta is None:
@@ -87,6 +91,48 @@ class NativeReader:
             self._index = _core.CheckpointIndex(parsed)
             self._metadata = metadata
         self._core.set_up(self._index)
+
+    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        """Open the files of `plan`, before another save can take them away.
+
+        Returns:
+            `plan` with the id of the checkpoint that this rank found.
+        """
+        self._core.open_data([_read_fields(item, None, None) for item in plan.items])
+        if self._reads_own_metadata:
+            return plan
+        return dataclasses.replace(plan, storage_data=_CheckpointFound(_save_id(self._metadata)))
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        """Make sure that all ranks found the same checkpoint.
+
+        Raises:
+            CheckpointCorruptedError: it was replaced while they read its metadata.
+        """
+        # A planner may have made plans of its own.
+        found = [p.storage_data for p in plans if isinstance(p.storage_data, _CheckpointFound)]
+        if len(set(found)) > 1:
+            raise CheckpointCorruptedError(
+                f"the checkpoint {self.path} was replaced while the ranks read its metadata"
+            )
+        return plans
+
+    def was_replaced(self) -> bool:
+        """Whether a load may start again, with a checkpoint that another save made.
+
+        It may if all keys of the former are there: what was read of one that is not
+        would stay, and be a mix.
+        """
+        before = self._metadata
+        try:
+            now = self.read_metadata()
+        except (CheckpointError, OSError):
+            return False
+        return (
+            before is not None
+            and _save_id(now) != _save_id(before)
+            and before.state_dict_metadata.keys() <= now.state_dict_metadata.keys()
+        )
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Any:
         """Read the items of `plan` to where `planner` says.
@@ -128,10 +174,25 @@ class NativeReader:
         target.copy_(narrow(tensor, item.storage_offsets, item.lengths))
 
 
-def _read_fields(item: ReadItem, target: torch.Tensor | None, maker: EntryMaker) -> tuple[Any, ...]:
+@dataclasses.dataclass(frozen=True)
+class _CheckpointFound:
+    """What a rank tells the coordinator of the metadata that it read."""
+
+    save_id: str | None
+
+
+def _save_id(metadata: Metadata | None) -> str | None:
+    """The id of the save that wrote `metadata`; torch before 2.3 had none."""
+    meta = None if metadata is None else metadata.storage_meta
+    return None if meta is None else meta.save_id
+
+
+def _read_fields(
+    item: ReadItem, target: torch.Tensor | None, maker: EntryMaker | None
+) -> tuple[Any, ...]:
     index = item.storage_index
     offset = None if index.offset is None else tuple(index.offset)
     hint = -1 if index.index is None else index.index
-    view = None if target is None else maker.destination(target)
+    view = None if target is None or maker is None else maker.destination(target)
     offsets, lengths = tuple(item.storage_offsets), tuple(item.lengths)
     return (item.type.value, index.fqn, offset, hint, offsets, lengths, view)

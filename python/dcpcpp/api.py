@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
 from torch.distributed.checkpoint.stateful import Stateful
@@ -22,6 +22,7 @@ from dcpcpp._exceptions import torch_errors
 from dcpcpp._native_load import LoadJob
 from dcpcpp._native_path import loads_natively, saves_natively
 from dcpcpp._native_save import SaveJob
+from dcpcpp._protocol_load import load_by_protocol
 from dcpcpp._report import LoadReport
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._setup_failure import told_to_loaders, told_to_savers
@@ -205,14 +206,7 @@ def load(
         )
     else:
         _collect(state_dict, keys, flat)
-        with torch_errors():
-            state_dict_loader._load_state_dict(
-                state_dict=flat,
-                storage_reader=reader,
-                process_group=process_group,
-                no_dist=alone,
-                planner=planner,
-            )
+        load_by_protocol(flat, reader, process_group, planner, use_dist=not alone)
     for key in keys:
         if key not in state_dict:
             continue
@@ -293,7 +287,11 @@ def load_state_dict(
             lambda: state_dict, process_group, use_dist=not no_dist, coordinator=coordinator_rank
         )
         return
-    with torch_errors():
-        state_dict_loader._load_state_dict(
-            state_dict, storage_reader, process_group, coordinator_rank, no_dist, planner
-        )
+    load_by_protocol(
+        state_dict,
+        storage_reader,
+        process_group,
+        planner,
+        use_dist=not no_dist,
+        coordinator=coordinator_rank,
+    )

@@ -5,7 +5,14 @@
 // 4. Every rank reads, and decodes what it read. No message is pending
 //    meanwhile.
 // 5. All ranks learn whether all could.
+// 6. Files that are gone or damaged may mean that another save has replaced the
+//    checkpoint since step 1. All ranks got the same failures, so all know that
+//    the coordinator now looks at the metadata again. If it is another one, all
+//    start again with it, once; what was written to destinations is written
+//    anew. If it is the same, the failures stand.
 
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "base/wire.h"
@@ -50,6 +57,27 @@ Status AgreeOn(Transport& transport, std::string_view phase,
       .status();
 }
 
+/// Whether reading a checkpoint that is being replaced may fail like this.
+bool MayBeReplacement(const Status& status) {
+  if (status.code() == absl::StatusCode::kDataLoss) return true;
+  const auto detail = GetErrorDetail(status);
+  if (!detail) return false;
+  // On network file systems an open file may go, too.
+  if (detail->error_number == ESTALE) return true;
+  return status.code() == absl::StatusCode::kNotFound &&
+         detail->op != "lookup";  // a file, not a key
+}
+
+/// The same on all ranks: it depends on what all of them were told.
+bool MayBeReplacedCheckpoint(const Status& agreed) {
+  const auto failures = GetRankFailures(agreed);
+  return failures.has_value() &&
+         std::all_of(failures->by_rank.begin(), failures->by_rank.end(),
+                     [](const auto& failure) {
+                       return MayBeReplacement(failure.second);
+                     });
+}
+
 class LoadOperation {
  public:
   LoadOperation(LoadRequest& request, StorageReader& reader,
@@ -64,11 +92,14 @@ class LoadOperation {
 
   StatusOr<LoadResult> Run() {
     DCP_ASSIGN_OR_RETURN(const bool has_index, ShareIndex());
-    Status planned = Plan(has_index);
-    DCP_RETURN_IF_ERROR(AgreeOn(transport_, "plan", planned));
-    const Status read = Read();
-    DCP_RETURN_IF_ERROR(transport_.AwaitAll("read"));
-    DCP_RETURN_IF_ERROR(AgreeOn(transport_, "read", read));
+    Status loaded = LoadFromIndex(has_index, "read");
+    if (has_index && MayBeReplacedCheckpoint(loaded)) {
+      DCP_ASSIGN_OR_RETURN(const bool replaced, ShareNewIndex());
+      // Another name: who waits for the ranks to read again must not take their
+      // first arrival for it.
+      if (replaced) loaded = LoadFromIndex(has_index, "read again");
+    }
+    DCP_RETURN_IF_ERROR(loaded);
     return std::move(result_);
   }
 
@@ -76,6 +107,17 @@ class LoadOperation {
   // First byte of the coordinator's message.
   static constexpr char kGlobal = 'G';   // metadata of the whole checkpoint
   static constexpr char kPerRank = 'R';  // every rank has its own
+  static constexpr std::string_view kSame = "S";  // nothing has changed
+
+  /// Steps 2 to 5.
+  Status LoadFromIndex(bool has_index, std::string_view wait) {
+    const Status planned = Plan(has_index);
+    DCP_RETURN_IF_ERROR(AgreeOn(transport_, "plan", planned));
+    touched_ = true;
+    const Status read = Read();
+    DCP_RETURN_IF_ERROR(transport_.AwaitAll(wait));
+    return AgreeOn(transport_, "read", read);
+  }
 
   /// Whether there is global metadata; index_ holds it then.
   StatusOr<bool> ShareIndex() {
@@ -102,14 +144,47 @@ class LoadOperation {
     return true;
   }
 
+  /// Whether there is other metadata by now; index_ holds it then. A
+  /// coordinator that cannot read it leaves it at the failures so far.
+  StatusOr<bool> ShareNewIndex() {
+    DCP_ASSIGN_OR_RETURN(
+        const std::string message,
+        BroadcastFrom(transport_, "plan", [this]() -> StatusOr<std::string> {
+          const StatusOr<std::string> now = Encode(reader_.ReadIndex());
+          DCP_ASSIGN_OR_RETURN(const std::string before, Encode(index_));
+          if (!now.ok() || *now == before) return std::string(kSame);
+          return kGlobal + *now;
+        }));
+    if (message == kSame) return false;
+    DCP_ASSIGN_OR_RETURN(index_, Decode(std::string_view(message).substr(1)));
+    return true;
+  }
+
   Status Plan(bool has_index) {
     if (!has_index) {
       DCP_ASSIGN_OR_RETURN(index_, reader_.ReadRankIndex(role_.rank));
     }
     DCP_RETURN_IF_ERROR(reader_.SetUp(index_, role_));
     DCP_ASSIGN_OR_RETURN(entries_, request_.MakeEntries(index_.metadata));
+    LoadResult planned;
     DCP_ASSIGN_OR_RETURN(
-        plan_, MakeLoadPlan(entries_, index_.metadata, options_, &result_));
+        plan_, MakeLoadPlan(entries_, index_.metadata, options_, &planned));
+    DCP_RETURN_IF_ERROR(CheckNoneLost(planned.missing));
+    result_ = std::move(planned);
+    return reader_.OpenData(plan_);
+  }
+
+  /// Where keys may be missing, one that the replaced checkpoint had and this
+  /// one lacks would keep what was read of the former: a mix.
+  Status CheckNoneLost(const std::vector<std::string>& missing) const {
+    if (!touched_) return absl::OkStatus();
+    const auto& before = result_.missing;
+    for (const std::string& fqn : missing) {
+      if (std::find(before.begin(), before.end(), fqn) == before.end()) {
+        return DataLoss("the checkpoint was replaced while it was read, and " +
+                        fqn + " is not in the new one");
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -131,6 +206,7 @@ class LoadOperation {
   std::vector<LoadEntry> entries_;
   LoadPlan plan_;
   LoadResult result_;
+  bool touched_ = false;  // destinations may hold what was read
 };
 
 /// Entries that do not depend on the checkpoint.

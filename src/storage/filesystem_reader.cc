@@ -5,15 +5,14 @@
 #include <utility>
 #include <vector>
 
-#include "base/checksum.h"
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "io/paths.h"
 #include "storage/compressed_item.h"
 #include "storage/item_places.h"
 #include "storage/limits.h"
-#include "storage/open_files.h"
 #include "storage/read_root.h"
+#include "storage/sidecar_file.h"
 #include "storage/stored_item.h"
 #include "storage/tensor_sink.h"
 #include "storage/whole_item.h"
@@ -173,17 +172,28 @@ StatusOr<CheckpointIndex> FileSystemReader::ReadRankIndex(int rank) {
 
 StatusOr<CheckpointIndex> FileSystemReader::ReadIndexFile(
     const std::string& name) {
-  const OpenOptions open{.beneath = ReadRoot(options_.path)};
   const std::string path = JoinPath(options_.path, name);
-  DCP_ASSIGN_OR_RETURN(const std::string bytes,
-                       ReadFile(*file_system_, path, kMaxMetadataNbytes, open));
-  StatusOr<Metadata> metadata = ParseMetadata(bytes);
+  const auto read_pickle = [&] {
+    return ReadFile(*file_system_, path, kMaxMetadataNbytes,
+                    {.beneath = ReadRoot(options_.path)});
+  };
+  DCP_ASSIGN_OR_RETURN(const std::string pickle, read_pickle());
+  StatusOr<CheckpointIndex> index = IndexOf(pickle, path);
+  if (index.status().code() != absl::StatusCode::kDataLoss) return index;
+  // A save that replaced the checkpoint meanwhile has removed its sidecar.
+  const StatusOr<std::string> again = read_pickle();
+  return again.ok() && *again != pickle ? IndexOf(*again, path) : index;
+}
+
+StatusOr<CheckpointIndex> FileSystemReader::IndexOf(std::string_view pickle,
+                                                    const std::string& path) {
+  StatusOr<Metadata> metadata = ParseMetadata(pickle);
   if (!metadata.ok()) return Annotate(metadata.status(), path);
   CheckpointIndex index{.metadata = *std::move(metadata)};
-  const auto& meta = index.metadata.storage_meta;
-  if (!meta || !meta->save_id || !IsDcpcppSaveId(*meta->save_id)) return index;
+  const std::string_view save_id = DcpcppSaveIdOf(index.metadata);
+  if (save_id.empty()) return index;
   // Our own checkpoint: without its sidecar it is not what was written.
-  StatusOr<std::string> sidecar = ReadSidecar(*meta->save_id, bytes);
+  StatusOr<std::string> sidecar = ReadSidecar(save_id, pickle, path);
   // Who asked for no checks gets what the items say of themselves.
   if (!sidecar.ok() && !options_.verify) return index;
   DCP_RETURN_IF_ERROR(sidecar.status());
@@ -192,33 +202,43 @@ StatusOr<CheckpointIndex> FileSystemReader::ReadIndexFile(
 }
 
 StatusOr<std::string> FileSystemReader::ReadSidecar(
-    std::string_view save_id, std::string_view metadata_pickle) {
-  const std::string path = JoinPath(options_.path, SidecarName(save_id));
-  StatusOr<std::string> bytes = ReadFile(*file_system_, path, kMaxSidecarNbytes,
-                                         {.beneath = ReadRoot(options_.path)});
-  if (bytes.status().code() == absl::StatusCode::kNotFound) {
-    return CorruptionError("the checkpoint's file of checksums is missing",
-                           {.op = "open", .path = path});
-  }
-  DCP_RETURN_IF_ERROR(bytes.status());
-  StatusOr<Sidecar> parsed = ParseSidecar(*bytes);
-  if (!parsed.ok()) return Annotate(parsed.status(), path);
-  const uint32_t crc = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
-  if (parsed->metadata_nbytes != static_cast<int64_t>(metadata_pickle.size()) ||
-      parsed->metadata_crc32 != crc) {
-    return CorruptionError(
-        "the metadata differs from its recorded CRC-32",
-        {.op = "verify", .path = JoinPath(options_.path, kMetadataFileName)});
-  }
-  return bytes;
+    std::string_view save_id, std::string_view pickle,
+    const std::string& metadata_path) {
+  DCP_ASSIGN_OR_RETURN(SidecarFileContent content,
+                       ReadSidecarFile(*file_system_, options_.path, save_id));
+  DCP_RETURN_IF_ERROR(CheckMetadataCrc(content.sidecar, pickle, metadata_path));
+  return std::move(content.bytes);
 }
 
 Status FileSystemReader::SetUp(const CheckpointIndex& index,
                                const StorageRole&) {
+  files_.reset();
   metadata_ = &index.metadata;
   sidecar_ = Sidecar();
   if (index.storage_data.empty()) return absl::OkStatus();
   DCP_ASSIGN_OR_RETURN(sidecar_, ParseSidecar(index.storage_data));
+  return absl::OkStatus();
+}
+
+std::unique_ptr<OpenFiles> FileSystemReader::MakeOpenFiles() const {
+  return std::make_unique<OpenFiles>(*file_system_, options_.path,
+                                     options_.io.direct_io, sidecar_);
+}
+
+Status FileSystemReader::OpenData(const LoadPlan& plan) {
+  std::map<std::string_view, const MetadataIndex*> names;  // as they are read
+  for (const ReadItem& item : plan.items) {
+    const auto place = metadata_->storage_data.find(item.storage_index);
+    // What is not there is for ReadData to report.
+    if (place == metadata_->storage_data.end()) continue;
+    names.emplace(place->second.relative_path, &item.storage_index);
+  }
+  files_ = MakeOpenFiles();
+  size_t count = 0;
+  for (const auto& [name, index] : names) {
+    if (++count > kMaxOpenFiles) break;
+    DCP_RETURN_IF_ERROR(files_->Open(std::string(name), *index).status());
+  }
   return absl::OkStatus();
 }
 
@@ -227,9 +247,9 @@ Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
                        GroupByStoredItem(plan, *metadata_, options_.path));
   for (std::span<const StoredItem> rest(items); !rest.empty();) {
     const auto some = ItemsOfFirstFiles(rest, kMaxOpenFiles);
-    OpenFiles files(*file_system_, options_.path, options_.io.direct_io,
-                    sidecar_);
-    ReadJob job(options_, files, target, *device_);
+    const std::unique_ptr<OpenFiles> files =
+        files_ != nullptr ? std::move(files_) : MakeOpenFiles();
+    ReadJob job(options_, *files, target, *device_);
     DCP_RETURN_IF_ERROR(job.Run(some));
     nbytes_read_ += job.nbytes_read();
     rest = rest.subspan(some.size());

@@ -10,6 +10,7 @@
 
 #include "dcp/filesystem_storage.h"
 #include "format/sidecar.h"
+#include "storage/open_files.h"
 
 namespace dcp {
 
@@ -21,21 +22,28 @@ class FileSystemReader final : public StorageReader {
   StatusOr<CheckpointIndex> ReadIndex() override;
   StatusOr<CheckpointIndex> ReadRankIndex(int rank) override;
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
+  Status OpenData(const LoadPlan& plan) override;
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
 
   int64_t nbytes_read() const override { return nbytes_read_; }
 
  private:
   StatusOr<CheckpointIndex> ReadIndexFile(const std::string& name);
-  /// The bytes of the sidecar that belongs to `metadata_pickle`.
+  /// The index whose `.metadata`, the file `path`, has the bytes `pickle`.
+  StatusOr<CheckpointIndex> IndexOf(std::string_view pickle,
+                                    const std::string& path);
+  /// The bytes of the sidecar that belongs to `pickle`.
   StatusOr<std::string> ReadSidecar(std::string_view save_id,
-                                    std::string_view metadata_pickle);
+                                    std::string_view pickle,
+                                    const std::string& metadata_path);
+  std::unique_ptr<OpenFiles> MakeOpenFiles() const;
 
   FileSystemReaderOptions options_;
   std::shared_ptr<FileSystem> file_system_;
   std::shared_ptr<DeviceRuntime> device_;
   const Metadata* metadata_ = nullptr;
   Sidecar sidecar_;
+  std::unique_ptr<OpenFiles> files_;  // from OpenData to ReadData
   int64_t nbytes_read_ = 0;
 };
 

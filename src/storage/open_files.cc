@@ -18,23 +18,29 @@ OpenFiles::OpenFiles(FileSystem& file_system, std::string directory,
   }
 }
 
-StatusOr<OpenFile*> OpenFiles::Get(const StoredItem& item) {
-  OpenFile& file = files_[item.info.relative_path];
+StatusOr<OpenFile*> OpenFiles::Open(const std::string& relative_path,
+                                    const MetadataIndex& index) {
+  OpenFile& file = files_[relative_path];
   if (file.file == nullptr) {
-    DCP_RETURN_IF_ERROR(Annotate(Open(item.info.relative_path, &file),
-                                 "reading " + ToString(item.index)));
-  }
-  const StorageInfo& info = item.info;
-  if (info.offset < 0 || info.length < 0 ||
-      info.offset > file.nbytes - info.length) {
-    return ItemCorruption("the file ends at byte " +
-                              std::to_string(file.nbytes) + ", before an item",
-                          item);
+    DCP_RETURN_IF_ERROR(
+        Annotate(OpenInto(relative_path, &file), "reading " + ToString(index)));
   }
   return &file;
 }
 
-Status OpenFiles::Open(const std::string& relative_path, OpenFile* file) {
+StatusOr<OpenFile*> OpenFiles::Get(const StoredItem& item) {
+  const StorageInfo& info = item.info;
+  DCP_ASSIGN_OR_RETURN(OpenFile * file, Open(info.relative_path, item.index));
+  if (info.offset < 0 || info.length < 0 ||
+      info.offset > file->nbytes - info.length) {
+    return ItemCorruption("the file ends at byte " +
+                              std::to_string(file->nbytes) + ", before an item",
+                          item);
+  }
+  return file;
+}
+
+Status OpenFiles::OpenInto(const std::string& relative_path, OpenFile* file) {
   DCP_RETURN_IF_ERROR(ValidateRelativePath(relative_path));
   DCP_ASSIGN_OR_RETURN(
       auto opened,

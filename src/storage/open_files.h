@@ -28,6 +28,12 @@ class OpenFiles {
   OpenFiles(FileSystem& file_system, std::string directory, DirectIo direct_io,
             const Sidecar& sidecar);
 
+  /// The file `relative_path`, opened if need be. `index` names an item in it,
+  /// for the error.
+  /// \error as Get, but for what concerns an item's range
+  StatusOr<OpenFile*> Open(const std::string& relative_path,
+                           const MetadataIndex& index);
+
   /// The file of `item`, opened if need be.
   /// \error kInvalidArgument  the path leaves the checkpoint directory
   /// \error kNotFound         no such file
@@ -36,7 +42,7 @@ class OpenFiles {
   StatusOr<OpenFile*> Get(const StoredItem& item);
 
  private:
-  Status Open(const std::string& relative_path, OpenFile* file);
+  Status OpenInto(const std::string& relative_path, OpenFile* file);
 
   FileSystem& file_system_;
   std::string directory_;

@@ -1,0 +1,183 @@
+"""Loads while another save replaces the checkpoint: old or new on all ranks, never a mix."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as stock
+
+import dcpcpp
+from support.ranks import run_on_ranks
+
+
+def state_of(step: int) -> dict[str, Any]:
+    values = {"w": torch.full((1000,), float(step)), "b": torch.full((10,), step), "step": step}
+    return {"model": values}
+
+
+def replace(directory: Path, step: int) -> None:
+    # As a process of its own would: a rank's groups play no part.
+    dcpcpp.save(state_of(step), checkpoint_id=directory, no_dist=True)
+
+
+def step_of(state: dict[str, Any]) -> int:
+    """The step that all of a state is from."""
+    model = state["model"]
+    (step,) = {*model["w"].tolist(), *model["b"].tolist(), model["step"]}
+    return int(step)
+
+
+class ReplacingPlanner(stock.DefaultLoadPlanner):
+    """Replaces the checkpoint after its metadata was read, `times` times."""
+
+    def __init__(self, directory: Path, times: int) -> None:
+        super().__init__()
+        self._directory = directory
+        self._times = times
+        self.replacements = 0
+
+    def create_local_plan(self) -> Any:
+        if self.replacements < self._times:
+            self.replacements += 1
+            replace(self._directory, 1 + self.replacements)
+        return super().create_local_plan()
+
+
+def test_a_load_with_a_planner_of_the_users_starts_again_once(tmp_path: Path) -> None:
+    replace(tmp_path, 1)
+    planner = ReplacingPlanner(tmp_path, times=1)
+    state = state_of(0)
+    dcpcpp.load(state, checkpoint_id=tmp_path, planner=planner)
+    assert planner.replacements == 1
+    assert step_of(state) == 2
+
+    planner = ReplacingPlanner(tmp_path, times=100)
+    with pytest.raises(dcpcpp.CheckpointException) as info:
+        dcpcpp.load(state_of(0), checkpoint_id=tmp_path, planner=planner)
+    assert isinstance(info.value.failures[0][0], FileNotFoundError)
+    assert planner.replacements == 2
+
+
+def test_damage_that_no_save_made_is_reported_as_it_is(tmp_path: Path) -> None:
+    replace(tmp_path, 1)
+    (tmp_path / "__0_0.distcp").unlink()
+    planner = ReplacingPlanner(tmp_path, times=0)
+    with pytest.raises(dcpcpp.CheckpointException) as info:
+        dcpcpp.load(state_of(0), checkpoint_id=tmp_path, planner=planner)
+    assert isinstance(info.value.failures[0][0], FileNotFoundError)
+
+
+def test_a_key_that_the_new_checkpoint_lacks_is_no_success(tmp_path: Path) -> None:
+    class Planner(ReplacingPlanner):
+        def create_local_plan(self) -> Any:
+            plan = super().create_local_plan()
+            dcpcpp.save({"model": {"w": torch.ones(1000)}}, checkpoint_id=tmp_path, no_dist=True)
+            return plan
+
+    replace(tmp_path, 1)
+    with pytest.raises(dcpcpp.CheckpointException):
+        dcpcpp.load(state_of(0), checkpoint_id=tmp_path, planner=Planner(tmp_path, times=0))
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not come"
+        threading.Event().wait(0.005)
+
+
+class SlowPlanner(ReplacingPlanner):
+    """Replaces the checkpoint on rank 1, once rank 0 has opened its files."""
+
+    def __init__(self, directory: Path, flag: Path) -> None:
+        super().__init__(directory, times=dist.get_rank())
+        self._flag = flag
+
+    def create_local_plan(self) -> Any:
+        if dist.get_rank() == 1:
+            wait_for(self._flag)
+        return super().create_local_plan()
+
+
+class SlowReader(dcpcpp.FileSystemReader):
+    """On rank 0, tells that its files are open; on rank 1, may replace before it reads."""
+
+    def __init__(self, directory: Path, flag: Path, *, replaces: bool) -> None:
+        super().__init__(directory)
+        self._flag = flag
+        self._replaces = replaces and dist.get_rank() == 1
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        if self._replaces:
+            self._replaces = False
+            wait_for(self._flag)
+            replace(Path(self.path), 2)
+        return super().read_metadata(*args, **kwargs)
+
+    def prepare_local_plan(self, plan: Any) -> Any:
+        plan = super().prepare_local_plan(plan)
+        if dist.get_rank() == 0:
+            self._flag.touch()
+        return plan
+
+
+class ReplacingModel:
+    """A `Stateful` that replaces the checkpoint on rank 1, when libdcp has read metadata."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._replaces = dist.get_rank() == 1
+        self._values = state_of(0)["model"]
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._replaces:
+            self._replaces = False
+            replace(self._directory, 2)
+        return self._values
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._values = state_dict
+
+
+def load_while_one_rank_sees_it_go(directory: Path, flags: Path) -> list[int]:
+    """The steps that this rank loads, each while rank 1 alone loses files."""
+    steps = []
+    for name, replaces_before_reading in (("after", False), ("before", True)):
+        if dist.get_rank() == 0:
+            replace(directory, 1)
+        dist.barrier()
+        flag = flags / name
+        reader = SlowReader(directory, flag, replaces=replaces_before_reading)
+        planner = SlowPlanner(directory, flag)
+        if replaces_before_reading:
+            planner.replacements = 1  # the reader does it
+        state = state_of(0)
+        dcpcpp.load(state, storage_reader=reader, planner=planner)
+        steps.append(step_of(state))
+        dist.barrier()
+    return steps
+
+
+def load_natively_while_one_rank_sees_it_go(directory: Path) -> int:
+    """The step that this rank loads while rank 1 alone loses files."""
+    if dist.get_rank() == 0:
+        replace(directory, 1)
+    dist.barrier()
+    model = ReplacingModel(directory)
+    dcpcpp.load({"model": model}, checkpoint_id=directory)
+    return step_of({"model": model.state_dict()})
+
+
+def test_if_one_rank_loses_files_all_start_again(tmp_path: Path) -> None:
+    for name in ("c", "flags", "native"):
+        (tmp_path / name).mkdir()
+    loaded = run_on_ranks(2, load_while_one_rank_sees_it_go, tmp_path / "c", tmp_path / "flags")
+    assert loaded == [[2, 2], [2, 2]]
+    loaded = run_on_ranks(2, load_natively_while_one_rank_sees_it_go, tmp_path / "native")
+    assert loaded == [2, 2]

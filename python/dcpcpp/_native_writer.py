@@ -53,6 +53,9 @@ class NativeWriter:
                 "FileSystemWriter with SerializationFormat.SAFETENSORS writes files that nothing "
                 "can read; use HuggingFaceStorageWriter for safetensors"
             )
+        thread_count: int = self.thread_count  # type: ignore[attr-defined]
+        if thread_count < 1:
+            raise ValueError(f"thread_count is the number of files per rank, not {thread_count}")
         self._compression = _known_compression(compression)
         self._export_dtype = export_dtype
         self._io_options = io_options

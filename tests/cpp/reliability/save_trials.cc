@@ -9,8 +9,10 @@ namespace dcp::testing {
 namespace {
 
 /// An error names the call, its errno, and the file unless it is io_uring
-/// itself that fails.
+/// itself that fails. Another writer at work (which is what EAGAIN of a lock
+/// means) has none of these.
 bool IsPrecise(const Status& status) {
+  if (status.code() == absl::StatusCode::kAborted) return true;
   const auto detail = GetErrorDetail(status);
   return detail && detail->error_number != 0 &&
          (!detail->path.empty() || detail->op.starts_with("io_uring"));

@@ -20,7 +20,7 @@ from dcpcpp import _core
 from dcpcpp.bench.meter import sync_names
 from dcpcpp.bench.states import Tensors, nbytes_of
 
-_BLOCK, _DEPTH = 8 << 20, 8
+_BLOCK, _DEPTH = 4 << 20, 32  # as the library has in flight with two workers and 128 MiB
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ class ItemLister {
       if (const auto* tensor = std::get_if<TensorStorageMetadata>(&entry)) {
         AddTensor(fqn, *tensor);
       } else {
-        Add({.index = {.fqn = fqn}, .type = LoadItemType::kByteIo});
+        StoredItem item;
+        item.index.fqn = fqn;
+        item.type = LoadItemType::kByteIo;
+        Add(std::move(item));
       }
     }
     std::sort(items_.begin(), items_.end(),
@@ -42,10 +45,11 @@ class ItemLister {
       if (known == nullptr || known->numel() == 0) known = &chunk;
     }
     for (const auto& [index, chunk] : chunks) {
-      Add({.index = index,
-           .type = LoadItemType::kTensor,
-           .sizes = chunk->sizes,
-           .dtype = tensor.properties.dtype});
+      StoredItem item;
+      item.index = index;
+      item.sizes = chunk->sizes;
+      item.dtype = tensor.properties.dtype;
+      Add(std::move(item));
     }
   }
 

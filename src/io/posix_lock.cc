@@ -131,7 +131,7 @@ StatusOr<std::unique_ptr<FileLock>> LockPosixFile(const std::string& path,
   for (int i = 0; i < kMaxAttempts; ++i) {
     bool is_new = false;
     DCP_ASSIGN_OR_RETURN(UniqueFd fd, OpenLockFile(path, &is_new));
-    const Status locked = TakeLock(fd.get(), path);
+    Status locked = TakeLock(fd.get(), path);
     if (!locked.ok()) {
       if (is_new && locked.code() != absl::StatusCode::kAborted) {
         (void)::unlink(path.c_str());

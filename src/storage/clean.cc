@@ -90,9 +90,10 @@ StatusOr<std::vector<Leftover>> CleanCheckpoint(
     const std::string& path, const CleanOptions& options,
     StorageEnvironment environment) {
   const std::shared_ptr<FileSystem> fs =
-      environment.file_system ? environment.file_system : MakePosixFileSystem();
+      environment.file_system ? std::move(environment.file_system)
+                              : MakePosixFileSystem();
   const std::shared_ptr<Clock> clock =
-      environment.clock ? environment.clock : MakeSystemClock();
+      environment.clock ? std::move(environment.clock) : MakeSystemClock();
   DCP_RETURN_IF_ERROR(fs->List(path).status());
   const ClaimRequest request{.directory = path,
                              .save_id = "dcpcpp-" + MakeRandomHex()};

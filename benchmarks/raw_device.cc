@@ -24,11 +24,17 @@ double SecondsSince(SteadyClock::time_point start) {
 }
 
 std::string PathOf(const RawDeviceOptions& options, int file) {
-  return JoinPath(options.directory, "raw-" + std::to_string(file));
+  const std::string name = options.names.empty()
+                               ? "raw-" + std::to_string(file)
+                               : options.names[static_cast<size_t>(file)];
+  return JoinPath(options.directory, name);
 }
 
 /// The options with sizes that come out even: whole blocks, equal files.
 StatusOr<RawDeviceOptions> Rounded(RawDeviceOptions options) {
+  if (!options.names.empty()) {
+    options.files = static_cast<int>(options.names.size());
+  }
   if (options.block_nbytes <= 0 || options.block_nbytes % kAlignment != 0 ||
       options.files <= 0 || options.nbytes / options.files < kAlignment) {
     return InvalidArgument(
@@ -181,7 +187,7 @@ StatusOr<size_t> Pass::TakeOne() {
   DCP_ASSIGN_OR_RETURN(const IoCompletion completion, engine_->Wait());
   DCP_RETURN_IF_ERROR(completion.status);
   const size_t slot = completion.tag;
-  if (!slots_.HasStamp(slot, block_of_slot_[slot])) {
+  if (options_.names.empty() && !slots_.HasStamp(slot, block_of_slot_[slot])) {
     return DataLoss("block " + std::to_string(block_of_slot_[slot]) +
                     " came back as another one");
   }

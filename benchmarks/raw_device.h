@@ -5,14 +5,15 @@
 // IoEngine, round-robin over the files, from page-aligned memory that was
 // touched before the clock starts. The time of a write runs from before the
 // files are opened until they are synced (if asked for) and closed, that of a
-// read from before they are opened until they are closed. Every block carries
-// its number, and a read checks it.
+// read from before they are opened until they are closed. Every block that was
+// written here carries its number, and a read checks it.
 
 #ifndef DCP_BENCHMARKS_RAW_DEVICE_H_
 #define DCP_BENCHMARKS_RAW_DEVICE_H_
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "dcp/file_system.h"
 #include "dcp/io_engine.h"
@@ -28,6 +29,8 @@ enum class PageCache : uint8_t { kAsIs, kCold };
 
 struct RawDeviceOptions {
   std::string directory;  ///< exists; files raw-<i> are made in it
+  /// For reads: these files of the directory instead, whatever is in them.
+  std::vector<std::string> names;
   /// Of all files together. All files have equally many whole blocks, so what
   /// is moved is this rounded down: see RawDeviceResult::nbytes.
   int64_t nbytes = int64_t{1} << 30;
@@ -57,7 +60,8 @@ struct RawDeviceResult {
 StatusOr<RawDeviceResult> WriteRaw(FileSystem& fs,
                                    const RawDeviceOptions& options);
 
-/// Reads what WriteRaw() wrote with the same nbytes, files and block_nbytes.
+/// Reads what WriteRaw() wrote with the same nbytes, files and block_nbytes, or
+/// the first nbytes / names.size() bytes of each of `names`.
 /// \error kDataLoss  a block is not the one that was written
 StatusOr<RawDeviceResult> ReadRaw(FileSystem& fs,
                                   const RawDeviceOptions& options);

@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "dcp/device_runtime.h"
 #include "dcp/dtype.h"
@@ -26,42 +27,50 @@ std::map<std::string, int> DTypeCodes() {
 }
 
 benchmarks::RawDeviceOptions RawOptions(const std::string& directory,
-                                        int64_t nbytes, int files,
-                                        int64_t block_nbytes, int queue_depth,
-                                        bool direct) {
+                                        int64_t nbytes, int64_t block_nbytes,
+                                        int queue_depth, bool direct) {
   return {.directory = directory,
           .nbytes = nbytes,
-          .files = files,
           .block_nbytes = block_nbytes,
           .direct_io = direct ? DirectIo::kTry : DirectIo::kOff,
           .engine = {.queue_depth = queue_depth},
           .page_cache = benchmarks::PageCache::kAsIs};
 }
 
-/// (seconds, bytes moved)
-template <auto Transfer>
-std::pair<double, int64_t> MeasureRaw(const std::string& directory,
-                                      int64_t nbytes, int files,
-                                      int64_t block_nbytes, int queue_depth,
-                                      bool direct) {
-  const auto fs = MakePosixFileSystem();
-  const benchmarks::RawDeviceResult result = ValueOrThrow(Transfer(
-      *fs,
-      RawOptions(directory, nbytes, files, block_nbytes, queue_depth, direct)));
+using SecondsAndBytes = std::pair<double, int64_t>;
+
+SecondsAndBytes RawWrite(const std::string& directory, int64_t nbytes,
+                         int files, int64_t block_nbytes, int queue_depth,
+                         bool direct) {
+  auto options =
+      RawOptions(directory, nbytes, block_nbytes, queue_depth, direct);
+  options.files = files;
+  const auto result =
+      ValueOrThrow(benchmarks::WriteRaw(*MakePosixFileSystem(), options));
+  return {result.seconds, result.nbytes};
+}
+
+SecondsAndBytes RawRead(const std::string& directory,
+                        std::vector<std::string> names, int64_t nbytes,
+                        int64_t block_nbytes, int queue_depth, bool direct) {
+  auto options =
+      RawOptions(directory, nbytes, block_nbytes, queue_depth, direct);
+  options.names = std::move(names);
+  const auto result =
+      ValueOrThrow(benchmarks::ReadRaw(*MakePosixFileSystem(), options));
   return {result.seconds, result.nbytes};
 }
 
 void BindRawDevice(py::module_& m) {
-  m.def("raw_write", &MeasureRaw<&benchmarks::WriteRaw>, py::arg("directory"),
-        py::arg("nbytes"), py::arg("files"), py::arg("block_nbytes"),
-        py::arg("queue_depth"), py::arg("direct"),
-        py::call_guard<py::gil_scoped_release>(),
+  m.def("raw_write", &RawWrite, py::arg("directory"), py::arg("nbytes"),
+        py::arg("files"), py::arg("block_nbytes"), py::arg("queue_depth"),
+        py::arg("direct"), py::call_guard<py::gil_scoped_release>(),
         "Write files through plain I/O, synced; (seconds, bytes moved).");
-  m.def("raw_read", &MeasureRaw<&benchmarks::ReadRaw>, py::arg("directory"),
-        py::arg("nbytes"), py::arg("files"), py::arg("block_nbytes"),
-        py::arg("queue_depth"), py::arg("direct"),
-        py::call_guard<py::gil_scoped_release>(),
-        "Read what raw_write wrote; (seconds, bytes moved).");
+  m.def("raw_read", &RawRead, py::arg("directory"), py::arg("names"),
+        py::arg("nbytes"), py::arg("block_nbytes"), py::arg("queue_depth"),
+        py::arg("direct"), py::call_guard<py::gil_scoped_release>(),
+        "Read files of a directory through plain I/O, equally much of each; "
+        "(seconds, bytes moved).");
 }
 
 }  // namespace

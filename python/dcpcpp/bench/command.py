@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-MEASURES = ("save", "load", "ranks", "tmpfs", "small")
+MEASURES = ("save", "load", "verify", "ranks", "tmpfs", "small")
 
 
 def bench(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -31,6 +32,7 @@ class Contestant:
     save: Callable[[Tensors, Path], float | None]
     load: Callable[[Tensors, Path], float | None] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    files: str = ""  # contestants of the same read the same files
 
 
 def _quietly(call: Callable[[], Any]) -> None:
@@ -39,17 +41,30 @@ def _quietly(call: Callable[[], Any]) -> None:
         call()
 
 
-def dcpcpp_contestant() -> Contestant:
-    """This library with its defaults."""
+def dcpcpp_contestant(threads: int = 1) -> Contestant:
+    """This library with its defaults, or with `thread_count=threads`."""
 
     def save(state: Tensors, path: Path) -> None:
-        _quietly(lambda: dcpcpp.save(state, checkpoint_id=path))
+        writer = dcpcpp.FileSystemWriter(path, thread_count=threads)
+        _quietly(lambda: dcpcpp.save(state, storage_writer=writer))
         sync_names(path)
 
     def load(state: Tensors, path: Path) -> None:
         _quietly(lambda: dcpcpp.load(state, checkpoint_id=path))
 
-    return Contestant("dcpcpp", save, load)
+    name = "dcpcpp" if threads == 1 else f"dcpcpp, thread_count={threads}"
+    return Contestant(name, save, load, {"thread_count": threads}, files=name)
+
+
+def verification_contestants() -> list[Contestant]:
+    """This library's loads of one checkpoint, with checksums checked and not."""
+    checked = dcpcpp_contestant()
+
+    def load(state: Tensors, path: Path) -> None:
+        reader = dcpcpp.FileSystemReader(path, verify=False)
+        _quietly(lambda: dcpcpp.load(state, storage_reader=reader))
+
+    return [checked, dataclasses.replace(checked, name="dcpcpp, verify=False", load=load)]
 
 
 def stock_contestant(threads: int, name: str) -> Contestant:
@@ -109,31 +124,38 @@ def safetensors_contestant() -> Contestant:
     return Contestant("safetensors", save, load)
 
 
-def raw_write(path: Path, nbytes: int, *, direct: bool) -> float:
-    """Seconds for `nbytes` through plain I/O, in one file, with dcpcpp's block and depth.
+def raw_write(path: Path, nbytes: int, *, direct: bool, files: int = 1) -> float:
+    """Seconds for `nbytes` through plain I/O, with dcpcpp's block and depth.
 
     Only whole blocks are moved; the time of the rest is put in at the same rate.
     """
-    seconds, moved = _core.raw_write(str(path), nbytes, 1, _BLOCK, _DEPTH, direct)
+    seconds, moved = _core.raw_write(str(path), nbytes, files, _BLOCK, _DEPTH, direct)
     return seconds * nbytes / moved
 
 
-def raw_contestant(*, direct: bool) -> Contestant:
-    """As many bytes through plain I/O: the bar."""
+def raw_contestant(*, direct: bool, files: int = 1) -> Contestant:
+    """As many bytes through plain I/O: the bar. It reads the data files that dcpcpp wrote.
+
+    Not files of its own, because on a virtual disk two files of one size differ in speed.
+    """
 
     def save(state: Tensors, path: Path) -> float:
         path.mkdir(parents=True)
-        seconds = raw_write(path, nbytes_of(state), direct=direct)
+        seconds = raw_write(path, nbytes_of(state), direct=direct, files=files)
         start = time.perf_counter()
         sync_names(path)
         return seconds + time.perf_counter() - start
 
     def load(state: Tensors, path: Path) -> float:
+        names = sorted(file.name for file in path.glob("*.distcp"))
         nbytes = nbytes_of(state)
-        seconds, moved = _core.raw_read(str(path), nbytes, 1, _BLOCK, _DEPTH, direct)
+        seconds, moved = _core.raw_read(str(path), names, nbytes, _BLOCK, _DEPTH, direct)
         return seconds * nbytes / moved
 
-    return Contestant("raw device" if direct else "raw write(2)/read(2)", save, load)
+    name = "raw device" if direct else "raw write(2)/read(2)"
+    if files > 1:
+        return Contestant(f"{name}, {files} files", save)
+    return Contestant(name, save, load, files="dcpcpp")
 
 
 def best_stock_threads(state: Tensors, folder: Path) -> int:
@@ -157,4 +179,5 @@ __all__ = [
     "safetensors_contestant",
     "stock_contestant",
     "torch_contestant",
+    "verification_contestants",
 ]

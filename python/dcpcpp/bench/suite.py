@@ -13,7 +13,11 @@ from typing import Any
 
 import torch
 
-from dcpcpp.bench.contestants import dcpcpp_contestant, stock_contestant
+from dcpcpp.bench.contestants import (
+    dcpcpp_contestant,
+    stock_contestant,
+    verification_contestants,
+)
 from dcpcpp.bench.measures import (
     Outcome,
     Progress,
@@ -38,6 +42,15 @@ def _on_disk(
             name = "cold load" if cold else "warm load"
             outcomes.append(measure_loads(name, state, listed, folder, repeats, say, cold=cold))
     return outcomes
+
+
+def _verification(nbytes: int, folder: Path, repeats: int, say: Progress) -> list[Outcome]:
+    state = llama_like(nbytes)
+    listed = verification_contestants()
+    return [
+        measure_loads("cold load, checked or not", state, listed, folder, repeats, say, cold=True),
+        measure_loads("warm load, checked or not", state, listed, folder, repeats, say, cold=False),
+    ]
 
 
 def _on_tmpfs(nbytes: int, folder: Path, repeats: int, say: Progress) -> list[Outcome]:
@@ -107,6 +120,8 @@ class Suite:
             if self.wanted & {"save", "load"}:
                 wanted = set(self.wanted)
                 outcomes += _on_disk(self.nbytes, self.folder, self.repeats, wanted, say)
+            if "verify" in self.wanted:
+                outcomes += _verification(self.nbytes, self.folder, self.repeats, say)
             if "ranks" in self.wanted:
                 outcomes.append(_by_ranks(2, self.nbytes, self.folder, self.repeats, say))
             if "tmpfs" in self.wanted:

@@ -77,6 +77,20 @@ TEST_CASE("a raw measurement checks what it reads", "[raw_device]") {
         absl::StatusCode::kDataLoss);
 }
 
+TEST_CASE("a raw measurement reads files that others wrote", "[raw_device]") {
+  auto memory = MakeMemoryFileSystem();
+  for (const char* path : {"/a", "/b"}) {
+    REQUIRE(WriteFile(*memory, path, std::string(5 << 15, 'x'), SyncMode::kNone)
+                .ok());
+  }
+  RawDeviceOptions options = SmallOptions("/");
+  options.names = {"a", "b"};
+  options.nbytes = 2 * (5 << 15);
+  CHECK(ReadRaw(*memory, options).value().nbytes == 4 << 16);
+  options.names = {"a", "c"};
+  CHECK(GetErrorDetail(ReadRaw(*memory, options).status())->path == "/c");
+}
+
 TEST_CASE("a raw measurement counts the sync, and its failure",
           "[raw_device]") {
   using testing::FsOp;

@@ -13,12 +13,14 @@
 namespace dcp {
 
 /// Owns anonymous memory, aligned to 2 MiB, so that huge pages can back it.
+/// What is given back is kept for the next one: see buffer_cache.h.
 ///
 /// Not inherited by forked children: a child that touched a page while the
 /// kernel transfers it would break the transfer (open(2), NOTES on O_DIRECT).
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
+  /// At least `nbytes`, with anything in them.
   /// \error kResourceExhausted  no memory
   static StatusOr<AlignedBuffer> Allocate(size_t nbytes);
 

@@ -3,6 +3,7 @@
 #ifndef DCP_STAGING_PIPELINE_OPTIONS_H_
 #define DCP_STAGING_PIPELINE_OPTIONS_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "dcp/filesystem_storage.h"
@@ -24,7 +25,9 @@ struct PipelineOptions {
 
 /// Divides `io.max_buffer_nbytes` between workers and blocks. Every worker
 /// gets at least two blocks, shrinking the blocks first, then the workers.
-PipelineOptions ResolvePipelineOptions(const IoOptions& io);
+/// Many items take memory by themselves: their plan may use up to half of it.
+PipelineOptions ResolvePipelineOptions(const IoOptions& io,
+                                       size_t item_count = 0);
 
 }  // namespace dcp
 

@@ -102,7 +102,9 @@ int64_t BytesToCopy(const std::vector<WaveFile>& wave) {
 /// a file, and has the others spin.
 PipelineOptions OptionsFor(const std::vector<WaveFile>& wave,
                            const IoOptions& io) {
-  PipelineOptions options = ResolvePipelineOptions(io);
+  size_t items = 0;
+  for (const WaveFile& part : wave) items += part.items.size();
+  PipelineOptions options = ResolvePipelineOptions(io, items);
   int64_t nbytes = 0;
   for (const WaveFile& part : wave) {
     if (part.file->file().direct_io()) return options;

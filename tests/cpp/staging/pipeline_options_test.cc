@@ -47,5 +47,18 @@ TEST_CASE("a roomy budget leaves workers and blocks as asked", "[staging]") {
   CHECK(options.blocks_per_worker == 16);
 }
 
+TEST_CASE("many items leave half of the budget for blocks", "[staging]") {
+  const IoOptions io{.workers = 2, .max_buffer_nbytes = 64 * kMiB};
+  const auto nbytes = [&](size_t items) {
+    const PipelineOptions options = ResolvePipelineOptions(io, items);
+    return options.workers * options.blocks_per_worker *
+           options.direct_block_nbytes;
+  };
+  CHECK(nbytes(0) == 64 * kMiB);
+  CHECK(nbytes(30'000) < 64 * kMiB);
+  CHECK(nbytes(30'000) > 32 * kMiB);
+  CHECK(nbytes(1'000'000) == 32 * kMiB);
+}
+
 }  // namespace
 }  // namespace dcp

@@ -1,0 +1,108 @@
+#include "staging/buffer_cache.h"
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <thread>
+#include <vector>
+
+#include "staging/aligned_buffer.h"
+
+namespace dcp {
+namespace {
+
+constexpr size_t kMiB = size_t{1} << 20;
+
+/// Unmaps what is kept.
+void EmptyCache() {
+  while (true) {
+    const auto memory = TakeKeptBuffer();
+    if (memory.empty()) return;
+    munmap(memory.data(), memory.size());
+  }
+}
+
+TEST_CASE("a buffer of a save serves the load after it", "[staging]") {
+  EmptyCache();
+  const std::byte* first = nullptr;
+  {
+    const auto buffer = AlignedBuffer::Allocate(4 * kMiB);
+    REQUIRE(buffer.ok());
+    first = buffer->memory().data();
+    CHECK(KeptNbytes() == 0);
+  }
+  CHECK(KeptNbytes() >= int64_t{4} << 20);
+  const auto again = AlignedBuffer::Allocate(4 * kMiB + 2 * 4096);
+  REQUIRE(again.ok());
+  CHECK(again->memory().data() == first);
+  CHECK(again->memory().size() >= 4 * kMiB + 2 * 4096);
+  CHECK(KeptNbytes() == 0);
+}
+
+TEST_CASE("kept buffers that are too small are given back", "[staging]") {
+  EmptyCache();
+  { const auto small = AlignedBuffer::Allocate(kMiB); }
+  CHECK(KeptNbytes() > 0);
+  const auto large = AlignedBuffer::Allocate(4 * kMiB);
+  REQUIRE(large.ok());
+  CHECK(large->memory().size() >= 4 * kMiB);
+  CHECK(KeptNbytes() == 0);
+}
+
+TEST_CASE("no more is kept than the limit, and nothing small", "[staging]") {
+  EmptyCache();
+  {
+    std::vector<AlignedBuffer> buffers;
+    for (int i = 0; i < 40; ++i) {
+      buffers.push_back(AlignedBuffer::Allocate(4 * kMiB).value());
+    }
+  }
+  CHECK(KeptNbytes() <= kMaxKeptNbytes);
+  CHECK(KeptNbytes() > kMaxKeptNbytes - (int64_t{5} << 20));
+  EmptyCache();
+  { const auto small = AlignedBuffer::Allocate(kMiB / 2); }
+  CHECK(KeptNbytes() == 0);
+}
+
+TEST_CASE("threads never share a kept buffer", "[staging]") {
+  EmptyCache();
+  std::vector<std::thread> threads;
+  std::atomic<int> shared = 0;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([t, &shared] {
+      for (int round = 0; round < 500; ++round) {
+        const AlignedBuffer buffer = AlignedBuffer::Allocate(kMiB).value();
+        const auto mark = static_cast<std::byte>(t + 1);
+        buffer.memory()[kMiB / 2] = mark;
+        std::this_thread::yield();
+        if (buffer.memory()[kMiB / 2] != mark) ++shared;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(shared == 0);
+  CHECK(KeptNbytes() <= 4 * (int64_t{2} << 20));
+  EmptyCache();
+}
+
+TEST_CASE("a forked child starts without kept buffers", "[staging]") {
+  EmptyCache();
+  { const auto buffer = AlignedBuffer::Allocate(kMiB); }
+  REQUIRE(KeptNbytes() > 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool is_empty = KeptNbytes() == 0 && TakeKeptBuffer().empty();
+    ::_exit(is_empty ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  EmptyCache();
+}
+
+}  // namespace
+}  // namespace dcp

@@ -17,12 +17,14 @@ namespace dcp {
 namespace {
 
 constexpr char kSaveDoc[] =
-    "Save entries (see dcpcpp._tensors) and return the bytes of the published "
-    "`.metadata`.\n\nA rank that could not make its entries passes the "
+    "Save `entries`, which is empty afterwards, and return the bytes of the "
+    "published `.metadata`.\n\nA rank that could not make its entries passes "
+    "the "
     "exception as "
     "`error`, so that the others learn of it.";
 constexpr char kLoadDoc[] =
-    "Load what `make_entries(metadata)` returns. `accept` gets a dict with "
+    "Load the LoadEntries that `make_entries(metadata)` returns. `accept` gets "
+    "a dict with "
     "objects, missing, unexpected, casts and nbytes_read; what it raises fails "
     "the load on all ranks.";
 
@@ -38,7 +40,7 @@ class PyLoadRequest final : public LoadRequest {
       // The function may look at the metadata during the call only.
       const py::object view =
           py::cast(&metadata, py::return_value_policy::reference);
-      return LoadEntriesFrom(make_entries_(view).cast<py::list>());
+      return std::move(make_entries_(view).cast<LoadEntries&>().entries);
     });
   }
 
@@ -51,31 +53,15 @@ class PyLoadRequest final : public LoadRequest {
   const py::function& accept_;
 };
 
-Status MakeEntries(const py::list& entries, std::vector<SaveEntry>& list) {
-  return CallPythonVoid([&] {
-    list.reserve(entries.size());
-    for (py::handle entry : entries) {
-      list.push_back(SaveEntryFrom(py::reinterpret_borrow<py::tuple>(entry)));
-    }
-  });
-}
-
-py::bytes SaveFromPython(const py::list& entries, const py::object& error,
+py::bytes SaveFromPython(SaveEntries& entries, const py::object& error,
                          StorageWriter& writer, Transport& transport,
                          const SaveOptions& options) {
-  std::vector<SaveEntry> list;
-  StatusOr<std::span<const SaveEntry>> input;
-  if (!error.is_none()) {
-    input = StatusFromPython(error);
-  } else if (Status made = MakeEntries(entries, list); !made.ok()) {
-    input = made;  // the other ranks are to learn of it, too
-  } else {
-    input = std::span<const SaveEntry>(list);
-  }
+  StatusOr<std::span<const SaveEntry>> input(entries.entries);
+  if (!error.is_none()) input = StatusFromPython(error);
   StatusOr<SaveResult> saved = [&] {
     const py::gil_scoped_release nogil;
     StatusOr<SaveResult> result = Save(input, writer, transport, options);
-    list.clear();
+    entries.entries = {};
     return result;
   }();
   return ValueOrThrow(std::move(saved)).metadata_pickle;
@@ -103,6 +89,12 @@ void BindCheckpoint(py::module_& m) {
       .def_readwrite("split_nbytes", &SaveOptions::split_nbytes)
       .def_readwrite("record_paths", &SaveOptions::record_paths)
       .def_readwrite("use_collectives", &SaveOptions::use_collectives);
+  py::class_<SaveEntries>(m, "SaveEntries",
+                          "What a save is given; see dcpcpp._tensors.")
+      .def(py::init<const py::iterable&>(), py::arg("tuples"));
+  py::class_<LoadEntries>(m, "LoadEntries",
+                          "What a load fills; see dcpcpp._tensors.")
+      .def(py::init<const py::iterable&>(), py::arg("tuples"));
   m.def("save", &SaveFromPython, py::arg("entries"), py::arg("error"),
         py::arg("writer"), py::arg("transport"), py::arg("options"), kSaveDoc);
   m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("accept"),
@@ -120,11 +112,10 @@ void BindCheckpoint(py::module_& m) {
                              py::return_value_policy::reference_internal)
       .def(
           "read",
-          [](Checkpoint& self, const py::list& entries) {
-            const std::vector<LoadEntry> list = LoadEntriesFrom(entries);
+          [](Checkpoint& self, const LoadEntries& entries) {
             StatusOr<LoadResult> result = [&] {
               const py::gil_scoped_release nogil;
-              return self.Read(list);
+              return self.Read(entries.entries);
             }();
             return ToDict(ValueOrThrow(std::move(result)));
           },

@@ -97,6 +97,9 @@ TensorView ViewFrom(const py::tuple& entry, size_t first) {
   return view;
 }
 
+namespace {
+
+/// Bytes in `entry` must outlive the result.
 SaveEntry SaveEntryFrom(const py::tuple& entry) {
   SaveEntry result{.fqn = KeyFrom(entry[0])};
   result.path = PathFrom(entry[entry.size() - 1]);
@@ -126,13 +129,23 @@ LoadEntry LoadEntryFrom(const py::tuple& entry) {
                    DimsFrom(entry[8]));
 }
 
-std::vector<LoadEntry> LoadEntriesFrom(const py::list& entries) {
-  std::vector<LoadEntry> result;
-  result.reserve(entries.size());
-  for (py::handle entry : entries) {
-    result.push_back(LoadEntryFrom(py::reinterpret_borrow<py::tuple>(entry)));
+}  // namespace
+
+SaveEntries::SaveEntries(const py::iterable& tuples) {
+  for (py::handle item : tuples) {
+    const auto entry = py::reinterpret_borrow<py::tuple>(item);
+    entries.push_back(SaveEntryFrom(entry));
+    const auto* shard = std::get_if<TensorShard>(&entries.back().value);
+    if (shard != nullptr && shard->encoded) kept.append(entry[11]);
   }
-  return result;
+  entries.shrink_to_fit();
+}
+
+LoadEntries::LoadEntries(const py::iterable& tuples) {
+  for (py::handle item : tuples) {
+    entries.push_back(LoadEntryFrom(py::reinterpret_borrow<py::tuple>(item)));
+  }
+  entries.shrink_to_fit();
 }
 
 py::dict ToDict(const LoadResult& result) {

@@ -20,12 +20,22 @@ pybind11::tuple ToTuple(const Dims& dims);
 /// tuple on.
 TensorView ViewFrom(const pybind11::tuple& entry, size_t first);
 
-/// A save entry; see python/dcpcpp/_tensors.py. Bytes in it must outlive it.
-SaveEntry SaveEntryFrom(const pybind11::tuple& entry);
+/// What a save is given: tuples as in python/dcpcpp/_tensors.py, read one by
+/// one, because 100,000 of them would take as much memory as the tensors' plan.
+struct SaveEntries {
+  explicit SaveEntries(const pybind11::iterable& tuples);
 
-/// A load entry: (fqn,) for an object, else as in python/dcpcpp/_tensors.py.
-LoadEntry LoadEntryFrom(const pybind11::tuple& entry);
-std::vector<LoadEntry> LoadEntriesFrom(const pybind11::list& entries);
+  std::vector<SaveEntry> entries;
+  pybind11::list kept;  ///< bytes that entries refer to
+};
+
+/// What a load fills: (fqn,) for an object, else as in
+/// python/dcpcpp/_tensors.py.
+struct LoadEntries {
+  explicit LoadEntries(const pybind11::iterable& tuples);
+
+  std::vector<LoadEntry> entries;
+};
 
 /// {"objects": [...], "missing": [...], ...}
 pybind11::dict ToDict(const LoadResult& result);

@@ -3,10 +3,8 @@
 #ifndef DCP_DIMS_H_
 #define DCP_DIMS_H_
 
-#include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,11 +13,12 @@ namespace dcp {
 
 /// One int64 per tensor dimension: a shape, offsets or strides, in elements.
 ///
-/// Regular value type. Up to kInlineDims values are stored inline, because a
-/// checkpoint's plan holds millions of them. Not thread-safe for writes.
+/// Regular value type of 32 bytes: up to kInlineDims values are stored inline,
+/// because a checkpoint's plan holds millions of them. Not thread-safe for
+/// writes.
 class Dims {
  public:
-  static constexpr int kInlineDims = 5;
+  static constexpr int kInlineDims = 3;
   /// torch's limit (c10 kMaxDims).
   static constexpr int kMaxDims = 64;
 
@@ -33,12 +32,14 @@ class Dims {
   Dims& operator=(const Dims& other);
   Dims(Dims&& other) noexcept;
   Dims& operator=(Dims&& other) noexcept;
-  ~Dims() = default;
+  ~Dims() { Free(); }
 
   int size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  int64_t* data() { return heap_ ? heap_.get() : inline_.data(); }
-  const int64_t* data() const { return heap_ ? heap_.get() : inline_.data(); }
+  int64_t* data() { return is_inline() ? values_.inlined : values_.heap; }
+  const int64_t* data() const {
+    return is_inline() ? values_.inlined : values_.heap;
+  }
   int64_t& operator[](int dim) { return data()[dim]; }
   int64_t operator[](int dim) const { return data()[dim]; }
   int64_t* begin() { return data(); }
@@ -56,8 +57,17 @@ class Dims {
   friend bool operator<(const Dims& a, const Dims& b);
 
  private:
-  std::unique_ptr<int64_t[]> heap_;  // set iff size_ > kInlineDims
-  std::array<int64_t, kInlineDims> inline_{};
+  union Values {
+    int64_t inlined[kInlineDims];
+    int64_t* heap;  // owned; of exactly size_ values, more than kInlineDims
+  };
+
+  bool is_inline() const { return size_ <= kInlineDims; }
+  void Free() {
+    if (!is_inline()) delete[] values_.heap;
+  }
+
+  Values values_ = {.inlined = {}};
   int32_t size_ = 0;
 };
 

@@ -102,7 +102,7 @@ class Checkpoint:
                 tensors.append(None)
                 entries.append((key,))
         values: dict[str, Any] = dict(zip(names, tensors, strict=True))
-        result = self._core.read(entries)
+        result = self._core.read(_core.LoadEntries(entries))
         maker.finish_load()
         for position, data, destination_box, source_box in result["objects"]:
             key, tensor = names[position], tensors[position]
@@ -129,7 +129,8 @@ class Checkpoint:
         tensor = torch.empty(sizes, dtype=self.dtype(key))
         maker = EntryMaker()
         view = maker.destination(tensor)
-        result = self._core.read([(key, *view, tuple(shape), offsets)])
+        entries = _core.LoadEntries([(key, *view, tuple(shape), offsets)])
+        result = self._core.read(entries)
         maker.finish_load()
         whole = tensor
         for _, data, destination_box, source_box in result["objects"]:

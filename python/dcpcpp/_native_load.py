@@ -16,7 +16,7 @@ from dcpcpp._report import LoadReport
 from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_loaders
 from dcpcpp._state_dict import FlatState
-from dcpcpp._tensors import EntryMaker, dtype_of_code, is_tensor
+from dcpcpp._tensors import Entry, EntryMaker, dtype_of_code, is_tensor
 from dcpcpp._transport import transport_for
 from dcpcpp.errors import RankFailuresError
 
@@ -87,13 +87,13 @@ class _Template:
         self.result: dict[str, Any] = {}
         self.error: BaseException | None = None
 
-    def make_entries(self, metadata: _core.Metadata) -> list[Any]:
+    def make_entries(self, metadata: _core.Metadata) -> _core.LoadEntries:
         """What libdcp is to load; called once the metadata is there.
 
         And again, with other metadata, if the checkpoint was replaced meanwhile.
         """
         with self._keeping_error():
-            return self._make_entries(metadata)
+            return _core.LoadEntries(self._make_entries(metadata))
 
     def accept(self, result: dict[str, Any]) -> None:
         """Do what may fail with what was read, before the ranks agree on the outcome."""
@@ -113,13 +113,12 @@ class _Template:
             self.error = error
             raise
 
-    def _make_entries(self, metadata: _core.Metadata) -> list[Any]:
+    def _make_entries(self, metadata: _core.Metadata) -> Iterator[Entry]:
         if self._state is None:
             self._state = self._make_state()
         self._maker = EntryMaker()
         self._keys, self._tensors, self._objects = [], [], []
         self._flat = self._flatten(self._state, set(metadata.keys()))
-        entries: list[Any] = []
         trivial = self._selection.is_trivial
         for key, value in self._flat.leaves.items():
             if not (trivial or self._selection.takes(key)):
@@ -134,9 +133,11 @@ class _Template:
             else:
                 made = [(name,)]
                 self._tensors.append(None)
-            entries.extend(made)
+            yield from made
             self._keys.extend([key] * len(made))
-        return entries
+        # Tensors are filled where they are; only objects will be replaced.
+        filled = zip(self._keys, self._tensors, strict=True)
+        self._flat = self._flat.only(key for key, tensor in filled if tensor is None)
 
     def _flatten(self, state: dict[str, Any], stored: set[str]) -> FlatState:
         flat = flatten(state, self._planner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from dcpcpp._native_path import flatten, is_default, is_sharded, native_writer
 from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_savers
 from dcpcpp._state_dict import Path
-from dcpcpp._tensors import EntryMaker, is_tensor
+from dcpcpp._tensors import Entry, EntryMaker, is_tensor
 from dcpcpp._transport import transport_for
 from dcpcpp.errors import RankFailuresError
 
@@ -83,11 +83,11 @@ class SaveJob:
     ) -> Metadata:
         assert self._writer is not None
         maker = EntryMaker()
-        entries: list[Any] = []
+        entries = _core.SaveEntries(())
         local_error: BaseException | None = None
         try:
             self._writer.warn_if_exists(use_collectives=use_collectives)
-            entries = self._entries(make_state(), maker)
+            entries = _core.SaveEntries(self._entries(make_state(), maker))
         except BaseException as error:  # it travels to the other ranks
             local_error = error
         options = _core.SaveOptions()
@@ -100,9 +100,8 @@ class SaveJob:
             _exceptions.raise_failures(error, transport.rank(), local_error)
         return LazyMetadata(data)
 
-    def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> list[Any]:
+    def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> Iterator[Entry]:
         flat = flatten(state_dict, self._planner)
-        entries: list[Any] = []
         trivial = self._selection.is_trivial
         for key, value in flat.leaves.items():
             if not (trivial or self._selection.takes(key)):
@@ -110,13 +109,12 @@ class SaveJob:
             name = key if trivial else self._selection.stored_name(key)
             path = flat.paths[key] if name == key else _renamed_path(flat.paths[key], name)
             if is_tensor(value) or hasattr(value, "__create_write_items__") or is_sharded(value):
-                entries.extend(maker.save_entries(name, value, path))
+                yield from maker.save_entries(name, value, path)
             else:
                 data = _objects.encode(value)
                 if type(value) not in _PLAIN:
                     _objects.warn_of_classes(data, key)
-                entries.append((name, data, path))
-        return entries
+                yield (name, data, path)
 
 
 def _renamed_path(path: Path, name: str) -> Path:

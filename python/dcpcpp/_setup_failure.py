@@ -34,7 +34,7 @@ def told_to_savers(
                 process_group, "plan", use_dist=use_dist, coordinator=coordinator
             ) as transport,
         ):
-            _core.save([], error, writer, transport, options)
+            _core.save(_core.SaveEntries(()), error, writer, transport, options)
         raise
 
 

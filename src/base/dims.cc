@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace dcp {
 
 Dims::Dims(std::initializer_list<int64_t> values)
     : Dims(std::span<const int64_t>(values.begin(), values.size())) {}
 
-Dims::Dims(std::span<const int64_t> values)
-    : size_(static_cast<int32_t>(values.size())) {
-  if (size_ > kInlineDims) heap_ = std::make_unique<int64_t[]>(values.size());
+Dims::Dims(std::span<const int64_t> values) {
+  if (values.size() > kInlineDims) values_.heap = new int64_t[values.size()];
+  size_ = static_cast<int32_t>(values.size());
   std::copy(values.begin(), values.end(), data());
 }
 
@@ -28,29 +29,27 @@ Dims& Dims::operator=(const Dims& other) {
 }
 
 Dims::Dims(Dims&& other) noexcept
-    : heap_(std::move(other.heap_)),
-      inline_(other.inline_),
-      size_(other.size_) {
-  other.size_ = 0;
-}
+    : values_(other.values_), size_(std::exchange(other.size_, 0)) {}
 
 Dims& Dims::operator=(Dims&& other) noexcept {
-  heap_ = std::move(other.heap_);
-  inline_ = other.inline_;
-  size_ = other.size_;
-  other.heap_ = nullptr;
-  other.size_ = 0;
+  if (this == &other) return *this;
+  Free();
+  values_ = other.values_;
+  size_ = std::exchange(other.size_, 0);
   return *this;
 }
 
 void Dims::push_back(int64_t value) {
-  if (size_ >= kInlineDims) {
-    auto grown = std::make_unique<int64_t[]>(static_cast<size_t>(size_) + 1);
-    std::copy(begin(), end(), grown.get());
-    heap_ = std::move(grown);
+  if (size_ < kInlineDims) {
+    values_.inlined[size_++] = value;
+    return;
   }
+  auto* const grown = new int64_t[static_cast<size_t>(size_) + 1];
+  std::copy(begin(), end(), grown);
+  grown[size_] = value;
+  Free();
+  values_.heap = grown;
   ++size_;
-  data()[size_ - 1] = value;
 }
 
 bool operator==(const Dims& a, const Dims& b) {

@@ -23,13 +23,12 @@
 namespace dcp {
 namespace {
 
-StatusOr<std::string> Encode(const StatusOr<CheckpointIndex>& index) {
-  DCP_RETURN_IF_ERROR(index.status());
+StatusOr<std::string> Encode(const CheckpointIndex& index) {
   DCP_ASSIGN_OR_RETURN(const std::string metadata,
-                       SerializeMetadata(index->metadata));
+                       SerializeMetadata(index.metadata));
   WireWriter out;
   out.PutString(metadata);
-  out.PutString(index->storage_data);
+  out.PutString(index.storage_data);
   return std::move(out).Take();
 }
 
@@ -134,7 +133,7 @@ class LoadOperation {
             index_ = *std::move(index);
             return std::string(1, kGlobal);
           }
-          DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(index));
+          DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(*index));
           return kGlobal + encoded;
         }));
     if (message[0] == kPerRank) return false;
@@ -150,14 +149,24 @@ class LoadOperation {
     DCP_ASSIGN_OR_RETURN(
         const std::string message,
         BroadcastFrom(transport_, "plan", [this]() -> StatusOr<std::string> {
-          const StatusOr<std::string> now = Encode(reader_.ReadIndex());
-          DCP_ASSIGN_OR_RETURN(const std::string before, Encode(index_));
-          if (!now.ok() || *now == before) return std::string(kSame);
-          return kGlobal + *now;
+          StatusOr<CheckpointIndex> now = reader_.ReadIndex();
+          if (!now.ok()) return std::string(kSame);
+          DCP_ASSIGN_OR_RETURN(const bool is_same, IsIndex(*now));
+          if (is_same) return std::string(kSame);
+          DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(*now));
+          return kGlobal + encoded;
         }));
     if (message == kSame) return false;
     DCP_ASSIGN_OR_RETURN(index_, Decode(std::string_view(message).substr(1)));
     return true;
+  }
+
+  /// Whether `other` is index_, of which planning has taken the paths.
+  StatusOr<bool> IsIndex(CheckpointIndex other) const {
+    other.metadata.planner_data.reset();
+    DCP_ASSIGN_OR_RETURN(const std::string theirs, Encode(other));
+    DCP_ASSIGN_OR_RETURN(const std::string ours, Encode(index_));
+    return theirs == ours;
   }
 
   Status Plan(bool has_index) {
@@ -171,6 +180,7 @@ class LoadOperation {
         plan_, MakeLoadPlan(entries_, index_.metadata, options_, &planned));
     DCP_RETURN_IF_ERROR(CheckNoneLost(planned.missing));
     result_ = std::move(planned);
+    index_.metadata.planner_data.reset();  // large, and read by now
     return reader_.OpenData(plan_);
   }
 

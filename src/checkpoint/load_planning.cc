@@ -19,8 +19,10 @@ std::string TorchSize(const Dims& dims) {
 class LoadPlanner {
  public:
   LoadPlanner(const Metadata& metadata, const LoadOptions& options,
-              LoadResult* result)
-      : metadata_(metadata), options_(options), result_(*result) {}
+              LoadResult* result, size_t entry_count)
+      : metadata_(metadata), options_(options), result_(*result) {
+    plan_.items.reserve(entry_count);
+  }
 
   Status Add(const LoadEntry& entry, int64_t number) {
     const StorageMetadata* stored = metadata_.Find(entry.fqn);
@@ -114,7 +116,7 @@ StatusOr<LoadPlan> MakeLoadPlan(std::span<const LoadEntry> entries,
   // Chunks that overlap or lie outside would make a load depend on chance.
   Status valid = ValidateChunks(metadata, CoverageRule::kAllowGaps);
   if (!valid.ok()) return DataLoss(Message(valid));
-  LoadPlanner planner(metadata, options, result);
+  LoadPlanner planner(metadata, options, result, entries.size());
   std::unordered_set<std::string_view> asked;
   for (size_t i = 0; i < entries.size(); ++i) {
     asked.insert(entries[i].fqn);

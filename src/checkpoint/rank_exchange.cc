@@ -13,13 +13,15 @@ bool IsCoordinator(const Transport& transport) {
   return transport.rank() == transport.coordinator();
 }
 
-/// Opens all messages; OK only if every rank sent a payload.
-StatusOr<std::vector<std::string>> OpenAll(
-    const std::vector<std::string>& messages, std::string_view phase) {
+/// Opens all messages, which may be large and are freed one by one; OK only if
+/// every rank sent a payload.
+StatusOr<std::vector<std::string>> OpenAll(std::vector<std::string> messages,
+                                           std::string_view phase) {
   std::vector<std::string> payloads;
   RankFailures failures{.phase = std::string(phase), .by_rank = {}};
   for (size_t rank = 0; rank < messages.size(); ++rank) {
     StatusOr<std::string> payload = OpenMessage(messages[rank]);
+    messages[rank] = {};
     if (payload.ok()) {
       payloads.push_back(*std::move(payload));
     } else {
@@ -63,7 +65,8 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
                        transport.Gather(SealMessage(local)));
   std::vector<std::string> replies;
   if (IsCoordinator(transport)) {
-    StatusOr<std::vector<std::string>> results = OpenAll(gathered, phase);
+    StatusOr<std::vector<std::string>> results =
+        OpenAll(std::move(gathered), phase);
     if (results.ok()) results = reduce(*std::move(results));
     if (results.ok()) {
       for (std::string& result : *results) {
@@ -86,7 +89,7 @@ StatusOr<std::string> AllReduce(Transport& transport, std::string_view phase,
                        transport.Gather(SealMessage(local)));
   return BroadcastFrom(transport, phase, [&]() -> StatusOr<std::string> {
     DCP_ASSIGN_OR_RETURN(std::vector<std::string> payloads,
-                         OpenAll(gathered, phase));
+                         OpenAll(std::move(gathered), phase));
     return reduce(std::move(payloads));
   });
 }

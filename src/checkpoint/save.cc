@@ -53,6 +53,7 @@ class SaveOperation {
       return mine.status();
     }
     const StatusOr<std::string> outcome = Write(*entries, *mine);
+    mine->plan = {};  // plans are large, and the commit needs memory of its own
     if (Status met = transport_.AwaitAll("write"); !met.ok()) {
       Abort();  // without this rank's results nobody publishes
       return met;
@@ -63,16 +64,19 @@ class SaveOperation {
 
   StatusOr<LocalPlan> PlanTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    StatusOr<LocalPlan> local = PlanLocally(entries);
-    const StatusOr<std::string> message =
-        local.ok() ? StatusOr<std::string>(Encode(local->plan, local->notes))
-                   : local.status();
     DCP_ASSIGN_OR_RETURN(const std::string reply,
-                         ReduceScatter(transport_, "plan", message,
+                         ReduceScatter(transport_, "plan", Propose(entries),
                                        [this](std::vector<std::string> all) {
                                          return PlanGlobally(std::move(all));
                                        }));
     return Decode(reply);
+  }
+
+  /// This rank's message to the coordinator.
+  StatusOr<std::string> Propose(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
+    return Encode(local.plan, local.notes);
   }
 
   StatusOr<LocalPlan> PlanLocally(
@@ -93,7 +97,7 @@ class SaveOperation {
     std::vector<std::string> notes;
     for (std::string& message : messages) {
       DCP_ASSIGN_OR_RETURN(LocalPlan local, Decode(message));
-      message.clear();
+      message = {};
       plans.push_back(std::move(local.plan));
       notes.push_back(std::move(local.notes));
     }
@@ -148,7 +152,8 @@ class SaveOperation {
           Annotate(RequireExactlyOnce(plans_[rank], outcome.results),
                    "rank " + std::to_string(rank)));
       numbering.Number(plans_[rank], outcome.results);
-      messages[rank].clear();
+      plans_[rank] = {};
+      messages[rank] = {};
       outcomes.push_back(std::move(outcome));
     }
     return writer_.Finish(std::move(metadata_), outcomes);

@@ -24,14 +24,19 @@ namespace {
 // more reads than it saves bytes.
 constexpr int64_t kSmallItem = int64_t{256} << 10;
 
+// Read at a time: what is known of an item while it is read takes some 700
+// bytes.
+constexpr size_t kMaxItemsInJob = size_t{1} << 13;
+
 /// One ReadData call: sorts items by how they are read, then reads.
 class ReadJob {
  public:
-  ReadJob(const FileSystemReaderOptions& options, OpenFiles& files,
-          ReadTarget& target, DeviceRuntime& device)
+  ReadJob(const FileSystemReaderOptions& options,
+          const PipelineOptions& pipeline, OpenFiles& files, ReadTarget& target,
+          DeviceRuntime& device)
       : options_(options),
         files_(files),
-        pipeline_(ResolvePipelineOptions(options.io)),
+        pipeline_(pipeline),
         checked_by_sidecar_{
             .target = target, .device = device, .verify = false},
         checked_by_item_{
@@ -141,17 +146,17 @@ class ReadJob {
   int64_t nbytes_read_ = 0;
 };
 
-/// The items in the first `count` files of `items`, which are in file order.
-std::span<const StoredItem> ItemsOfFirstFiles(std::span<const StoredItem> items,
-                                              size_t count) {
+/// The reads in the first `count` files of `reads`, which are in file order.
+std::span<const LocatedRead> ReadsOfFirstFiles(
+    std::span<const LocatedRead> reads, size_t count) {
   size_t files = 1;
-  for (size_t i = 1; i < items.size(); ++i) {
-    if (items[i].info.relative_path == items[i - 1].info.relative_path) {
+  for (size_t i = 1; i < reads.size(); ++i) {
+    if (reads[i].info->relative_path == reads[i - 1].info->relative_path) {
       continue;
     }
-    if (++files > count) return items.first(i);
+    if (++files > count) return reads.first(i);
   }
-  return items;
+  return reads;
 }
 
 }  // namespace
@@ -243,21 +248,35 @@ Status FileSystemReader::OpenData(const LoadPlan& plan) {
 }
 
 Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
-  DCP_ASSIGN_OR_RETURN(const std::vector<StoredItem> items,
-                       GroupByStoredItem(plan, *metadata_, options_.path));
-  for (std::span<const StoredItem> rest(items); !rest.empty();) {
-    const auto some = ItemsOfFirstFiles(rest, kMaxOpenFiles);
+  DCP_ASSIGN_OR_RETURN(const std::vector<LocatedRead> reads,
+                       LocateReads(plan, *metadata_, options_.path));
+  for (std::span<const LocatedRead> rest(reads); !rest.empty();) {
+    const auto some = ReadsOfFirstFiles(rest, kMaxOpenFiles);
     const std::unique_ptr<OpenFiles> files =
         files_ != nullptr ? std::move(files_) : MakeOpenFiles();
-    ReadJob job(options_, *files, target, *device_);
-    DCP_RETURN_IF_ERROR(job.Run(some));
-    nbytes_read_ += job.nbytes_read();
+    DCP_RETURN_IF_ERROR(ReadItems(some, *files, target));
     rest = rest.subspan(some.size());
   }
   for (const ReadItem& item : plan.items) {
     if (item.type == LoadItemType::kTensor) {
       DCP_RETURN_IF_ERROR(target.CommitTensor(item));
     }
+  }
+  return absl::OkStatus();
+}
+
+Status FileSystemReader::ReadItems(std::span<const LocatedRead> reads,
+                                   OpenFiles& files, ReadTarget& target) {
+  const PipelineOptions pipeline =
+      ResolvePipelineOptions(options_.io, metadata_->storage_data.size());
+  for (std::span rest(reads); !rest.empty();) {
+    const auto some = ReadsOfFirstItems(rest, kMaxItemsInJob);
+    const std::vector<StoredItem> items =
+        DescribeItems(some, *metadata_, options_.path);
+    ReadJob job(options_, pipeline, files, target, *device_);
+    DCP_RETURN_IF_ERROR(job.Run(items));
+    nbytes_read_ += job.nbytes_read();
+    rest = rest.subspan(some.size());
   }
   return absl::OkStatus();
 }

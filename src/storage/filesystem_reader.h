@@ -37,6 +37,9 @@ class FileSystemReader final : public StorageReader {
                                     std::string_view pickle,
                                     const std::string& metadata_path);
   std::unique_ptr<OpenFiles> MakeOpenFiles() const;
+  /// Reads items of open files.
+  Status ReadItems(std::span<const LocatedRead> reads, OpenFiles& files,
+                   ReadTarget& target);
 
   FileSystemReaderOptions options_;
   std::shared_ptr<FileSystem> file_system_;

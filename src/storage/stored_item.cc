@@ -1,8 +1,8 @@
 #include "storage/stored_item.h"
 
 #include <algorithm>
+#include <compare>
 #include <tuple>
-#include <unordered_map>
 #include <utility>
 
 #include "dcp/file_system.h"
@@ -10,46 +10,73 @@
 namespace dcp {
 namespace {
 
-StatusOr<StoredItem> DescribeItem(const ReadItem& read,
-                                  const Metadata& metadata,
-                                  std::string_view directory) {
-  StoredItem item{
-      .index = read.storage_index, .directory = directory, .type = read.type};
+const ChunkStorageMetadata* FindChunk(const TensorStorageMetadata* tensor,
+                                      const MetadataIndex& index) {
+  const auto chunk = static_cast<size_t>(index.index.value_or(0));
+  if (tensor == nullptr || chunk >= tensor->chunks.size()) return nullptr;
+  return &tensor->chunks[chunk];
+}
+
+StatusOr<LocatedRead> Locate(const ReadItem& read, const Metadata& metadata) {
   const auto place = metadata.storage_data.find(read.storage_index);
   if (place == metadata.storage_data.end()) {
     return DataLoss("the metadata lists " + ToString(read.storage_index) +
                     " and does not say where it is stored");
   }
-  item.info = place->second;
-  if (read.type == LoadItemType::kByteIo) return item;
-  const TensorStorageMetadata* tensor =
-      metadata.FindTensor(read.storage_index.fqn);
-  const auto chunk = static_cast<size_t>(read.storage_index.index.value_or(0));
-  if (tensor == nullptr || chunk >= tensor->chunks.size()) {
+  if (read.type == LoadItemType::kTensor &&
+      FindChunk(metadata.FindTensor(read.storage_index.fqn),
+                read.storage_index) == nullptr) {
     return DataLoss("the metadata has no chunk " +
                     ToString(read.storage_index));
   }
-  item.sizes = tensor->chunks[chunk].sizes;
-  item.dtype = tensor->properties.dtype;
-  return item;
+  return LocatedRead{.read = &read, .info = &place->second};
+}
+
+/// By place; two items in one place, by name.
+bool ComesBefore(const LocatedRead& a, const LocatedRead& b) {
+  if (a.info == b.info) return false;
+  const auto order = std::tie(a.info->relative_path, a.info->offset) <=>
+                     std::tie(b.info->relative_path, b.info->offset);
+  if (order != 0) return order < 0;
+  const MetadataIndex& one = a.read->storage_index;
+  const MetadataIndex& other = b.read->storage_index;
+  return std::tie(one.fqn, one.offset) < std::tie(other.fqn, other.offset);
 }
 
 /// Items share no bytes, unless they are the same bytes under two keys.
-Status CheckOverlaps(std::span<const StoredItem> sorted) {
-  const StoredItem* last = nullptr;
-  for (const StoredItem& item : sorted) {
-    if (item.info.length == 0) continue;
-    if (last != nullptr &&
-        last->info.relative_path == item.info.relative_path &&
-        item.info.offset - last->info.offset < last->info.length &&
-        (item.info.offset != last->info.offset ||
-         item.info.length != last->info.length)) {
-      return ItemCorruption("the item overlaps that of " + last->index.fqn,
-                            item);
+Status CheckOverlaps(std::span<const LocatedRead> sorted,
+                     std::string_view directory) {
+  const LocatedRead* last = nullptr;
+  for (const LocatedRead& item : sorted) {
+    const StorageInfo& info = *item.info;
+    if (info.length == 0) continue;
+    if (last != nullptr && last->info->relative_path == info.relative_path &&
+        info.offset - last->info->offset < last->info->length &&
+        (info.offset != last->info->offset ||
+         info.length != last->info->length)) {
+      return ItemCorruption(
+          "the item overlaps that of " + last->read->storage_index.fqn,
+          {.index = item.read->storage_index,
+           .directory = directory,
+           .info = info});
     }
     last = &item;
   }
   return absl::OkStatus();
+}
+
+StoredItem DescribeItem(const LocatedRead& located, const Metadata& metadata,
+                        std::string_view directory) {
+  const ReadItem& read = *located.read;
+  StoredItem item{.index = read.storage_index,
+                  .directory = directory,
+                  .info = *located.info,
+                  .type = read.type};
+  if (read.type == LoadItemType::kByteIo) return item;
+  const auto& tensor = *metadata.FindTensor(read.storage_index.fqn);
+  item.sizes = FindChunk(&tensor, read.storage_index)->sizes;
+  item.dtype = tensor.properties.dtype;
+  return item;
 }
 
 }  // namespace
@@ -58,27 +85,41 @@ std::string StoredItem::path() const {
   return JoinPath(directory, info.relative_path);
 }
 
-StatusOr<std::vector<StoredItem>> GroupByStoredItem(
-    const LoadPlan& plan, const Metadata& metadata,
-    std::string_view directory) {
-  std::vector<StoredItem> items;
-  std::unordered_map<MetadataIndex, size_t, MetadataIndexHash> positions;
+StatusOr<std::vector<LocatedRead>> LocateReads(const LoadPlan& plan,
+                                               const Metadata& metadata,
+                                               std::string_view directory) {
+  std::vector<LocatedRead> reads;
+  reads.reserve(plan.items.size());
   for (const ReadItem& read : plan.items) {
-    const auto [position, is_new] =
-        positions.try_emplace(read.storage_index, items.size());
-    if (is_new) {
-      DCP_ASSIGN_OR_RETURN(StoredItem item,
-                           DescribeItem(read, metadata, directory));
-      items.push_back(std::move(item));
-    }
-    items[position->second].reads.push_back(&read);
+    DCP_ASSIGN_OR_RETURN(const LocatedRead located, Locate(read, metadata));
+    reads.push_back(located);
   }
-  std::sort(items.begin(), items.end(),
-            [](const StoredItem& a, const StoredItem& b) {
-              return std::tie(a.info.relative_path, a.info.offset) <
-                     std::tie(b.info.relative_path, b.info.offset);
-            });
-  DCP_RETURN_IF_ERROR(CheckOverlaps(items));
+  std::stable_sort(reads.begin(), reads.end(), &ComesBefore);
+  DCP_RETURN_IF_ERROR(CheckOverlaps(reads, directory));
+  return reads;
+}
+
+std::span<const LocatedRead> ReadsOfFirstItems(
+    std::span<const LocatedRead> reads, size_t count) {
+  size_t items = 0;
+  for (size_t i = 0; i < reads.size(); ++i) {
+    const bool is_new = i == 0 || reads[i].info != reads[i - 1].info;
+    if (is_new && ++items > count) return reads.first(i);
+  }
+  return reads;
+}
+
+std::vector<StoredItem> DescribeItems(std::span<const LocatedRead> reads,
+                                      const Metadata& metadata,
+                                      std::string_view directory) {
+  std::vector<StoredItem> items;
+  items.reserve(reads.size());
+  for (size_t i = 0; i < reads.size(); ++i) {
+    if (i == 0 || reads[i].info != reads[i - 1].info) {
+      items.push_back(DescribeItem(reads[i], metadata, directory));
+    }
+    items.back().reads.push_back(reads[i].read);
+  }
   return items;
 }
 

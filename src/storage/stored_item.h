@@ -35,13 +35,30 @@ struct StoredItem {
   std::string path() const;
 };
 
-/// Groups a plan's reads by the item they read, in the order of files and
-/// offsets, with what `metadata` says of each.
+/// A read of a plan, and where the metadata says that its item lies. Both
+/// outlive it.
+struct LocatedRead {
+  const ReadItem* read = nullptr;
+  const StorageInfo* info = nullptr;
+};
+
+/// Finds the items of a plan's reads; in the order of files and offsets, the
+/// reads of one item together.
 /// \error kDataLoss  the metadata names an item and not where it lies, or
 ///     items that overlap
-StatusOr<std::vector<StoredItem>> GroupByStoredItem(const LoadPlan& plan,
-                                                    const Metadata& metadata,
-                                                    std::string_view directory);
+StatusOr<std::vector<LocatedRead>> LocateReads(const LoadPlan& plan,
+                                               const Metadata& metadata,
+                                               std::string_view directory);
+
+/// The first reads, of at least `count` items if there are as many, without
+/// parting those of one item.
+std::span<const LocatedRead> ReadsOfFirstItems(
+    std::span<const LocatedRead> reads, size_t count);
+
+/// The items of some reads, with what `metadata` says of each.
+std::vector<StoredItem> DescribeItems(std::span<const LocatedRead> reads,
+                                      const Metadata& metadata,
+                                      std::string_view directory);
 
 /// Where the data of a tensor item lies and how to read it.
 struct TensorPlace {

@@ -31,6 +31,12 @@ ReadItem TensorRead(Dims offset, int64_t chunk) {
               .fqn = "w", .offset = std::move(offset), .index = chunk}};
 }
 
+StatusOr<std::vector<StoredItem>> ItemsOf(const LoadPlan& plan,
+                                          const Metadata& metadata) {
+  DCP_ASSIGN_OR_RETURN(const auto reads, LocateReads(plan, metadata, "/ckpt"));
+  return DescribeItems(reads, metadata, "/ckpt");
+}
+
 TEST_CASE("reads are grouped by item, in the order of files and offsets",
           "[storage]") {
   const LoadPlan plan{
@@ -38,7 +44,7 @@ TEST_CASE("reads are grouped by item, in the order of files and offsets",
                 TensorRead({3, 0}, 1),
                 {.type = LoadItemType::kByteIo, .storage_index = {.fqn = "x"}},
                 TensorRead({0, 0}, 0)}};
-  const auto items = GroupByStoredItem(plan, TwoChunks(), "/ckpt");
+  const auto items = ItemsOf(plan, TwoChunks());
   REQUIRE(items.ok());
   REQUIRE(items->size() == 3);
   CHECK((*items)[0].info.relative_path == "a");
@@ -51,10 +57,26 @@ TEST_CASE("reads are grouped by item, in the order of files and offsets",
         std::vector<const ReadItem*>{&plan.items[0], &plan.items[3]});
 }
 
+TEST_CASE("the reads of one item are not parted", "[storage]") {
+  const LoadPlan plan{
+      .items = {TensorRead({0, 0}, 0),
+                TensorRead({3, 0}, 1),
+                {.type = LoadItemType::kByteIo, .storage_index = {.fqn = "x"}},
+                TensorRead({0, 0}, 0)}};
+  const Metadata metadata = TwoChunks();
+  const auto reads = LocateReads(plan, metadata, "/ckpt").value();
+  REQUIRE(reads.size() == 4);
+  CHECK(ReadsOfFirstItems(reads, 1).size() == 1);
+  CHECK(ReadsOfFirstItems(reads, 2).size() == 2);
+  CHECK(ReadsOfFirstItems(reads, 3).size() == 4);
+  CHECK(ReadsOfFirstItems(reads, 4).size() == 4);
+  CHECK(ReadsOfFirstItems({}, 1).empty());
+}
+
 TEST_CASE("what the metadata does not place is damage", "[storage]") {
   for (const ReadItem& read : {TensorRead({1, 0}, 0), TensorRead({3, 0}, 2)}) {
     const LoadPlan plan{.items = {read}};
-    const auto items = GroupByStoredItem(plan, TwoChunks(), "/ckpt");
+    const auto items = ItemsOf(plan, TwoChunks());
     CHECK(items.status().code() == absl::StatusCode::kDataLoss);
     CHECK_THAT(std::string(Message(items.status())), Catch::Contains("w"));
   }
@@ -79,7 +101,7 @@ TEST_CASE("items that overlap in part are damage, shared ones are not",
     StorageInfo& info = metadata.storage_data[{.fqn = "x"}];
     info.offset = offset;
     info.length = length;
-    const auto items = GroupByStoredItem(plan, metadata, "/ckpt");
+    const auto items = ItemsOf(plan, metadata);
     CHECK(items.ok() == fits);
     if (!fits) CHECK(items.status().code() == absl::StatusCode::kDataLoss);
   }

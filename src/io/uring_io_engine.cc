@@ -62,6 +62,7 @@ bool IsTransient(int error) {
 class KernelRing final : public Ring {
  public:
   static StatusOr<std::unique_ptr<KernelRing>> Make(int entries);
+  KernelRing() { ring_.ring_fd = -1; }  // 0 would be somebody's file
   ~KernelRing() override;
 
   bool RegisterBuffer(int index, const iovec& buffer) override;
@@ -236,9 +237,12 @@ Status ProbeUring() {
   return status;
 }
 
+StatusOr<std::unique_ptr<Ring>> MakeKernelRing(int entries) {
+  return KernelRing::Make(entries);
+}
+
 StatusOr<std::unique_ptr<IoEngine>> MakeUringIoEngine(int queue_depth) {
-  DCP_ASSIGN_OR_RETURN(std::unique_ptr<Ring> ring,
-                       KernelRing::Make(queue_depth));
+  DCP_ASSIGN_OR_RETURN(std::unique_ptr<Ring> ring, MakeKernelRing(queue_depth));
   return std::make_unique<RingIoEngine>(std::move(ring), queue_depth);
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "dcp/io_engine.h"
+#include "io/ring.h"
 
 namespace dcp {
 
@@ -13,7 +14,11 @@ namespace dcp {
 /// \error any  the message says which step failed and what forbids it
 Status ProbeUring();
 
+/// The kernel's ring, with room for `entries` entries and twice as many events.
 /// \error any  the kernel refuses a ring of that size
+StatusOr<std::unique_ptr<Ring>> MakeKernelRing(int entries);
+
+/// An engine over a kernel's ring of the same size.
 StatusOr<std::unique_ptr<IoEngine>> MakeUringIoEngine(int queue_depth);
 
 }  // namespace dcp

@@ -116,46 +116,6 @@ def test_choices_are_logged_once_for_each_wanted_engine(
     ]
 
 
-WITHOUT_IO_URING = """
-import ctypes, struct, sys, warnings
-warnings.simplefilter("ignore")
-import torch, dcpcpp
-
-def forbid(number):
-    "A seccomp filter as in containers: the system call fails with EPERM."
-    load, jump, give = 0x20, 0x15, 0x06
-    code = [(load, 0, 0, 0), (jump, 0, 1, number), (give, 0, 0, 0x50001), (give, 0, 0, 0x7FFF0000)]
-    filters = b"".join(struct.pack("HBBI", *line) for line in code)
-    buffer = ctypes.create_string_buffer(filters)
-    program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0
-    assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
-
-forbid(425)  # io_uring_setup
-dcpcpp.show_config()
-state = {"w": torch.arange(4_000_000.0)}
-dcpcpp.save(state, checkpoint_id=sys.argv[1])
-got = {"w": torch.zeros(4_000_000)}
-dcpcpp.load(got, checkpoint_id=sys.argv[1])
-print("same", torch.equal(got["w"], state["w"]))
-writer = dcpcpp.FileSystemWriter(sys.argv[1], io_engine="io_uring")
-try:
-    dcpcpp.save(state, storage_writer=writer)
-except dcpcpp.CheckpointException as error:
-    print("refused", error.failures[0][0])
-"""
-
-
-def test_without_io_uring_threads_serve_and_the_reason_is_told(tmp_path: Path) -> None:
-    done = faults.run_python(WITHOUT_IO_URING, tmp_path / "c")
-    assert done.returncode == 0, done.stderr
-    assert "I/O engine   threads (io_uring" in done.stdout
-    assert "Operation not permitted" in done.stdout
-    assert "same True" in done.stdout
-    assert "io_uring was asked for and does not work here" in done.stderr  # the log
-
-
 def test_clean_shows_and_removes_what_a_killed_save_left(tmp_path: Path) -> None:
     dcpcpp.save({"w": torch.ones(3)}, checkpoint_id=tmp_path)
     (tmp_path / "__0_9.distcp").write_bytes(b"left over")

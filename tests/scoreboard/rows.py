@@ -79,6 +79,14 @@ ROWS: tuple[Row, ...] = (
         programs=("dcp_checkpoint_test",),
     ),
     Row(
+        "R25",
+        "io",
+        "io_uring, openat2, direct I/O or locked memory forbidden",
+        "the same bytes, the same results, one line in the log",
+        programs=("dcp_io_test", "dcp_io_restricted_test", "dcp_restricted_saves_test"),
+        python=("tests/python/test_io_fallback.py",),
+    ),
+    Row(
         "R26",
         "io",
         "short, refused and reordered transfers",

@@ -17,7 +17,7 @@ std::unique_ptr<IoEngine> MakeAny(int queue_depth) {
 }
 
 TEST_CASE("without io_uring, threads do the work and say why",
-          "[no-setup][no-uring][no-enter]") {
+          "[R25][no-setup][no-uring][no-enter]") {
   const auto choice = SelectIoEngine(IoEngineKind::kAuto);
   REQUIRE(choice.ok());
   CHECK(choice->kind == IoEngineKind::kThreads);
@@ -31,13 +31,14 @@ TEST_CASE("without io_uring, threads do the work and say why",
   testing::CheckEngineOnDisk(MakeAny);
 }
 
-TEST_CASE("who forbids io_uring is named", "[no-setup]") {
+TEST_CASE("who forbids io_uring is named", "[R25][no-setup]") {
   CHECK_THAT(SelectIoEngine(IoEngineKind::kAuto)->reason,
              Catch::Contains("seccomp") ||
                  Catch::Contains("kernel.io_uring_disabled="));
 }
 
-TEST_CASE("without openat2, names are resolved as safely", "[no-openat2]") {
+TEST_CASE("without openat2, names are resolved as safely",
+          "[R25][no-openat2]") {
   const testing::TempDirectory directory;
   conformance::CheckFileSystem([&] {
     return conformance::FileSystemUnderTest{MakePosixFileSystem(),
@@ -46,7 +47,7 @@ TEST_CASE("without openat2, names are resolved as safely", "[no-openat2]") {
 }
 
 TEST_CASE("without locked memory, buffers are used unregistered",
-          "[low-memlock]") {
+          "[R25][low-memlock]") {
   auto engine = MakeUringIoEngine(4);
   if (!engine.ok()) {
     std::cerr << "SKIP (1 case): " << Message(engine.status()) << "\n";

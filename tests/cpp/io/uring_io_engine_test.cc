@@ -4,6 +4,8 @@
 #include <iostream>
 
 #include "io/engine_files.h"
+#include "io/ring_io_engine.h"
+#include "testing/scoreboard.h"
 
 namespace dcp {
 namespace {
@@ -61,6 +63,20 @@ TEST_CASE("io_uring transfers from registered buffers", "[uring]") {
   }
   for (size_t i = 0; i < kBlocks; ++i) CHECK(engine->Wait()->status.ok());
   CHECK((conformance::MustReadFile(*MakePosixFileSystem(), path) == expected));
+}
+
+TEST_CASE("a completion queue that overflows loses nothing",
+          "[uring][conformance][R25]") {
+  const std::string trial = "tiny CQ: more in flight than events have room";
+  if (const Status status = ProbeUring(); !status.ok()) {
+    testing::ReportSkipped("R25", trial, std::string(Message(status)));
+    return;
+  }
+  testing::CheckEngineOnDisk([](int queue_depth) {
+    return std::make_unique<RingIoEngine>(MakeKernelRing(1).value(),
+                                          queue_depth);
+  });
+  testing::Report({.row = "R25", .trial = trial, .count = 1});
 }
 
 TEST_CASE("a closed file is refused, not its descriptor's next owner",

@@ -63,4 +63,4 @@ bench: build
 	$(BIN)/python -m dcpcpp bench
 
 clean:
-	rm -rf $(BUILD) $(VENV) out
+	rm -rf $(BUILD) build-sanitized build-threads $(VENV) out

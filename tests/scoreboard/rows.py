@@ -17,6 +17,7 @@ class Row:
         programs: C++ test programs with test cases that have the tag [name].
         fuzzers: fuzz programs, and how many inputs each gets.
         python: files of Python tests that have the mark row(name).
+        scripts: Python programs that try and report by themselves.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Row:
     programs: tuple[str, ...] = ()
     fuzzers: tuple[tuple[str, int], ...] = ()
     python: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
 
 
 ROWS: tuple[Row, ...] = (
@@ -77,6 +79,13 @@ ROWS: tuple[Row, ...] = (
         "concurrent writers",
         "1,000 races: one wins whole, the others get CheckpointBusyError",
         programs=("dcp_checkpoint_test",),
+    ),
+    Row(
+        "R24",
+        "sanitizers",
+        "all C++ tests with sanitizers",
+        "ASan with UBSan, and TSan: no report, no suppression",
+        scripts=("tests/scoreboard/sanitizers.py",),
     ),
     Row(
         "R25",

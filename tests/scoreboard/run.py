@@ -36,7 +36,8 @@ def commands_of(row: Row, build: pathlib.Path) -> list[list[str]]:
         [*_find(build, name), "--runs", str(runs), "--seed", "1"] for name, runs in row.fuzzers
     ]
     tests = [[sys.executable, "-m", "pytest", "-q", "--row", row.name, *row.python]]
-    return programs + fuzzers + (tests if row.python else [])
+    scripts = [[sys.executable, script] for script in row.scripts]
+    return programs + fuzzers + (tests if row.python else []) + scripts
 
 
 def run(row: Row, build: pathlib.Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/printable.h"
 #include "dcp/metadata_codec.h"
 #include "format/layout_names.h"
 #include "format/pickle_reader.h"
@@ -185,7 +186,7 @@ bool MetadataParser::ParseLayoutValue(PickleId id, Layout* layout) {
   const std::optional<Layout> parsed = ParseLayout(name);
   if (!parsed) {
     return decoder_.Fail(
-        "layout " + std::string(name) + " is not known to this version of dcp",
+        "layout " + Printable(name) + " is not known to this version of dcp",
         absl::StatusCode::kUnimplemented);
   }
   *layout = *parsed;

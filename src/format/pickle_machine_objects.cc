@@ -1,5 +1,6 @@
 // Globals, calls and instances of PickleMachine. All of them stay symbolic.
 
+#include "base/printable.h"
 #include "format/pickle_machine.h"
 #include "format/utf8.h"
 
@@ -33,8 +34,8 @@ bool PickleMachine::PushGlobal(PickleId module, PickleId name) {
   node.b = module;
   node.c = name;
   if (id.global != PickleGlobal::kForbidden) return PushNode(node);
-  return Fail(std::string(graph_.text(module)) + "." +
-              std::string(graph_.text(name)) +
+  return Fail(Printable(graph_.text(module)) + "." +
+              Printable(graph_.text(name)) +
               " has no place in a checkpoint; the file may be an attack");
 }
 

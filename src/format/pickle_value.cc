@@ -1,5 +1,7 @@
 #include "format/pickle_value.h"
 
+#include "base/printable.h"
+
 namespace dcp {
 
 std::string_view PickleKindName(PickleKind kind) {
@@ -40,7 +42,7 @@ std::string_view PickleKindName(PickleKind kind) {
 
 std::string PickleGraph::GlobalName(PickleId id) const {
   const PickleNode& node = nodes_[id];
-  return std::string(text(node.b)) + "." + std::string(text(node.c));
+  return Printable(text(node.b)) + "." + Printable(text(node.c));
 }
 
 std::string DescribePickle(const PickleGraph& graph, PickleId id) {

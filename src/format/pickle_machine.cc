@@ -104,6 +104,11 @@ StatusOr<PickleGraph> PickleMachine::Run() && {
       return Error(opcode_position);
     }
     if (!Step()) return Error(opcode_position);
+    // CPython reads such a pickle in pieces that do not fit together.
+    if (position_ > frame_end_ && opcode_position < frame_end_) {
+      Fail("it goes on behind the end of its frame");
+      return Error(opcode_position);
+    }
   }
   DCP_RETURN_IF_ERROR(CheckEnd());
   graph_.root_ = stack_[0];

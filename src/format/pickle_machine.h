@@ -75,6 +75,7 @@ class PickleMachine {
   bool OnTuple();
   bool Extend(PickleId container, size_t first);
   bool Fill(PickleKind kind, size_t first);
+  void Seal(PickleId id);
   bool OnAppend();
   bool OnAppends();
   bool CheckKeys(size_t first);

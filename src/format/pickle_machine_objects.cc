@@ -9,6 +9,21 @@ namespace {
 
 constexpr size_t kMaxGlobalNbytes = 1024;
 
+/// Whether instances have no attributes in Python.
+bool HasNoState(PickleGlobal callable) {
+  switch (callable) {
+    case PickleGlobal::kSize:
+    case PickleGlobal::kGetLayout:
+    case PickleGlobal::kMemFormatEncoding:
+    case PickleGlobal::kGetattr:
+    case PickleGlobal::kPosixPath:
+    case PickleGlobal::kWindowsPath:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 /// A string node for the bytes up to the next newline.
@@ -65,6 +80,10 @@ bool PickleMachine::PushCall(PickleKind kind) {
   if (graph_.kind(callable) != PickleKind::kGlobal) {
     return Fail("the callable is not a global");
   }
+  if (graph_[callable].global == PickleGlobal::kDType ||
+      graph_[callable].global == PickleGlobal::kUnknownDType) {
+    return Fail("the callable is not a function or class");
+  }
   if (graph_.kind(arguments) != PickleKind::kTuple) {
     return Fail("the arguments are not a tuple");
   }
@@ -77,6 +96,9 @@ bool PickleMachine::PushCall(PickleKind kind) {
 bool PickleMachine::OnReduce() {
   if (!PushCall(PickleKind::kReduce)) return false;
   const PickleId call = top();
+  if (graph_.callable_global(call) == PickleGlobal::kSize) {
+    for (const PickleId item : graph_.items(graph_.arguments(call))) Seal(item);
+  }
   if (graph_.callable_global(call) != PickleGlobal::kOrderedDict ||
       !graph_.items(graph_.arguments(call)).empty()) {
     return true;
@@ -103,8 +125,21 @@ bool PickleMachine::OnBuild() {
     return Fail("only an object can be given a state");
   }
   if (object.c != kNoPickleId) return Fail("the object has a state already");
+  if (HasNoState(graph_.callable_global(top()))) {
+    return Fail("only an object can be given a state");
+  }
   object.c = state;
+  Seal(state);
   return true;
+}
+
+/// For a container that Python copies here: what is put into it later would not
+/// be part of the copy, but is part of the graph.
+void PickleMachine::Seal(PickleId id) {
+  if (graph_.kind(id) == PickleKind::kDict ||
+      graph_.kind(id) == PickleKind::kList) {
+    graph_.nodes_[id].sealed = 1;
+  }
 }
 
 bool PickleMachine::OnBinPersId() {

@@ -8,6 +8,11 @@
 #include "format/utf8.h"
 
 namespace dcp {
+namespace {
+
+constexpr size_t kMaxDepth = 0x7f;  // of PickleNode::depth
+
+}  // namespace
 
 bool PickleMachine::PushInt(int64_t value) {
   if (value >= 0 && value < 256) {
@@ -88,7 +93,7 @@ bool PickleMachine::PushTuple(size_t first) {
   for (size_t i = first; i < stack_.size(); ++i) {
     const size_t depth = graph_.nodes_[stack_[i]].depth + size_t{1};
     if (depth > options_.max_nesting) return Fail("nested too deeply");
-    node.depth = std::max(node.depth, static_cast<uint8_t>(depth));
+    if (depth > node.depth) node.depth = depth & kMaxDepth;
     graph_.children_.push_back(stack_[i]);
   }
   stack_.resize(first);
@@ -118,7 +123,7 @@ bool PickleMachine::Extend(PickleId container, size_t first) {
   for (size_t i = first; i < stack_.size(); ++i) {
     const size_t depth = graph_.nodes_[stack_[i]].depth + size_t{1};
     if (depth > options_.max_nesting) return Fail("nested too deeply");
-    node.depth = std::max(node.depth, static_cast<uint8_t>(depth));
+    if (depth > node.depth) node.depth = depth & kMaxDepth;
   }
   const auto begin = stack_.begin() + static_cast<std::ptrdiff_t>(first);
   std::vector<PickleId>& children = graph_.children_;
@@ -148,6 +153,7 @@ bool PickleMachine::Extend(PickleId container, size_t first) {
 bool PickleMachine::Fill(PickleKind kind, size_t first) {
   const PickleId target = stack_[first - 1];
   const PickleNode& node = graph_[target];
+  if (node.sealed != 0) return Fail("the target is in use already");
   if (node.kind == kind) return Extend(target, first);
   const bool is_instance =
       node.kind == PickleKind::kReduce || node.kind == PickleKind::kObject;

@@ -19,7 +19,7 @@ struct PickleOptions {
   PersistentIds persistent_ids = PersistentIds::kReject;
   size_t max_nbytes = size_t{1} << 30;
   size_t max_string_nbytes = size_t{1} << 20;  ///< str and bytes
-  size_t max_nesting = 64;
+  size_t max_nesting = 64;                     ///< at most 127
   size_t max_marks = 1000;
   size_t max_stack = 1'000'000;
 };

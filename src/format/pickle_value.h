@@ -46,7 +46,8 @@ std::string_view PickleKindName(PickleKind kind);
 /// the fields hold depends on `kind`; PickleGraph's accessors know.
 struct PickleNode {
   PickleKind kind = PickleKind::kNone;
-  uint8_t depth = 0;  ///< nesting of containers, 0 for scalars
+  uint8_t depth : 7 = 0;   ///< nesting of containers, 0 for scalars
+  uint8_t sealed : 1 = 0;  ///< whether Python has copied the container by now
   PickleGlobal global = PickleGlobal::kForeign;  ///< kGlobal
   DType dtype = DType::kFloat32;                 ///< kGlobal
   uint32_t a = 0;

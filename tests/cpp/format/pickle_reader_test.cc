@@ -221,6 +221,12 @@ TEST_CASE("structural damage is refused", "[pickle]") {
       {Bytes("\x80\x02\x8a\x09\x01."), "truncated"},
       {Bytes("\x80\x02K"), "truncated"},
       {Bytes("\x80\x04\x95\xff\0\0\0\0\0\0\0N."), "frame ends after"},
+      {Bytes("\x80\x04\x63torch\nfloat32\n)R."), "not a function or class"},
+      {Bytes("\x80\x04\x63torch\nSize\n)R}b."), "only an object"},
+      {Bytes("\x80\x04\x63m\nC\n)\x81}\x94\x62h\0NNs."), "in use already"},
+      {Bytes("\x80\x04\x63torch\nSize\n]\x94\x85Rh\0Na."), "in use already"},
+      {Bytes("\x80\x04\x95\2\0\0\0\0\0\0\0\x8c\1x."), "end of its frame"},
+      {Bytes("\x80\x04\x95\1\0\0\0\0\0\0\0K\1."), "end of its frame"},
       {Bytes("\x80\x04\x95\x0b\0\0\0\0\0\0\0N\x95\0\0\0\0\0\0\0\0."),
        "has not ended"},
   }));

@@ -23,9 +23,13 @@ inline constexpr size_t kZipEndNbytes = 22;
 inline constexpr size_t kZip64EndNbytes = 56;
 inline constexpr size_t kZip64LocatorNbytes = 20;
 
-inline constexpr uint16_t kZipFlagEncrypted = 1;
+/// Encrypted, weakly or strongly, or patch data.
+inline constexpr uint16_t kZipFlagsEncoded = 1 | 1 << 6 | 1 << 5;
 inline constexpr uint16_t kZipFlagDescriptor = 8;
 inline constexpr uint16_t kZipFlagUtf8 = 0x800;
+
+/// The version of the format needed to read a record, 10 times: all there are.
+inline constexpr uint8_t kZipMaxVersion = 63;
 
 /// Stands for "see the zip64 field" in a 32-bit field.
 inline constexpr uint32_t kZip32Max = 0xffffffff;

@@ -36,6 +36,9 @@ struct DirectoryPlace {
 StatusOr<DirectoryPlace> ReadZip64End(ItemReader& item, int64_t locator) {
   DCP_ASSIGN_OR_RETURN(std::string_view bytes,
                        item.Read(locator, kZip64LocatorNbytes));
+  if (Load<uint32_t>(bytes, 4) != 0 || Load<uint32_t>(bytes, 16) > 1) {
+    return Damaged("it spans disks");
+  }
   const auto end = Load<int64_t>(bytes, 8);
   if (end < 0 || end != locator - int64_t{kZip64EndNbytes}) {
     return Damaged("its zip64 end record is misplaced");
@@ -85,7 +88,7 @@ Status ApplyZip64(std::string_view extra, int64_t* stored_nbytes,
     const auto id = Load<uint16_t>(extra, 0);
     const size_t nbytes = Load<uint16_t>(extra, 2);
     extra.remove_prefix(4);
-    if (nbytes > extra.size()) break;
+    if (nbytes > extra.size()) return Damaged("its extra fields are cut off");
     std::string_view field = extra.substr(0, nbytes);
     extra.remove_prefix(nbytes);
     if (id != kZip64ExtraId) continue;
@@ -165,13 +168,15 @@ Status ZipDirectory::ParseEntries(size_t count, int64_t directory_offset) {
     ZipEntry entry{.name = rest.substr(kZipCentralNbytes, name_nbytes),
                    .nbytes = Load<uint32_t>(rest, 24),
                    .header_offset = Load<uint32_t>(rest, 42),
-                   .crc32 = Load<uint32_t>(rest, 16)};
+                   .crc32 = Load<uint32_t>(rest, 16),
+                   .flags = Load<uint16_t>(rest, 8)};
     int64_t stored_nbytes = Load<uint32_t>(rest, 20);
     DCP_RETURN_IF_ERROR(
         ApplyZip64(rest.substr(kZipCentralNbytes + name_nbytes, extra_nbytes),
                    &stored_nbytes, &entry));
-    if ((Load<uint16_t>(rest, 8) & kZipFlagEncrypted) != 0 ||
-        Load<uint16_t>(rest, 10) != 0 || stored_nbytes != entry.nbytes) {
+    if ((entry.flags & kZipFlagsEncoded) != 0 ||
+        Load<uint16_t>(rest, 10) != 0 || stored_nbytes != entry.nbytes ||
+        Load<uint8_t>(rest, 6) > kZipMaxVersion) {
       return Damaged("record " + Printable(entry.name) +
                      " is compressed or encrypted");
     }
@@ -234,6 +239,7 @@ StatusOr<int64_t> FindZipData(ItemReader& item, const ZipEntry& entry) {
   const auto stored = Load<uint32_t>(header, 18);
   if (Load<uint32_t>(header, 0) != kZipLocalSignature ||
       Load<uint16_t>(header, 8) != 0 ||
+      ((flags ^ entry.flags) & kZipFlagUtf8) != 0 ||
       Load<uint16_t>(header, 26) != name_nbytes ||
       header.substr(kZipLocalNbytes) != entry.name) {
     return Damaged("record " + Printable(entry.name) +

@@ -56,6 +56,7 @@ struct ZipEntry {
   /// Where the next record or the directory begins: the data ends before.
   int64_t end_limit = 0;
   uint32_t crc32 = 0;  ///< 0: not recorded, or truly 0
+  uint16_t flags = 0;  ///< of the directory
 };
 
 /// The central directory of one archive.

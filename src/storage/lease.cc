@@ -15,6 +15,7 @@
 
 #include <utility>
 
+#include "base/printable.h"
 #include "base/process_name.h"
 #include "format/file_names.h"
 
@@ -26,20 +27,19 @@ constexpr int kBeatsToDie = 3;
 constexpr int kLooksPerBeat = 50;
 constexpr Clock::Duration kLook = kLeaseBeat / kLooksPerBeat;
 
-/// The line of `content` about its holder.
-std::string OwnerOf(std::string_view content) {
-  const size_t begin = content.find('\n');
-  if (begin == content.npos) return "somebody else";
-  const size_t end = content.find('\n', begin + 1);
-  return std::string(content.substr(begin + 1, end - begin - 1));
-}
-
 Status Busy(const std::string& path, std::string_view content) {
   return MakeStatus(absl::StatusCode::kAborted,
-                    path + " is held by " + OwnerOf(content));
+                    path + " is held by " + LeaseHolder(content));
 }
 
 }  // namespace
+
+std::string LeaseHolder(std::string_view content) {
+  const size_t begin = content.find('\n');
+  if (begin == content.npos) return "somebody else";
+  const size_t end = content.find('\n', begin + 1);
+  return Printable(content.substr(begin + 1, end - begin - 1));
+}
 
 Lease::Lease(std::shared_ptr<FileSystem> fs, std::shared_ptr<Clock> clock,
              std::string path, std::string save_id)

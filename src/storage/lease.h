@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "base/mutex.h"
@@ -19,6 +20,10 @@ namespace dcp {
 /// How often a lease is renewed; who finds one that stood still for three of
 /// these takes it over.
 inline constexpr Clock::Duration kLeaseBeat = std::chrono::seconds(5);
+
+/// Who the lease file with this content says that it belongs to, printable:
+/// anybody may have written it.
+std::string LeaseHolder(std::string_view content);
 
 /// A file that its holder rewrites every beat, with a number that counts up.
 /// Needs FileSystemTraits::atomic_rename and OpenMode::kCreateNew that two

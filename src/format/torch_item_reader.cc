@@ -51,6 +51,12 @@ StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length) {
                         .neg = tensor.neg};
 }
 
+bool MayBeTorchItem(std::string_view begin) {
+  constexpr std::string_view kSignature("PK\3\4", 4);
+  return begin.substr(0, kSignature.size()) ==
+         kSignature.substr(0, begin.size());
+}
+
 StatusOr<std::vector<ItemRecord>> ListItemRecords(
     ItemReader& item, int64_t max_directory_nbytes) {
   DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,

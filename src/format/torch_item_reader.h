@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dcp/dims.h"
@@ -39,6 +40,10 @@ struct TensorItemInfo {
 /// \error kDataLoss  the item is damaged
 /// Errors of `source` are returned as they are.
 StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length);
+
+/// Whether an item may begin like this. Tells what is no archive by its first
+/// bytes.
+bool MayBeTorchItem(std::string_view begin);
 
 /// A record of an item: bytes that a CRC-32 covers.
 struct ItemRecord {

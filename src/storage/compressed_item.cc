@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/checksum.h"
+#include "format/torch_item_reader.h"
 #include "format/zstd_transform.h"
 #include "staging/threads.h"
 #include "storage/block_checksums.h"
@@ -161,8 +162,12 @@ class CompressedItem {
   Status ReadWhole(int64_t max_nbytes) {
     std::string bytes;
     DCP_RETURN_IF_ERROR(
-        Decompress(max_nbytes, [&](std::span<const std::byte> part) {
+        Decompress(max_nbytes, [&](std::span<const std::byte> part) -> Status {
           bytes.append(reinterpret_cast<const char*>(part.data()), part.size());
+          // Seen before a bomb has expanded.
+          if (context_.verify && !MayBeTorchItem(bytes)) {
+            return DataLoss("item is not an archive of torch.save");
+          }
           return absl::OkStatus();
         }));
     return DecodeItem(item_, std::as_bytes(std::span(bytes)), context_);

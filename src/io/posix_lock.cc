@@ -117,8 +117,11 @@ Status TakeLock(int fd, const std::string& path) {
   return MeansNoLocks(error) ? Unimplemented(Message(status)) : status;
 }
 
-/// For people only; a full disk does not matter here.
+/// For people only; a full disk does not matter here. What has other names,
+/// too, may be a file of somebody else, linked here to be overwritten.
 void WriteOwner(int fd, const std::string& owner) {
+  struct stat file = {};
+  if (::fstat(fd, &file) != 0 || file.st_nlink != 1) return;
   const bool written = ::ftruncate(fd, 0) == 0 &&
                        ::pwrite(fd, owner.data(), owner.size(), 0) >= 0;
   (void)written;

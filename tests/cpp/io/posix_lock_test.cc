@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 
@@ -107,6 +108,15 @@ TEST_CASE("what is not a lock's own file is refused", "[lock]") {
     std::filesystem::create_symlink(victim, path);
     CHECK_FALSE(LockPosixFile(path, "x").ok());
     CHECK_FALSE(std::filesystem::exists(victim));
+  }
+  SECTION("a hard link, through which nothing is written") {
+    const std::string victim = directory.path() + "/victim";
+    std::ofstream(victim) << "precious";
+    std::filesystem::create_hard_link(victim, path);
+    (void)LockPosixFile(path, "x");
+    std::string kept;
+    std::ifstream(victim) >> kept;
+    CHECK(kept == "precious");
   }
   SECTION("a directory") {
     std::filesystem::create_directory(path);

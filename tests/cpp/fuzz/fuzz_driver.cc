@@ -4,7 +4,8 @@
 //
 // Run k depends on (seed, k) only. After a crash, "--seed S --first K --runs 1"
 // repeats the run whose number was printed last (with --trace) or in the
-// message. A run of more than a second is a failure.
+// message. A run that takes more than a second is a failure, and so is one that
+// asks for more than 64 MiB and 8 times its input.
 
 #include <chrono>
 #include <cstdint>
@@ -16,7 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "fuzz/allocation_meter.h"
 #include "fuzz/fuzz_target.h"
+#include "testing/scoreboard.h"
 
 namespace dcp {
 namespace {
@@ -94,6 +97,12 @@ class Mutator {
   std::mt19937_64 rng_;
 };
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 struct Options {
   uint64_t runs = 20000;
   uint64_t seed = 1;
@@ -129,8 +138,23 @@ void RunOne(std::string_view input) {
   LLVMFuzzerTestOneInput(copy.data(), copy.size());
 }
 
-int Main(const Options& options) {
+/// What went wrong, nullptr if nothing did.
+const char* FaultOf(std::string_view input) {
   using Clock = std::chrono::steady_clock;
+  constexpr size_t kMaxNbytes = size_t{64} << 20;
+  const auto start = Clock::now();
+  ResetAllocationPeak();
+  RunOne(input);
+  if (AllocationPeakNbytes() > kMaxNbytes + 8 * input.size()) {
+    return "asked for more than 64 MiB and 8 times its input";
+  }
+  if (Clock::now() - start > std::chrono::seconds(1)) {
+    return "took more than a second";
+  }
+  return nullptr;
+}
+
+int Main(const char* name, const Options& options) {
   const std::vector<std::string> seeds = FuzzSeeds();
   const std::vector<std::string> dictionary = FuzzDictionary();
   Require(!seeds.empty(), "there are seeds");
@@ -140,14 +164,16 @@ int Main(const Options& options) {
       std::fprintf(stderr, "run %llu\n", (unsigned long long)k);
     Mutator mutator(seeds, dictionary, options.seed * 0x9e3779b97f4a7c15 + k);
     const std::string input = mutator.Next();
-    const auto start = Clock::now();
-    RunOne(input);
-    if (Clock::now() - start > std::chrono::seconds(1)) {
-      std::fprintf(stderr, "run %llu took more than a second\n",
-                   (unsigned long long)k);
+    if (const char* fault = FaultOf(input)) {
+      std::fprintf(stderr, "run %llu %s\n", (unsigned long long)k, fault);
       return 1;
     }
   }
+  testing::Report({.row = "R19",
+                   .trial = name,
+                   .count = static_cast<int64_t>(options.runs),
+                   .seed = options.seed,
+                   .note = kSanitized ? "ASan and UBSan" : "no sanitizer"});
   std::printf("%llu runs on %zu seeds, seed %llu: ok\n",
               (unsigned long long)options.runs, seeds.size(),
               (unsigned long long)options.seed);
@@ -165,5 +191,6 @@ int main(int argc, char** argv) {
                  argv[0]);
     return 2;
   }
-  return dcp::Main(options);
+  const std::string_view path = argv[0];
+  return dcp::Main(argv[0] + (path.rfind('/') + 1), options);
 }

@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build
+SANITIZED := build-sanitized
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo test test-cpp test-python test-deep lint format bench clean help
+.PHONY: all setup build demo test test-cpp test-python test-deep sanitized lint format bench clean help
 
 all: build
 
@@ -49,8 +50,14 @@ test-cpp: build
 test-python: build
 	$(BIN)/python -m pytest
 
-test-deep: build
+test-deep: build sanitized
 	$(BIN)/python tests/scoreboard/run.py --build $(BUILD) $(addprefix --part ,$(PART)) $(addprefix --row ,$(ROW))
+
+# The fuzz programs with AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitized: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $(SANITIZED) -G Ninja -DDCP_SANITIZE=address,undefined \
+	  -DDCP_BUILD_PYTHON=OFF -DDCP_BUILD_TESTS=ON >/dev/null
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $(SANITIZED) --target fuzzers --parallel $(JOBS)
 
 lint: build
 	tools/lint.sh $(BUILD) $(BIN)
@@ -63,4 +70,4 @@ bench: build
 	$(BIN)/python -m dcpcpp bench
 
 clean:
-	rm -rf $(BUILD) build-sanitized build-threads $(VENV) out
+	rm -rf $(BUILD) $(SANITIZED) build-threads $(VENV) out

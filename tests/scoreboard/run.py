@@ -29,23 +29,23 @@ RESULTS = REPOSITORY / "benchmarks" / "reliability.json"
 PAGE = REPOSITORY / "benchmarks" / "reliability.md"
 
 
-def commands_of(row: Row, build: pathlib.Path) -> list[list[str]]:
+def commands_of(row: Row, build: pathlib.Path, sanitized: pathlib.Path) -> list[list[str]]:
     """The test programs of a row, with the arguments that select it."""
     programs = [[*_find(build, name), f"[{row.name}]"] for name in row.programs]
     fuzzers = [
-        [*_find(build, name), "--runs", str(runs), "--seed", "1"] for name, runs in row.fuzzers
+        [*_find(sanitized, name), "--runs", str(runs), "--seed", "1"] for name, runs in row.fuzzers
     ]
     tests = [[sys.executable, "-m", "pytest", "-q", "--row", row.name, *row.python]]
     scripts = [[sys.executable, script] for script in row.scripts]
     return programs + fuzzers + (tests if row.python else []) + scripts
 
 
-def run(row: Row, build: pathlib.Path) -> dict[str, Any]:
+def run(row: Row, build: pathlib.Path, sanitized: pathlib.Path) -> dict[str, Any]:
     """Run all of a row; what its tests reported."""
     lines: list[dict[str, Any]] = []
     failures: list[str] = []
     start = time.monotonic()
-    for command in commands_of(row, build):
+    for command in commands_of(row, build, sanitized):
         with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as report:
             environment = {**os.environ, "DCP_DEPTH": "deep", "DCP_SCOREBOARD": report.name}
             print(f"{row.name}: {' '.join(command)}", flush=True)
@@ -65,6 +65,8 @@ def main() -> int:
     """Run the rows that the arguments select."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--build", type=pathlib.Path, default=REPOSITORY / "build")
+    sanitized = REPOSITORY / "build-sanitized"
+    parser.add_argument("--sanitized", type=pathlib.Path, default=sanitized, help="for fuzzers")
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--row", choices=[row.name for row in ROWS], action="append")
     arguments = parser.parse_args()
@@ -77,7 +79,7 @@ def main() -> int:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     failed = []
     for row in selected:
-        results[row.name] = run(row, arguments.build)
+        results[row.name] = run(row, arguments.build, arguments.sanitized)
         if results[row.name]["failures"]:
             failed.append(row.name)
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

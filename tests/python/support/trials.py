@@ -1,0 +1,147 @@
+"""A small checkpoint that is damaged and loaded thousands of times in one process."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed.checkpoint as stock
+
+import dcpcpp
+from support.scoreboard import Subject
+from support.states import blank, require_equal
+
+Outcome = Literal["detected", "unharmed", "silent"]
+METADATA = ".metadata"
+
+
+def state_of(step: int) -> dict[str, Any]:
+    """A few hundred KiB of several dtypes; no bit of a tensor is the same at another step."""
+    draw = torch.Generator().manual_seed(step)
+
+    def integers(*sizes: int) -> torch.Tensor:
+        return torch.randint(0, 100, sizes, generator=draw)
+
+    return {
+        "model": {
+            "embed": torch.randn(150, 256, generator=draw),
+            "left": torch.randn(64, 64, generator=draw),
+            "right": torch.randn(64, 64, generator=draw),
+            "half": torch.randn(31, 100, generator=draw).bfloat16(),
+            "double": torch.randn(77, generator=draw, dtype=torch.float64),
+            "norm": torch.rand(1, generator=draw),
+        },
+        "mask": integers(1000) > 50,
+        "ids": integers(333) + step * 1000,
+        "bytes": integers(5000).to(torch.uint8),
+        "step": step,
+        "config": {"name": f"run at step {step}", "rates": [step / 7, step / 3]},
+    }
+
+
+_TEMPLATE = state_of(0)
+
+
+def save(subject: Subject, step: int, directory: Path) -> Path:
+    """`state_of(step)` in two data files."""
+    module: Any = dcpcpp if subject == "dcpcpp" else stock
+    writer = module.FileSystemWriter(directory, thread_count=2)
+    with warnings.catch_warnings(action="ignore"):
+        module.save(state_of(step), storage_writer=writer, no_dist=True)
+    return directory
+
+
+@dataclasses.dataclass
+class Loader:
+    """Loads checkpoints of `state_of` and judges what comes of it."""
+
+    subject: Subject
+    error: BaseException | None = None  # of the last load
+
+    def load(self, directory: Path) -> dict[str, Any] | None:
+        """What is in `directory`, or None if loading it fails, with `error` set."""
+        state: dict[str, Any] = blank(_TEMPLATE)
+        module: Any = dcpcpp
+        kind: type[BaseException] = dcpcpp.CheckpointException
+        # Threads by the dozen would cost more than the load.
+        reader: Any = dcpcpp.FileSystemReader(directory, io_engine="threads", io_threads=1)
+        if self.subject == "stock":
+            module, kind, reader = stock, BaseException, stock.FileSystemReader(directory)
+        self.error = None
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                module.load(state, storage_reader=reader, no_dist=True)
+        except KeyboardInterrupt:
+            raise
+        except kind as error:
+            self.error = error
+            return None
+        return state
+
+    def judge(self, directory: Path, expected: dict[str, Any]) -> Outcome:
+        """Whether damage is detected, does no harm, or goes unnoticed."""
+        loaded = self.load(directory)
+        if loaded is None:
+            return "detected"
+        return "unharmed" if same(loaded, expected) else "silent"
+
+
+def same(loaded: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Whether both states are equal, bit by bit."""
+    try:
+        require_equal(loaded, expected)
+    except AssertionError:
+        return False
+    return True
+
+
+class Checkpoint:
+    """A checkpoint whose files are changed and put back."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+        self.data_files = [name for name in self.files if name.endswith(".distcp")]
+
+    def path(self, name: str) -> Path:
+        """Where the file `name` lies."""
+        return self.directory / name
+
+    def put(self, name: str, content: bytes) -> None:
+        """Give a file another content."""
+        self.path(name).write_bytes(content)
+
+    def flip(self, name: str, bit: int) -> None:
+        """Flip one bit, counted from the file's start. Twice: as it was."""
+        with self.path(name).open("r+b", buffering=0) as file:
+            old = os.pread(file.fileno(), 1, bit // 8)[0]
+            os.pwrite(file.fileno(), bytes([old ^ 1 << bit % 8]), bit // 8)
+
+    def restore(self) -> None:
+        """Put all files back."""
+        for path in self.directory.iterdir():
+            if path.name not in self.files:
+                path.unlink()
+        for name, content in self.files.items():
+            self.put(name, content)
+
+
+def count(outcomes: collections.Counter[str]) -> str:
+    """The outcomes, for the scoreboard."""
+    return ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch from waking other threads for tensors this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,115 @@
+"""R23: small files that ask for much are refused in little time and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import bombs, faults
+from support.planting import make_template
+from support.scoreboard import SUBJECTS, Subject, report
+
+MAX_SECONDS = 0.1
+MAX_MIB = 64
+STOCK_SECONDS = 30  # after which it counts as hung
+
+# Loads argv[3:] in a process of its own, each argv[1] times; a line for each tells how
+# many seconds and MiB it took, and the error.
+MEASURE = """
+import json, sys, time, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import torch
+import torch.distributed.checkpoint as stock
+import dcpcpp
+torch.set_num_threads(1)
+module = dcpcpp if sys.argv[2] == "dcpcpp" else stock
+
+def load(directory):
+    state = {"w": torch.zeros(2, 3), "step": 0}
+    begun = time.perf_counter()
+    error = ""
+    try:
+        module.load(state, checkpoint_id=directory)
+    except BaseException as caught:
+        error = str(caught)[-300:] or repr(caught)
+    return time.perf_counter() - begun, error
+
+def kib(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
+
+template, *directories = sys.argv[3:]
+assert load(template)[1] == ""  # the imports that it takes are done
+for directory in directories:
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    before = kib("VmRSS")
+    # The least of a few: others use this machine, too.
+    seconds, error = min(load(directory) for _ in range(int(sys.argv[1])))
+    print(json.dumps([directory, seconds, (kib("VmHWM") - before) / 1024, error]), flush=True)
+"""
+
+
+def measure(
+    subject: Subject, template: Path, directories: list[Path]
+) -> dict[str, tuple[float, float, str]]:
+    """Seconds, MiB and the error of each directory; one that hangs or kills is not there."""
+    if subject == "dcpcpp":
+        done = [faults.run_python(MEASURE, 3, subject, template, *directories)]
+    else:
+        done = []
+        for directory in directories:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done.append(
+                    faults.run_python(
+                        MEASURE, 1, subject, template, directory, timeout=STOCK_SECONDS
+                    )
+                )
+    lines = [json.loads(line) for process in done for line in process.stdout.splitlines()]
+    return {directory: (seconds, mib, error) for directory, seconds, mib, error in lines}
+
+
+def fault_of(figures: tuple[float, float, str] | None) -> str:
+    """What is wrong with them, empty if nothing is."""
+    if figures is None:
+        return "hung, or died"
+    seconds, mib, error = figures
+    if seconds > MAX_SECONDS or mib > MAX_MIB or not error:
+        return f"{seconds:.3f} s, {mib:.0f} MiB, {error or 'loaded'}"
+    return ""
+
+
+@pytest.mark.row("R23")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_bombs_are_refused_in_little_time_and_memory(tmp_path: Path, subject: Subject) -> None:
+    template = make_template(tmp_path / "template")
+    bombs_by_name = bombs.plant(template, tmp_path / "planted")
+    if subject == "stock":  # which reads no file of checksums
+        bombs_by_name = {n: path for n, path in bombs_by_name.items() if "checksums" not in n}
+    for path in (tmp_path / "planted").rglob("*"):
+        assert path.is_dir() or path.stat().st_size <= bombs.MIB + 100
+    measured = measure(subject, template, list(bombs_by_name.values()))
+    faults_found = {
+        name: fault
+        for name, path in bombs_by_name.items()
+        if (fault := fault_of(measured.get(str(path))))
+    }
+    report(
+        "R23",
+        "bombs of at most 1 MiB",
+        subject=subject,
+        count=len(bombs_by_name),
+        bad=len(faults_found),
+        seed=0,
+        note=(
+            f"at most {max(s for s, _, _ in measured.values()) * 1000:.0f} ms, "
+            f"{max(mib for _, mib, _ in measured.values()):.0f} MiB"
+        ),
+    )
+    assert len(bombs_by_name) >= 30
+    assert subject == "stock" or faults_found == {}

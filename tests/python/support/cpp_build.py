@@ -28,15 +28,25 @@ def run(*command: str | pathlib.Path, **environment: str) -> str:
     return finished.stdout
 
 
-def build_tree(fallback: pathlib.Path) -> pathlib.Path:
-    """Where libdcp is built: `make`'s folder, $DCP_BUILD_DIR, or else `fallback`."""
+def build_tree(fallback: pathlib.Path, *targets: str) -> pathlib.Path:
+    """Where libdcp is built: `make`'s folder, $DCP_BUILD_DIR, or else `fallback`.
+
+    Args:
+        fallback: where to build if it is built nowhere.
+        targets: what to build; libdcp, shared and static, if there are none.
+    """
     tree = pathlib.Path(os.environ.get("DCP_BUILD_DIR", REPOSITORY / "build"))
     if not (tree / "CMakeCache.txt").exists():
         tree = fallback
-        options = ["-DDCP_BUILD_TESTS=OFF", "-DDCP_BUILD_BENCHMARKS=OFF"]
-        run("cmake", "-S", REPOSITORY, "-B", tree, "-G", "Ninja", *options)
-    run("cmake", "--build", tree, "--target", "dcp", "dcp_static")
+        run("cmake", "-S", REPOSITORY, "-B", tree, "-G", "Ninja", "-DDCP_BUILD_BENCHMARKS=OFF")
+    run("cmake", "--build", tree, "--target", *(targets or ("dcp", "dcp_static")))
     return tree
+
+
+def test_program(name: str, fallback: pathlib.Path) -> pathlib.Path:
+    """A program of tests/cpp, built as `build_tree` does."""
+    (program,) = build_tree(fallback, name).glob(f"tests/cpp/*/{name}")
+    return program
 
 
 def install(tree: pathlib.Path, prefix: pathlib.Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from support.forked_ranks import close_server
 from support.ranks import close_pools
 
 # The same examples in every run, so that a failure belongs to a change;
@@ -34,6 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _no_process_is_left_behind() -> Iterator[None]:
     yield
     close_pools()
+    close_server()
 
 
 @pytest.fixture(autouse=True)

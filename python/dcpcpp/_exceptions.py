@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
 
 from dcpcpp import errors
-from dcpcpp._presence import RankLostError
+from dcpcpp._lost_rank import RankLostError
 from dcpcpp.errors import RankFailuresError, exception_from_status
 
 Failures = dict[int, tuple[BaseException, traceback.StackSummary]]
@@ -46,7 +46,7 @@ class BusyCheckpointException(CheckpointException, errors.CheckpointBusyError):
 
 
 class LostRankException(CheckpointException, RuntimeError):
-    """A `CheckpointException` because a rank is gone, or the connection to it broke.
+    """A `CheckpointException` because a rank is gone; the error tells host and process.
 
     It is a RuntimeError too, which is what torch raises then.
     """
@@ -83,9 +83,9 @@ def raise_failures(
     raise make_exception(error.status.phase, failures) from local_error
 
 
-def lost_rank(phase: str, error: RankLostError) -> CheckpointException:
+def lost_rank(error: RankLostError) -> CheckpointException:
     """The exception for a rank that is not there any more."""
-    return LostRankException(phase, {error.rank: (error, _summary(error))})
+    return LostRankException(error.phase, {error.rank: (error, _summary(error))})
 
 
 @contextlib.contextmanager

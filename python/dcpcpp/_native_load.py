@@ -17,7 +17,7 @@ from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_loaders
 from dcpcpp._state_dict import FlatState
 from dcpcpp._tensors import Entry, EntryMaker, dtype_of_code, is_tensor
-from dcpcpp._transport import transport_for
+from dcpcpp._transport import LOAD_PHASES, transport_for
 from dcpcpp.errors import RankFailuresError
 
 StateMaker = Callable[[], dict[str, Any]]
@@ -58,7 +58,7 @@ class LoadJob:
             reader = self._reader.make_core_reader()
         partial = getattr(self._planner, "allow_partial_load", False)
         with transport_for(
-            process_group, "read", use_dist=use_dist, coordinator=coordinator
+            process_group, LOAD_PHASES, use_dist=use_dist, coordinator=coordinator
         ) as transport:
             try:
                 _core.load(template.make_entries, template.accept, reader, transport, partial)

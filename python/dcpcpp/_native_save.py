@@ -16,7 +16,7 @@ from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_savers
 from dcpcpp._state_dict import Path
 from dcpcpp._tensors import Entry, EntryMaker, is_tensor
-from dcpcpp._transport import transport_for
+from dcpcpp._transport import SAVE_PHASES, transport_for
 from dcpcpp.errors import RankFailuresError
 
 StateMaker = Callable[[], dict[str, Any]]
@@ -70,7 +70,7 @@ class SaveJob:
         ):
             core_writer = self._writer.make_core_writer(self._export_dtype, self._compression)
         with transport_for(
-            process_group, "write", use_dist=use_dist, coordinator=coordinator
+            process_group, SAVE_PHASES, use_dist=use_dist, coordinator=coordinator
         ) as transport:
             return self._save(make_state, core_writer, transport, use_collectives)
 

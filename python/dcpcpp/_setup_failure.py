@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from dcpcpp import _core
 from dcpcpp._exceptions import CheckpointException
-from dcpcpp._transport import transport_for
+from dcpcpp._transport import LOAD_PHASES, SAVE_PHASES, transport_for
 from dcpcpp.errors import RankFailuresError
 
 
@@ -31,7 +31,7 @@ def told_to_savers(
         with (
             contextlib.suppress(RankFailuresError, CheckpointException),
             transport_for(
-                process_group, "plan", use_dist=use_dist, coordinator=coordinator
+                process_group, SAVE_PHASES, use_dist=use_dist, coordinator=coordinator
             ) as transport,
         ):
             _core.save(_core.SaveEntries(()), error, writer, transport, options)
@@ -49,7 +49,7 @@ def told_to_loaders(process_group: Any, *, use_dist: bool, coordinator: int = 0)
         with (
             contextlib.suppress(RankFailuresError, CheckpointException),
             transport_for(
-                process_group, "plan", use_dist=use_dist, coordinator=coordinator
+                process_group, LOAD_PHASES, use_dist=use_dist, coordinator=coordinator
             ) as transport,
         ):
             _core.load(failure.fail, failure.fail, reader, transport, False)

@@ -113,8 +113,10 @@ def save(
 
     Raises:
         CheckpointException: a rank failed; `.failures[rank]` tells why. Nothing was
-            published then. A rank that was killed or stopped is noticed 30 s later;
-            the exception is a RuntimeError too then, as in torch.
+            published then. A rank that died or hangs fails it too: at once if it died where
+            another rank runs, else after 15 s without a sign of life (2 to 600 s:
+            `DCPCPP_HEARTBEAT_TIMEOUT`). The exception is a RuntimeError then, as in
+            torch, and a rank that hung may take part in the next save.
 
     Example:
         >>> dcpcpp.save({"model": model, "step": 7}, checkpoint_id="/ckpt/step-7")

@@ -1,0 +1,103 @@
+"""What a save or load needs to know of a torch ProcessGroup, and remembers of it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import weakref
+from typing import Any
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore
+
+from dcpcpp._processes import Process
+
+
+class Group:
+    """One process group.
+
+    Attributes:
+        rank: this process's, in the group.
+        world_size: ranks of the group.
+        timeout: of the group's collectives, in seconds.
+        store_rank: the rank whose process serves the Store; None if it is no rank's.
+        processes: of the ranks, as far as an operation has met them.
+        last_operation: name of the one that this rank took part in last.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self.rank: int = dist.get_rank(group)
+        self.world_size: int = dist.get_world_size(group)
+        self._connection: Any = None
+        self._store: Any = dist.distributed_c10d._get_process_group_store(group)
+        self.timeout = _timeout_of(group, self._store).total_seconds()
+        self.store_rank = _rank_that_serves(self._store, group)
+        self.processes: dict[int, Process] = {}
+        self.last_operation = ""
+
+    def connect(self, timeout: float) -> Any:
+        """The Store's keys of ours, over a connection of our own: the group's may be waiting.
+
+        It is kept, because making one may take seconds: torch asks the name server then.
+
+        Args:
+            timeout: of each call, in seconds.
+
+        Raises:
+            OSError, RuntimeError: nobody serves the Store.
+        """
+        if self._connection is None:
+            self._connection = self._store
+            if hasattr(self._store, "clone"):  # torch >= 2.9
+                self.require_server()
+                self._connection = self._store.clone()
+        if self._connection is not self._store:
+            self._connection.set_timeout(datetime.timedelta(seconds=timeout))
+        return dist.distributed_c10d.PrefixStore("dcpcpp", self._connection)
+
+    def require_server(self) -> None:
+        """Raise OSError if the process is gone that serves the Store; connect() waits longer."""
+        store = _innermost(self._store)
+        if isinstance(store, TCPStore):
+            socket.create_connection((store.host, store.port), self.timeout).close()
+
+    def disconnect(self) -> None:
+        """Forget the connection, which is of no more use."""
+        self._connection = None
+
+
+def group_of(group: Any) -> Group:
+    """The one Group of a process group."""
+    if group not in _groups:
+        _groups[group] = Group(group)
+    return _groups[group]
+
+
+_groups: weakref.WeakKeyDictionary[Any, Group] = weakref.WeakKeyDictionary()
+
+
+def _timeout_of(group: Any, store: Any) -> datetime.timedelta:
+    for device in group._device_types:
+        options = getattr(group._get_backend(device), "options", None)
+        timeout = getattr(options, "_timeout", None)
+        if isinstance(timeout, datetime.timedelta):
+            return timeout
+    timeout = store.timeout
+    assert isinstance(timeout, datetime.timedelta)
+    return timeout
+
+
+def _rank_that_serves(store: Any, group: Any) -> int | None:
+    """The job's rank 0, if it is torch that started a TCPStore, and not torchrun's agent."""
+    in_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    ranks = dist.get_process_group_ranks(group)
+    if not isinstance(_innermost(store), TCPStore) or in_agent or 0 not in ranks:
+        return None
+    return ranks.index(0)
+
+
+def _innermost(store: Any) -> Any:
+    while hasattr(store, "underlying_store"):
+        store = store.underlying_store
+    return store

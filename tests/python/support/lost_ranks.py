@@ -1,0 +1,192 @@
+"""What the ranks do in the tests of ranks that are killed or stopped."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+import dcpcpp
+from dcpcpp import _arrival
+from support.forked_ranks import Rank
+from support.gates import Gate
+
+OLD, NEW = 1.0, 2.0
+NBYTES = 280_000  # of each tensor: more than what files keep in one block
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a call ended on a rank.
+
+    Attributes:
+        at: when, by the monotonic clock, which is the same in all processes.
+        failures: rank -> text of its error; empty if the call returned.
+        kind: the class of what it raised.
+        is_runtime_error: whether that is a RuntimeError, which torch raises then.
+        left_behind: threads, open files and locks that were not there before.
+    """
+
+    at: float
+    failures: dict[int, str] = field(default_factory=dict)
+    kind: str = ""
+    is_runtime_error: bool = False
+    left_behind: list[str] = field(default_factory=list)
+
+
+def state_of(rank: int, value: float) -> dict[str, Any]:
+    return {
+        f"own-{rank}": torch.full((NBYTES // 4,), value),
+        "shared": torch.full((NBYTES // 4,), value),
+    }
+
+
+def value_in(directory: Path, world_size: int) -> float:
+    """The one value in every element of a checkpoint of state_of()."""
+    state = {name: torch.zeros(NBYTES // 4) for name in names(world_size)}
+    dcpcpp.load(state, checkpoint_id=directory, no_dist=True)
+    values = {float(value) for tensor in state.values() for value in tensor.unique()}
+    (value,) = values
+    return value
+
+
+def names(world_size: int) -> list[str]:
+    return ["shared", *(f"own-{rank}" for rank in range(world_size))]
+
+
+def attempt(call: Callable[[], Any], before: Counter[str] | None = None) -> Ending:
+    """Run a save or load that may fail. `before`: what was held() before an earlier one."""
+    before = before or held()
+    try:
+        call()
+    except dcpcpp.CheckpointException as error:
+        at = time.monotonic()
+        return Ending(
+            at,
+            {rank: str(cause) for rank, (cause, _) in error.failures.items()},
+            type(error).__name__,
+            isinstance(error, RuntimeError),
+            sorted((held() - before).elements()),
+        )
+    return Ending(time.monotonic(), left_behind=sorted((held() - before).elements()))
+
+
+def save_twice(
+    me: Rank, directory: Path, verb: str, place: str, at_gate: list[int], again: bool
+) -> list[Ending]:
+    """Saves OLD; then saves NEW, or loads, with some ranks waiting at a gate.
+
+    Args:
+        me: this rank.
+        directory: to save to.
+        verb: "save" or "load": what is done with the gate closed.
+        place: where the gate is; see `Gate`.
+        at_gate: the ranks that wait there.
+        again: save NEW once more after it, on all ranks, and mark "again" first.
+    """
+    gate = Gate(me, verb, place)
+    target = f"gated://{directory}"
+    gated = {"s": gate.state()}
+    dcpcpp.save(state_of(me.rank, OLD) | gated, checkpoint_id=target)
+    before = held()
+    gate.is_closed = me.rank in at_gate
+    gate.pass_by("arrival")
+    if verb == "save":
+        ending = attempt(lambda: dcpcpp.save(state_of(me.rank, NEW) | gated, checkpoint_id=target))
+    else:
+        ending = attempt(lambda: dcpcpp.load(state_of(me.rank, 0.0) | gated, checkpoint_id=target))
+    gate.is_closed = False
+    if not again:
+        return [ending]
+    (me.folder / f"ended-{me.rank}").touch()
+    me.wait_for("again")
+    return [
+        ending,
+        attempt(lambda: dcpcpp.save(state_of(me.rank, NEW) | gated, checkpoint_id=target), before),
+    ]
+
+
+def save_new(me: Rank, directory: Path) -> list[str]:
+    """A save in a job that was started again; the names that are in the directory then."""
+    dcpcpp.save(state_of(me.rank, NEW) | {"s": {"x": 1}}, checkpoint_id=directory)
+    return sorted(path.name for path in directory.iterdir())
+
+
+def save_when_rank_0_is_gone(me: Rank, directory: Path) -> Ending:
+    """The first operation of its group."""
+    me.mark(f"ready-{me.rank}")
+    me.wait_for("gone")
+    return attempt(lambda: dcpcpp.save(state_of(me.rank, NEW), checkpoint_id=directory))
+
+
+def held() -> Counter[str]:
+    """Threads, and open files by name; sockets have none that lasts."""
+    gc.collect()  # errors and the frames in their tracebacks refer to each other
+    paths = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    files = ["socket" if path.startswith("socket:") else path for path in paths]
+    if dist.get_rank() == 0:  # it serves the store, whose clients come and go
+        files = [path for path in files if path != "socket"]
+    return Counter(files + [thread.name for thread in threading.enumerate()])
+
+
+def save_without_gil(me: Rank, directory: Path, stuck: int) -> Ending:
+    """Saves while nothing in Python can run on the rank `stuck`."""
+    gate = Gate(me, "save", "state")
+    gate.is_closed = me.rank == stuck
+    gate.wait = lambda: ctypes.PyDLL(None).sleep(10)  # keeps the GIL
+    state = state_of(me.rank, NEW) | {"s": gate.state()}
+    return attempt(lambda: dcpcpp.save(state, checkpoint_id=directory))
+
+
+def save_late(me: Rank, directory: Path, late: int, seconds: float) -> tuple[list[str], Ending]:
+    """Saves twice, with one rank that is late the second time; log lines and the end."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logging.getLogger("dcpcpp").addHandler(handler)
+    _arrival.LATE_SECONDS = 1.0
+    dcpcpp.save(state_of(me.rank, OLD), checkpoint_id=directory)
+    if me.rank == late:
+        time.sleep(seconds)
+    ending = attempt(lambda: dcpcpp.save(state_of(me.rank, NEW), checkpoint_id=directory))
+    return lines, ending
+
+
+def count_keys(me: Rank, directory: Path) -> list[int]:
+    """Keys in the store after saves, loads and errors."""
+    store = dist.distributed_c10d._get_default_store()
+
+    def failing() -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    class Failing:
+        state_dict = staticmethod(failing)
+
+        def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def save(**more: Any) -> Ending:
+        state = state_of(me.rank, NEW) | more
+        return attempt(lambda: dcpcpp.save(state, checkpoint_id=directory))
+
+    counts = []
+    for number in range(6):
+        kind = ("save", "load", "error")[number % 3]
+        if kind == "load":
+            dcpcpp.load(state_of(me.rank, 0.0), checkpoint_id=directory)
+        else:
+            ending = save(s=Failing() if kind == "error" and me.rank == 2 else 1)
+            assert list(ending.failures) == ([2] if kind == "error" else [])
+        dist.barrier()
+        counts.append(sum("dcpcpp" in key for key in store.list_keys()))
+        dist.barrier()
+    return counts

@@ -8,6 +8,7 @@
 #include "dcp/device_runtime.h"
 #include "dcp/dtype.h"
 #include "dcp/io_engine.h"
+#include "dcp/kept_buffers.h"
 #include "engine_names.h"
 #include "python_status.h"
 #include "raw_device.h"
@@ -90,6 +91,8 @@ void BindInfo(py::module_& m) {
   m.def(
       "cuda", [] { return MakeCudaRuntime()->Describe(); },
       "What was found of CUDA.");
+  m.def("kept_buffer_nbytes", &KeptBufferNbytes,
+        "Bytes of buffers kept for the next save or load.");
   BindRawDevice(m);
 }
 

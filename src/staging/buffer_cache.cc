@@ -10,6 +10,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "dcp/kept_buffers.h"
+
 namespace dcp {
 namespace {
 
@@ -76,7 +78,7 @@ bool KeepBuffer(std::span<std::byte> memory) {
   return false;
 }
 
-int64_t KeptNbytes() {
+int64_t KeptBufferNbytes() {
   const Cache* const cache = TheCache();
   return cache == nullptr ? 0 : cache->nbytes.load();
 }

@@ -1,4 +1,5 @@
-// Kept buffers: the memory of finished saves and loads, for the next ones.
+// BufferCache: the memory of finished saves and loads, for the next ones. See
+// dcp/kept_buffers.h for how much there is.
 //
 // A page that the process never had may have to come from far: 128 MiB took
 // 0.4 to 0.7 s on a virtual machine whose host had taken free memory back, and
@@ -27,9 +28,6 @@ std::span<std::byte> TakeKeptBuffer();
 /// Keeps `memory`. False: it is still the caller's, because it is too small or
 /// there is no room.
 bool KeepBuffer(std::span<std::byte> memory);
-
-/// Bytes that are kept now.
-int64_t KeptNbytes();
 
 }  // namespace dcp
 

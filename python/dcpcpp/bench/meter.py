@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dcpcpp import _core
+
 
 @dataclass
 class Samples:
@@ -27,7 +29,8 @@ def measure(call: Callable[[], float | None], samples: Samples) -> None:
     touches its memory before it starts it.
     """
     _return_free_memory()
-    before = _status_kib("VmRSS")
+    # Buffers that dcpcpp kept from an earlier call are memory that this one uses.
+    before = _status_kib("VmRSS") - _core.kept_buffer_nbytes() // 1024
     _reset_peak()
     cpu = _cpu_seconds()
     start = time.perf_counter()

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "dcp/kept_buffers.h"
 #include "staging/aligned_buffer.h"
 
 namespace dcp {
@@ -32,24 +33,24 @@ TEST_CASE("a buffer of a save serves the load after it", "[staging]") {
     const auto buffer = AlignedBuffer::Allocate(4 * kMiB);
     REQUIRE(buffer.ok());
     first = buffer->memory().data();
-    CHECK(KeptNbytes() == 0);
+    CHECK(KeptBufferNbytes() == 0);
   }
-  CHECK(KeptNbytes() >= int64_t{4} << 20);
+  CHECK(KeptBufferNbytes() >= int64_t{4} << 20);
   const auto again = AlignedBuffer::Allocate(4 * kMiB + 2 * 4096);
   REQUIRE(again.ok());
   CHECK(again->memory().data() == first);
   CHECK(again->memory().size() >= 4 * kMiB + 2 * 4096);
-  CHECK(KeptNbytes() == 0);
+  CHECK(KeptBufferNbytes() == 0);
 }
 
 TEST_CASE("kept buffers that are too small are given back", "[staging]") {
   EmptyCache();
   { const auto small = AlignedBuffer::Allocate(kMiB); }
-  CHECK(KeptNbytes() > 0);
+  CHECK(KeptBufferNbytes() > 0);
   const auto large = AlignedBuffer::Allocate(4 * kMiB);
   REQUIRE(large.ok());
   CHECK(large->memory().size() >= 4 * kMiB);
-  CHECK(KeptNbytes() == 0);
+  CHECK(KeptBufferNbytes() == 0);
 }
 
 TEST_CASE("no more is kept than the limit, and nothing small", "[staging]") {
@@ -60,11 +61,11 @@ TEST_CASE("no more is kept than the limit, and nothing small", "[staging]") {
       buffers.push_back(AlignedBuffer::Allocate(4 * kMiB).value());
     }
   }
-  CHECK(KeptNbytes() <= kMaxKeptNbytes);
-  CHECK(KeptNbytes() > kMaxKeptNbytes - (int64_t{5} << 20));
+  CHECK(KeptBufferNbytes() <= kMaxKeptNbytes);
+  CHECK(KeptBufferNbytes() > kMaxKeptNbytes - (int64_t{5} << 20));
   EmptyCache();
   { const auto small = AlignedBuffer::Allocate(kMiB / 2); }
-  CHECK(KeptNbytes() == 0);
+  CHECK(KeptBufferNbytes() == 0);
 }
 
 TEST_CASE("threads never share a kept buffer", "[staging]") {
@@ -84,17 +85,17 @@ TEST_CASE("threads never share a kept buffer", "[staging]") {
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(shared == 0);
-  CHECK(KeptNbytes() <= 4 * (int64_t{2} << 20));
+  CHECK(KeptBufferNbytes() <= 4 * (int64_t{2} << 20));
   EmptyCache();
 }
 
 TEST_CASE("a forked child starts without kept buffers", "[staging]") {
   EmptyCache();
   { const auto buffer = AlignedBuffer::Allocate(kMiB); }
-  REQUIRE(KeptNbytes() > 0);
+  REQUIRE(KeptBufferNbytes() > 0);
   const pid_t child = ::fork();
   if (child == 0) {
-    const bool is_empty = KeptNbytes() == 0 && TakeKeptBuffer().empty();
+    const bool is_empty = KeptBufferNbytes() == 0 && TakeKeptBuffer().empty();
     ::_exit(is_empty ? 0 : 1);
   }
   int status = 0;

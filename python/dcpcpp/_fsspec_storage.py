@@ -39,7 +39,7 @@ class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
         *,
         compression: str | None = None,
         export_dtype: torch.dtype | None = None,
-        max_buffer_bytes: int = 64 * MIB,
+        max_buffer_bytes: int = 128 * MIB,
         **kwargs: Any,
     ) -> None:
         arguments = {
@@ -73,7 +73,7 @@ class FsspecReader(NativeReader, torch_fsspec.FsspecReader):
         path: str | os.PathLike[str],
         *,
         verify: bool = True,
-        max_buffer_bytes: int = 64 * MIB,
+        max_buffer_bytes: int = 128 * MIB,
         **kwargs: Any,
     ) -> None:
         super().__init__(path, **kwargs)

@@ -46,7 +46,7 @@ class PluginWriter(NativeWriter, StorageWriter):
         sync_files: bool = True,
         compression: str | None = None,
         export_dtype: torch.dtype | None = None,
-        max_buffer_bytes: int = 64 * MIB,
+        max_buffer_bytes: int = 128 * MIB,
     ) -> None:
         super().__init__()
         self.path = url
@@ -113,7 +113,7 @@ class PluginReader(NativeReader, StorageReader):
             keeps it.
     """
 
-    def __init__(self, url: str, *, verify: bool = True, max_buffer_bytes: int = 64 * MIB) -> None:
+    def __init__(self, url: str, *, verify: bool = True, max_buffer_bytes: int = 128 * MIB) -> None:
         super().__init__()
         self.path = url
         self.load_id = ""

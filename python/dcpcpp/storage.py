@@ -66,7 +66,7 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
         io_engine: str = "auto",
         direct_io: bool = True,
         io_threads: int = 0,
-        max_buffer_bytes: int = 64 * MIB,
+        max_buffer_bytes: int = 128 * MIB,
     ) -> None:
         arguments = {
             "single_file_per_rank": single_file_per_rank,
@@ -108,7 +108,7 @@ class FileSystemReader(NativeReader, torch_filesystem.FileSystemReader):
         io_engine: str = "auto",
         direct_io: bool = True,
         io_threads: int = 0,
-        max_buffer_bytes: int = 64 * MIB,
+        max_buffer_bytes: int = 128 * MIB,
     ) -> None:
         base = torch_filesystem.FileSystemReader.__init__
         super().__init__(path, **supported(base, {"_extension_registry": _extension_registry}))

@@ -16,7 +16,7 @@ namespace dcp {
 
 /// What this process keeps at most: as much as one save has by default, and
 /// some.
-inline constexpr int64_t kMaxKeptNbytes = int64_t{72} << 20;
+inline constexpr int64_t kMaxKeptNbytes = int64_t{136} << 20;
 /// Smaller ones are not kept.
 inline constexpr size_t kMinKeptBuffer = size_t{1} << 20;
 

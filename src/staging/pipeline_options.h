@@ -25,7 +25,8 @@ struct PipelineOptions {
 
 /// Divides `io.max_buffer_nbytes` between workers and blocks. Every worker
 /// gets at least two blocks, shrinking the blocks first, then the workers.
-/// Many items take memory by themselves: their plan may use up to half of it.
+/// Many items take memory by themselves: up to three quarters of the budget are
+/// left to their plan.
 PipelineOptions ResolvePipelineOptions(const IoOptions& io,
                                        size_t item_count = 0);
 

@@ -29,8 +29,8 @@ struct IoOptions {
   /// Bytes of one transfer.
   int64_t block_nbytes = int64_t{4} << 20;
   /// Upper bound of the buffers of one save or load, all threads together. Up
-  /// to 72 MiB stay with the process for the next one.
-  int64_t max_buffer_nbytes = int64_t{64} << 20;
+  /// to 136 MiB stay with the process for the next one.
+  int64_t max_buffer_nbytes = int64_t{128} << 20;
 };
 
 /// The seams that a storage stands on. Empty ones are filled with the

@@ -7,7 +7,7 @@
 
 namespace dcp {
 
-/// Bytes of buffers that this process keeps for its next save or load, 72 MiB
+/// Bytes of buffers that this process keeps for its next save or load, 136 MiB
 /// at most: memory that was never touched may take long to come.
 int64_t KeptBufferNbytes();
 

@@ -17,10 +17,6 @@
 namespace dcp {
 namespace {
 
-// More in flight does not make a write faster: it ends in the device's cache. A
-// read waits for the medium, and for the network that it is behind.
-constexpr int64_t kMaxInFlight = int64_t{64} << 20;
-
 int64_t RoundUp(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
@@ -104,10 +100,10 @@ int64_t BytesToCopy(const std::vector<WaveFile>& wave) {
 /// More than one worker for each file only helps where it has more to do than
 /// to write: into the page cache the kernel lets one thread at a time write to
 /// a file, and has the others spin.
-PipelineOptions OptionsFor(const std::vector<WaveFile>& wave, IoOptions io) {
+PipelineOptions OptionsFor(const std::vector<WaveFile>& wave,
+                           const IoOptions& io) {
   size_t items = 0;
   for (const WaveFile& part : wave) items += part.items.size();
-  io.max_buffer_nbytes = std::min(io.max_buffer_nbytes, kMaxInFlight);
   PipelineOptions options = ResolvePipelineOptions(io, items);
   int64_t nbytes = 0;
   for (const WaveFile& part : wave) {

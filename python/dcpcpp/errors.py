@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import collections
+import errno
 import uuid
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
@@ -126,6 +127,8 @@ def exception_from_status(status: Status) -> BaseException:
             status.nbytes,
             status.key or None,
         )
+    if status.errno == errno.ENOMEM and not status.path:
+        return MemoryError(status.message)
     if issubclass(kind, OSError) and status.errno:
         return _os_error(status)
     return kind(status.message)

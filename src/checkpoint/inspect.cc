@@ -1,6 +1,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/guarded.h"
 #include "checkpoint/load_planning.h"
 #include "dcp/checkpoint.h"
 
@@ -8,56 +9,64 @@ namespace dcp {
 
 StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
     const std::string& path) {
-  return Open(MakeFileSystemReader({.path = path}));
+  return Guarded([&] { return Open(MakeFileSystemReader({.path = path})); });
 }
 
 StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
     std::unique_ptr<StorageReader> reader) {
-  std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(std::move(reader)));
-  DCP_ASSIGN_OR_RETURN(checkpoint->index_, checkpoint->reader_->ReadIndex());
-  DCP_RETURN_IF_ERROR(checkpoint->reader_->SetUp(checkpoint->index_, {}));
-  return checkpoint;
+  return Guarded([&]() -> StatusOr<std::unique_ptr<Checkpoint>> {
+    std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(std::move(reader)));
+    DCP_ASSIGN_OR_RETURN(checkpoint->index_, checkpoint->reader_->ReadIndex());
+    DCP_RETURN_IF_ERROR(checkpoint->reader_->SetUp(checkpoint->index_, {}));
+    return checkpoint;
+  });
 }
 
 Status Checkpoint::ReadTensor(std::string_view fqn, const Box& box,
                               const TensorView& destination) {
-  const TensorStorageMetadata* tensor = metadata().FindTensor(fqn);
-  if (tensor == nullptr) {
-    return KeyNotFound(fqn,
-                       "no tensor " + std::string(fqn) + " in the checkpoint");
-  }
-  if (destination.sizes != box.sizes) {
-    return InvalidArgument("the destination has the shape " +
-                           ToString(destination.sizes) + ", the box " +
-                           ToString(box));
-  }
-  const LoadEntry entry =
-      ShardLoad(std::string(fqn), destination, tensor->size, box.offsets);
-  return Read({&entry, 1}).status();
+  return Guarded([&]() -> Status {
+    const TensorStorageMetadata* tensor = metadata().FindTensor(fqn);
+    if (tensor == nullptr) {
+      return KeyNotFound(
+          fqn, "no tensor " + std::string(fqn) + " in the checkpoint");
+    }
+    if (destination.sizes != box.sizes) {
+      return InvalidArgument("the destination has the shape " +
+                             ToString(destination.sizes) + ", the box " +
+                             ToString(box));
+    }
+    const LoadEntry entry =
+        ShardLoad(std::string(fqn), destination, tensor->size, box.offsets);
+    return Read({&entry, 1}).status();
+  });
 }
 
 StatusOr<std::string> Checkpoint::ReadObject(std::string_view fqn) {
-  const StorageMetadata* stored = metadata().Find(fqn);
-  if (stored == nullptr ||
-      !std::holds_alternative<BytesStorageMetadata>(*stored)) {
-    return KeyNotFound(fqn,
-                       "no object " + std::string(fqn) + " in the checkpoint");
-  }
-  const LoadEntry entry = ObjectLoad(std::string(fqn));
-  DCP_ASSIGN_OR_RETURN(LoadResult result, Read({&entry, 1}));
-  return std::move(result.objects.at(0).bytes);
+  return Guarded([&]() -> StatusOr<std::string> {
+    const StorageMetadata* stored = metadata().Find(fqn);
+    if (stored == nullptr ||
+        !std::holds_alternative<BytesStorageMetadata>(*stored)) {
+      return KeyNotFound(
+          fqn, "no object " + std::string(fqn) + " in the checkpoint");
+    }
+    const LoadEntry entry = ObjectLoad(std::string(fqn));
+    DCP_ASSIGN_OR_RETURN(LoadResult result, Read({&entry, 1}));
+    return std::move(result.objects.at(0).bytes);
+  });
 }
 
 StatusOr<LoadResult> Checkpoint::Read(std::span<const LoadEntry> entries) {
-  LoadResult result;
-  DCP_ASSIGN_OR_RETURN(const LoadPlan plan,
-                       MakeLoadPlan(entries, metadata(), {}, &result));
-  EntryTarget target(entries);
-  const int64_t before = reader_->nbytes_read();
-  DCP_RETURN_IF_ERROR(reader_->ReadData(plan, target));
-  result.objects = target.TakeObjects();
-  result.nbytes_read = reader_->nbytes_read() - before;
-  return result;
+  return Guarded([&]() -> StatusOr<LoadResult> {
+    LoadResult result;
+    DCP_ASSIGN_OR_RETURN(const LoadPlan plan,
+                         MakeLoadPlan(entries, metadata(), {}, &result));
+    EntryTarget target(entries);
+    const int64_t before = reader_->nbytes_read();
+    DCP_RETURN_IF_ERROR(reader_->ReadData(plan, target));
+    result.objects = target.TakeObjects();
+    result.nbytes_read = reader_->nbytes_read() - before;
+    return result;
+  });
 }
 
 }  // namespace dcp

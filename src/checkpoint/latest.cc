@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/guarded.h"
 #include "dcp/verify.h"
 
 namespace dcp {
@@ -48,10 +49,8 @@ StatusOr<std::string> FindFault(const std::string& path,
   return fault;
 }
 
-}  // namespace
-
-StatusOr<std::vector<StepDirectory>> ListSteps(FileSystem& file_system,
-                                               const std::string& root) {
+StatusOr<std::vector<StepDirectory>> List(FileSystem& file_system,
+                                          const std::string& root) {
   std::vector<StepDirectory> steps;
   DCP_ASSIGN_OR_RETURN(const bool exists, file_system.Exists(root));
   if (!exists) return steps;
@@ -68,14 +67,11 @@ StatusOr<std::vector<StepDirectory>> ListSteps(FileSystem& file_system,
   return steps;
 }
 
-StatusOr<LatestStep> FindLatest(const std::string& root,
-                                const FindLatestOptions& options,
-                                StorageEnvironment environment) {
-  if (!environment.file_system) {
-    environment.file_system = MakePosixFileSystem();
-  }
+StatusOr<LatestStep> Find(const std::string& root,
+                          const FindLatestOptions& options,
+                          const StorageEnvironment& environment) {
   DCP_ASSIGN_OR_RETURN(std::vector<StepDirectory> steps,
-                       ListSteps(*environment.file_system, root));
+                       List(*environment.file_system, root));
   LatestStep latest;
   for (StepDirectory& step : steps) {
     const StatusOr<std::string> fault =
@@ -89,6 +85,24 @@ StatusOr<LatestStep> FindLatest(const std::string& root,
          .reason = fault.ok() ? *fault : std::string(Message(fault.status()))});
   }
   return latest;
+}
+
+}  // namespace
+
+StatusOr<std::vector<StepDirectory>> ListSteps(FileSystem& file_system,
+                                               const std::string& root) {
+  return Guarded([&] { return List(file_system, root); });
+}
+
+StatusOr<LatestStep> FindLatest(const std::string& root,
+                                const FindLatestOptions& options,
+                                StorageEnvironment environment) {
+  return Guarded([&] {
+    if (!environment.file_system) {
+      environment.file_system = MakePosixFileSystem();
+    }
+    return Find(root, options, environment);
+  });
 }
 
 }  // namespace dcp

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/wire.h"
 #include "checkpoint/load_planning.h"
 #include "checkpoint/rank_exchange.h"
@@ -110,37 +111,41 @@ class LoadOperation {
 
   /// Steps 2 to 5.
   Status LoadFromIndex(bool has_index, std::string_view wait) {
-    const Status planned = Plan(has_index);
+    const Status planned = Guarded([&] { return Plan(has_index); });
     DCP_RETURN_IF_ERROR(AgreeOn(transport_, "plan", planned));
     touched_ = true;
-    const Status read = Read();
+    const Status read = Guarded([&] { return Read(); });
     DCP_RETURN_IF_ERROR(transport_.AwaitAll(wait));
     return AgreeOn(transport_, "read", read);
   }
 
   /// Whether there is global metadata; index_ holds it then.
   StatusOr<bool> ShareIndex() {
-    DCP_ASSIGN_OR_RETURN(
-        const std::string message,
-        BroadcastFrom(transport_, "plan", [this]() -> StatusOr<std::string> {
-          StatusOr<CheckpointIndex> index = reader_.ReadIndex();
-          if (index.status().code() == absl::StatusCode::kNotFound &&
-              reader_.ReadRankIndex(role_.rank).ok()) {
-            return std::string(1, kPerRank);
-          }
-          DCP_RETURN_IF_ERROR(index.status());
-          if (role_.world_size == 1) {
-            index_ = *std::move(index);
-            return std::string(1, kGlobal);
-          }
-          DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(*index));
-          return kGlobal + encoded;
-        }));
+    DCP_ASSIGN_OR_RETURN(const std::string message,
+                         BroadcastFrom(transport_, "plan", [this] {
+                           return Guarded([this] { return ReadIndex(); });
+                         }));
     if (message[0] == kPerRank) return false;
     if (role_.world_size > 1) {
       DCP_ASSIGN_OR_RETURN(index_, Decode(std::string_view(message).substr(1)));
     }
     return true;
+  }
+
+  /// Coordinator: the message of ShareIndex.
+  StatusOr<std::string> ReadIndex() {
+    StatusOr<CheckpointIndex> index = reader_.ReadIndex();
+    if (index.status().code() == absl::StatusCode::kNotFound &&
+        reader_.ReadRankIndex(role_.rank).ok()) {
+      return std::string(1, kPerRank);
+    }
+    DCP_RETURN_IF_ERROR(index.status());
+    if (role_.world_size == 1) {
+      index_ = *std::move(index);
+      return std::string(1, kGlobal);
+    }
+    DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(*index));
+    return kGlobal + encoded;
   }
 
   /// Whether there is other metadata by now; index_ holds it then. A
@@ -237,15 +242,18 @@ class FixedRequest final : public LoadRequest {
 
 StatusOr<LoadResult> Load(LoadRequest& request, StorageReader& reader,
                           Transport& transport, const LoadOptions& options) {
-  return LoadOperation(request, reader, transport, options).Run();
+  return Guarded(
+      [&] { return LoadOperation(request, reader, transport, options).Run(); });
 }
 
 StatusOr<LoadResult> Load(const std::string& path,
                           std::span<const LoadEntry> entries) {
-  FixedRequest request(entries);
-  const auto reader = MakeFileSystemReader({.path = path});
-  const auto transport = MakeSingleProcessTransport();
-  return Load(request, *reader, *transport, {});
+  return Guarded([&] {
+    FixedRequest request(entries);
+    const auto reader = MakeFileSystemReader({.path = path});
+    const auto transport = MakeSingleProcessTransport();
+    return Load(request, *reader, *transport, {});
+  });
 }
 
 }  // namespace dcp

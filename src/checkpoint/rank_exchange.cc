@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/guarded.h"
+
 namespace dcp {
 namespace {
 
@@ -65,17 +67,18 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
                        transport.Gather(SealMessage(local)));
   std::vector<std::string> replies;
   if (IsCoordinator(transport)) {
-    StatusOr<std::vector<std::string>> results =
-        OpenAll(std::move(gathered), phase);
-    if (results.ok()) results = reduce(*std::move(results));
-    if (results.ok()) {
-      for (std::string& result : *results) {
+    const Status reduced = Guarded([&]() -> Status {
+      DCP_ASSIGN_OR_RETURN(auto payloads, OpenAll(std::move(gathered), phase));
+      DCP_ASSIGN_OR_RETURN(auto results, reduce(std::move(payloads)));
+      for (std::string& result : results) {
         replies.push_back(SealMessage(std::move(result)));
       }
-    } else {
+      return absl::OkStatus();
+    });
+    if (!reduced.ok()) {
       replies.assign(
           static_cast<size_t>(transport.world_size()),
-          SealMessage(AsFailureOf(transport.rank(), phase, results.status())));
+          SealMessage(AsFailureOf(transport.rank(), phase, reduced)));
     }
   }
   DCP_ASSIGN_OR_RETURN(const std::string reply, transport.Scatter(replies));

@@ -20,8 +20,8 @@ std::string SealMessage(const StatusOr<std::string>& content);
 StatusOr<std::string> OpenMessage(std::string_view message);
 
 /// Every rank contributes `local`; the coordinator turns all payloads into one
-/// payload per rank. If a rank, or `reduce`, failed, every rank gets the same
-/// RankFailures under the name `phase`.
+/// payload per rank. If a rank, or `reduce`, failed (or threw for want of
+/// memory), every rank gets the same RankFailures under the name `phase`.
 ///
 /// This is torch's _DistWrapper.reduce_scatter.
 using ReduceToEach =
@@ -31,7 +31,9 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
                                     const StatusOr<std::string>& local,
                                     const ReduceToEach& reduce);
 
-/// As ReduceScatter, with one payload for all (torch's all_reduce).
+/// As ReduceScatter, with one payload for all (torch's all_reduce). What
+/// `reduce` throws goes to the caller, and the other ranks are left to find the
+/// connection broken: they cannot know how far it came.
 using ReduceToOne =
     std::function<StatusOr<std::string>(std::vector<std::string>)>;
 StatusOr<std::string> AllReduce(Transport& transport, std::string_view phase,

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/wire.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/save_planning.h"
@@ -35,8 +36,13 @@ class SaveOperation {
 
   StatusOr<SaveResult> Run(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    return options_.use_collectives ? SaveTogether(entries)
-                                    : SaveAlone(entries);
+    try {
+      return options_.use_collectives ? SaveTogether(entries)
+                                      : SaveAlone(entries);
+    } catch (...) {
+      const Status thrown = StatusOfException();
+      return Guarded([&] { return GiveUp(thrown); });
+    }
   }
 
  private:
@@ -52,7 +58,8 @@ class SaveOperation {
       Abort();
       return mine.status();
     }
-    const StatusOr<std::string> outcome = Write(*entries, *mine);
+    const StatusOr<std::string> outcome =
+        Guarded([&] { return Write(*entries, *mine); });
     mine->plan = {};  // plans are large, and the commit needs memory of its own
     if (Status met = transport_.AwaitAll("write"); !met.ok()) {
       Abort();  // without this rank's results nobody publishes
@@ -75,8 +82,10 @@ class SaveOperation {
   /// This rank's message to the coordinator.
   StatusOr<std::string> Propose(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
-    return Encode(local.plan, local.notes);
+    return Guarded([&]() -> StatusOr<std::string> {
+      DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
+      return Encode(local.plan, local.notes);
+    });
   }
 
   StatusOr<LocalPlan> PlanLocally(
@@ -163,10 +172,12 @@ class SaveOperation {
   /// rank the result. A rank whose connection breaks here is in doubt, and its
   /// files stay for the next save to judge.
   StatusOr<std::string> MeetVerdict(const StatusOr<std::string>& outcome) {
+    meets_verdict_ = true;
     StatusOr<std::string> verdict = AllReduce(
         transport_, "write", outcome,
         [this](std::vector<std::string> outcomes) -> StatusOr<std::string> {
-          StatusOr<std::string> result = Publish(std::move(outcomes));
+          StatusOr<std::string> result =
+              Guarded([&] { return Publish(std::move(outcomes)); });
           if (!result.ok() && writer_.commit_attempted()) {
             return MarkInDoubt(result.status());
           }
@@ -178,6 +189,17 @@ class SaveOperation {
         role_.is_coordinator && !verdict.ok() && !writer_.commit_attempted();
     if (agreed_to_fail || never_published) Abort();
     return verdict;
+  }
+
+  /// After `thrown`, which the other ranks find out from a connection that
+  /// breaks.
+  StatusOr<SaveResult> GiveUp(const Status& thrown) {
+    const bool publishes = role_.is_coordinator || !role_.use_collectives;
+    if (publishes && set_up_ && writer_.commit_attempted()) {
+      return MarkInDoubt(thrown);
+    }
+    if (publishes || !meets_verdict_) Abort();
+    return thrown;
   }
 
   /// A writer that was not set up for this save still stands at the last one,
@@ -209,7 +231,8 @@ class SaveOperation {
   /// torch's use_collectives=False: a checkpoint per rank, then a meeting.
   StatusOr<SaveResult> SaveAlone(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    StatusOr<std::string> published = PublishAlone(entries);
+    StatusOr<std::string> published =
+        Guarded([&] { return PublishAlone(entries); });
     if (!published.ok() && !writer_.commit_attempted()) Abort();
     DCP_RETURN_IF_ERROR(transport_.AwaitAll("write"));
     const StatusOr<std::string> done =
@@ -251,7 +274,8 @@ class SaveOperation {
   Transport& transport_;
   const SaveOptions& options_;
   const StorageRole role_;
-  bool set_up_ = false;  // writer_, for this save
+  bool set_up_ = false;         // writer_, for this save
+  bool meets_verdict_ = false;  // the coordinator may have this rank's outcome
   /// Coordinator only: what is to be published, and who writes what.
   Metadata metadata_;
   std::vector<SavePlan> plans_;
@@ -267,9 +291,11 @@ StatusOr<SaveResult> Save(const StatusOr<std::span<const SaveEntry>>& entries,
 
 StatusOr<SaveResult> Save(const std::string& path,
                           std::span<const SaveEntry> entries) {
-  const auto writer = MakeFileSystemWriter({.path = path});
-  const auto transport = MakeSingleProcessTransport();
-  return Save(entries, *writer, *transport, {});
+  return Guarded([&] {
+    const auto writer = MakeFileSystemWriter({.path = path});
+    const auto transport = MakeSingleProcessTransport();
+    return Save(entries, *writer, *transport, {});
+  });
 }
 
 }  // namespace dcp

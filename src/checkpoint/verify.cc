@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/guarded.h"
 #include "format/file_names.h"
 #include "storage/file_check.h"
 #include "storage/index_check.h"
@@ -116,13 +117,15 @@ class Verifier {
 StatusOr<VerifyReport> Verify(const std::string& path,
                               const VerifyOptions& options,
                               StorageEnvironment environment) {
-  if (!environment.file_system) {
-    environment.file_system = MakePosixFileSystem();
-  }
-  if (!environment.device_runtime) {
-    environment.device_runtime = MakeCudaRuntime();
-  }
-  return Verifier(path, options, environment).Run();
+  return Guarded([&] {
+    if (!environment.file_system) {
+      environment.file_system = MakePosixFileSystem();
+    }
+    if (!environment.device_runtime) {
+      environment.device_runtime = MakeCudaRuntime();
+    }
+    return Verifier(path, options, environment).Run();
+  });
 }
 
 }  // namespace dcp

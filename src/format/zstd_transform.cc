@@ -1,14 +1,20 @@
 #include "format/zstd_transform.h"
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <utility>
 
 namespace dcp {
 namespace {
 
-Status ZstdError(size_t code, std::string_view what) {
-  return DataLoss(std::string(what) + ": " + ZSTD_getErrorName(code));
+/// What zstd reports about `what`. Unless memory is short, it is the fault of
+/// `blamed`: the data that is read, or this program.
+Status ZstdError(size_t code, std::string_view what, absl::StatusCode blamed) {
+  const bool is_memory =
+      ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation;
+  return MakeStatus(is_memory ? absl::StatusCode::kResourceExhausted : blamed,
+                    std::string(what) + ": " + ZSTD_getErrorName(code));
 }
 
 ByteSink AppendTo(std::string* out) {
@@ -51,7 +57,9 @@ StatusOr<std::unique_ptr<ZstdFrameWriter>> ZstdFrameWriter::Make(
   }
   const size_t code =
       ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, options.level);
-  if (ZSTD_isError(code) != 0) return Internal(ZSTD_getErrorName(code));
+  if (ZSTD_isError(code) != 0) {
+    return ZstdError(code, "zstd", absl::StatusCode::kInternal);
+  }
   // Fails only in a libzstd without threads, which then works without.
   ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, options.workers);
   return writer;
@@ -65,7 +73,7 @@ Status ZstdFrameWriter::Run(std::span<const std::byte> data, int directive) {
     const size_t left = ZSTD_compressStream2(
         context_.get(), &out, &in, static_cast<ZSTD_EndDirective>(directive));
     if (ZSTD_isError(left) != 0) {
-      return Internal(std::string("zstd: ") + ZSTD_getErrorName(left));
+      return ZstdError(left, "zstd", absl::StatusCode::kInternal);
     }
     if (out.pos > 0) {
       DCP_RETURN_IF_ERROR(sink_(BytesOf(buffer_).first(out.pos)));
@@ -98,7 +106,9 @@ Status ZstdFrameReader::Write(std::span<const std::byte> data) {
     if (finished_) return DataLoss("zstd frame: bytes follow its end");
     ZSTD_outBuffer out{.dst = buffer_.data(), .size = buffer_.size(), .pos = 0};
     const size_t code = ZSTD_decompressStream(context_.get(), &out, &in);
-    if (ZSTD_isError(code) != 0) return ZstdError(code, "zstd frame");
+    if (ZSTD_isError(code) != 0) {
+      return ZstdError(code, "zstd frame", absl::StatusCode::kDataLoss);
+    }
     if (static_cast<int64_t>(out.pos) > nbytes_left_) {
       return DataLoss("zstd frame: expands to more than is allowed");
     }

@@ -73,11 +73,11 @@ bool IsResident(int fd, int64_t begin, int64_t nbytes) {
   const int64_t page = ::sysconf(_SC_PAGESIZE);
   const int64_t first = begin / page * page;
   const auto length = static_cast<size_t>(begin + nbytes - first);
+  std::vector<unsigned char> pages((length + static_cast<size_t>(page) - 1) /
+                                   static_cast<size_t>(page));
   void* const mapped =
       ::mmap(nullptr, length, PROT_READ, MAP_SHARED, fd, first);
   if (mapped == MAP_FAILED) return false;
-  std::vector<unsigned char> pages((length + static_cast<size_t>(page) - 1) /
-                                   static_cast<size_t>(page));
   const bool known = ::mincore(mapped, length, pages.data()) == 0;
   ::munmap(mapped, length);
   return known && std::all_of(pages.begin(), pages.end(),

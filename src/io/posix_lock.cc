@@ -23,6 +23,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/guarded.h"
 #include "io/fork_closed_fd.h"
 #include "io/fork_guard.h"
 #include "io/unique_fd.h"
@@ -69,7 +70,7 @@ class PosixLock final : public FileLock {
         fd_(std::move(fd)),
         was_abandoned_(was_abandoned) {}
   ~PosixLock() override {
-    if (Check().ok()) (void)::unlink(path_.c_str());
+    if (Guarded([this] { return Check(); }).ok()) (void)::unlink(path_.c_str());
   }
 
   Status Check() const override {

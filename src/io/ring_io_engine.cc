@@ -18,7 +18,10 @@
 //    methods, in Submit().
 // 6. The order of events means nothing. Who needs "written, then synced" waits
 //    for the writes, then calls File::Sync().
-// 7. The destructor takes all events, so that no kernel writes into memory that
+// 7. Memory that runs out fails a request, never loses it: what is needed to
+//    bring an entry or a completion on its way is there from the start, and
+//    what a transfer throws becomes its completion.
+// 8. The destructor takes all events, so that no kernel writes into memory that
 //    is somebody else's by then.
 
 #include "io/ring_io_engine.h"
@@ -28,6 +31,7 @@
 #include <string>
 #include <utility>
 
+#include "base/guarded.h"
 #include "io/io_request.h"
 #include "io/slices.h"
 
@@ -41,7 +45,12 @@ constexpr size_t kMaxRegisteredNbytes = size_t{1} << 30;
 }  // namespace
 
 RingIoEngine::RingIoEngine(std::unique_ptr<Ring> ring, int queue_depth)
-    : slots_(static_cast<size_t>(queue_depth)), ring_(std::move(ring)) {
+    : slots_(static_cast<size_t>(queue_depth)),
+      deferred_(slots_.size()),
+      finished_(slots_.size()),
+      ring_(std::move(ring)) {
+  registered_.reserve(slots_.size());
+  free_.reserve(slots_.size());
   for (size_t i = slots_.size(); i > 0; --i) free_.push_back(i - 1);
 }
 
@@ -83,25 +92,33 @@ Status RingIoEngine::Submit(const IoRequest& request) {
   if (in_flight() == queue_depth()) return QueueFullError(queue_depth());
   File& file = *request.file;
   if (file.fd() < 0 || total == 0) {
-    finished_.push_back(
-        {.tag = request.tag, .status = ExecuteRequest(request)});
+    finished_.Push({.tag = request.tag, .status = ExecuteRequest(request)});
     return absl::OkStatus();
   }
-  const size_t index = free_.back();
-  free_.pop_back();
-  slots_[index].request = request;
-  slots_[index].transfer =
+  auto transfer =
       std::make_unique<Transfer>(request.op,
                                  TransferTarget{.path = &file.path(),
                                                 .fd = file.fd(),
                                                 .direct_fd = file.direct_fd(),
                                                 .direct_io = file.direct_io()},
                                  request.byte_offset, request.slices, total);
+  const size_t index = free_.back();
+  free_.pop_back();
+  slots_[index].request = request;
+  slots_[index].transfer = std::move(transfer);
   Start(index);
   return absl::OkStatus();
 }
 
 void RingIoEngine::Start(size_t index) {
+  const Status status = Guarded([&] {
+    StartOrDefer(index);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) Finish(index, status);
+}
+
+void RingIoEngine::StartOrDefer(size_t index) {
   Slot& slot = slots_[index];
   const TransferStep step = slot.transfer->Next();
   const int error = ring_->Start({.op = step.op,
@@ -114,14 +131,14 @@ void RingIoEngine::Start(size_t index) {
     slot.in_ring = true;
     ++in_ring_;
   } else if (in_ring_ > 0) {
-    deferred_.push_back(index);
+    deferred_.Push(index);
   } else {
     FinishInThisThread(index);
   }
 }
 
 void RingIoEngine::StartDeferred() {
-  for (const size_t index : std::exchange(deferred_, {})) Start(index);
+  for (size_t n = deferred_.size(); n > 0; --n) Start(deferred_.Pop());
 }
 
 StatusOr<bool> RingIoEngine::Step(RingWait wait) {
@@ -144,6 +161,14 @@ Status RingIoEngine::OnEvent(const RingEvent& event) {
 }
 
 void RingIoEngine::OnResult(size_t index, int64_t result) {
+  const Status status = Guarded([&] {
+    GoOn(index, result);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) Finish(index, status);
+}
+
+void RingIoEngine::GoOn(size_t index, int64_t result) {
   Transfer& transfer = *slots_[index].transfer;
   Status status = transfer.OnResult(result);
   if (!status.ok() || transfer.done()) {
@@ -167,7 +192,7 @@ void RingIoEngine::FinishInThisThread(size_t index) {
 }
 
 void RingIoEngine::Finish(size_t index, Status status) {
-  finished_.push_back(
+  finished_.Push(
       {.tag = slots_[index].request.tag, .status = std::move(status)});
   slots_[index].transfer.reset();
   free_.push_back(index);
@@ -187,11 +212,7 @@ int RingIoEngine::RegisteredIndex(const TransferStep& step) const {
   return begin + slice.iov_len <= buffer.end() ? buffer.index : -1;
 }
 
-IoCompletion RingIoEngine::TakeFinished() {
-  IoCompletion completion = std::move(finished_.front());
-  finished_.pop_front();
-  return completion;
-}
+IoCompletion RingIoEngine::TakeFinished() { return finished_.Pop(); }
 
 StatusOr<IoCompletion> RingIoEngine::Wait() {
   DCP_RETURN_IF_ERROR(fork_guard_.Check());

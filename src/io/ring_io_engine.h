@@ -3,12 +3,12 @@
 #ifndef DCP_IO_RING_IO_ENGINE_H_
 #define DCP_IO_RING_IO_ENGINE_H_
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "dcp/io_engine.h"
+#include "io/fixed_queue.h"
 #include "io/fork_guard.h"
 #include "io/ring.h"
 #include "io/transfer.h"
@@ -47,10 +47,13 @@ class RingIoEngine final : public IoEngine {
   };
 
   int in_flight() const;
+  /// Has the transfer of a slot go on, or end with an error.
   void Start(size_t index);
+  void StartOrDefer(size_t index);
   void StartDeferred();
   Status OnEvent(const RingEvent& event);
   void OnResult(size_t index, int64_t result);
+  void GoOn(size_t index, int64_t result);
   void FinishInThisThread(size_t index);
   void Finish(size_t index, Status status);
   /// Takes one event, or none with kNo. Returns whether there was one.
@@ -60,10 +63,10 @@ class RingIoEngine final : public IoEngine {
 
   const ForkGuard fork_guard_;
   std::vector<Slot> slots_;
-  std::vector<size_t> free_;      // indices of slots
-  std::vector<size_t> deferred_;  // slots whose entry the ring did not take
-  size_t in_ring_ = 0;            // entries started and not yet answered
-  std::deque<IoCompletion> finished_;
+  std::vector<size_t> free_;     // indices of slots
+  FixedQueue<size_t> deferred_;  // slots whose entry the ring did not take
+  size_t in_ring_ = 0;           // entries started and not yet answered
+  FixedQueue<IoCompletion> finished_;
   std::vector<RegisteredBuffer> registered_;  // by address
   bool refused_ = false;                      // the ring takes no more buffers
   // Goes first: it waits until the kernel is done with what is above.

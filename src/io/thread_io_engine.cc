@@ -1,14 +1,26 @@
 #include "io/thread_io_engine.h"
 
+#include <new>
 #include <system_error>
 #include <utility>
 
+#include "base/guarded.h"
 #include "io/io_request.h"
 
 namespace dcp {
+namespace {
+
+IoCompletion Execute(const IoRequest& request) {
+  return {.tag = request.tag,
+          .status = Guarded([&] { return ExecuteRequest(request); })};
+}
+
+}  // namespace
 
 ThreadIoEngine::ThreadIoEngine(int queue_depth, int threads)
-    : queue_depth_(queue_depth) {
+    : queue_depth_(queue_depth),
+      shared_(std::make_shared<Shared>(static_cast<size_t>(queue_depth))) {
+  workers_.reserve(static_cast<size_t>(threads));
   for (int i = 0; i < threads && StartWorker(); ++i) {
   }
 }
@@ -18,6 +30,8 @@ bool ThreadIoEngine::StartWorker() {
     workers_.emplace_back([shared = shared_] { RunWorker(*shared); });
     return true;
   } catch (const std::system_error&) {  // EAGAIN: a limit on threads
+    return false;
+  } catch (const std::bad_alloc&) {
     return false;
   }
 }
@@ -46,13 +60,11 @@ void ThreadIoEngine::RunWorker(Shared& shared) {
         shared.has_work.Wait(shared.mutex);
       }
       if (shared.waiting.empty()) return;
-      request = shared.waiting.front();
-      shared.waiting.pop_front();
+      request = shared.waiting.Pop();
     }
-    IoCompletion completion{.tag = request.tag,
-                            .status = ExecuteRequest(request)};
+    IoCompletion completion = Execute(request);
     const MutexLock lock(shared.mutex);
-    shared.finished.push_back(std::move(completion));
+    shared.finished.Push(std::move(completion));
     shared.has_finished.NotifyOne();
   }
 }
@@ -63,23 +75,20 @@ Status ThreadIoEngine::Submit(const IoRequest& request) {
   if (in_flight_ == queue_depth_) return QueueFullError(queue_depth_);
   ++in_flight_;
   if (workers_.empty()) {
-    IoCompletion completion{.tag = request.tag,
-                            .status = ExecuteRequest(request)};
+    IoCompletion completion = Execute(request);
     const MutexLock lock(shared_->mutex);
-    shared_->finished.push_back(std::move(completion));
+    shared_->finished.Push(std::move(completion));
     return absl::OkStatus();
   }
   const MutexLock lock(shared_->mutex);
-  shared_->waiting.push_back(request);
+  shared_->waiting.Push(request);
   shared_->has_work.NotifyOne();
   return absl::OkStatus();
 }
 
 IoCompletion ThreadIoEngine::TakeFinished() {
-  IoCompletion completion = std::move(shared_->finished.front());
-  shared_->finished.pop_front();
   --in_flight_;
-  return completion;
+  return shared_->finished.Pop();
 }
 
 StatusOr<IoCompletion> ThreadIoEngine::Wait() {

@@ -3,13 +3,13 @@
 #ifndef DCP_IO_THREAD_IO_ENGINE_H_
 #define DCP_IO_THREAD_IO_ENGINE_H_
 
-#include <deque>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "base/mutex.h"
 #include "dcp/io_engine.h"
+#include "io/fixed_queue.h"
 #include "io/fork_guard.h"
 
 namespace dcp {
@@ -34,11 +34,14 @@ class ThreadIoEngine final : public IoEngine {
  private:
   /// What the caller and the workers share.
   struct Shared {
+    explicit Shared(size_t queue_depth)
+        : waiting(queue_depth), finished(queue_depth) {}
+
     Mutex mutex;
     CondVar has_work;
     CondVar has_finished;
-    std::deque<IoRequest> waiting ABSL_GUARDED_BY(mutex);
-    std::deque<IoCompletion> finished ABSL_GUARDED_BY(mutex);
+    FixedQueue<IoRequest> waiting ABSL_GUARDED_BY(mutex);
+    FixedQueue<IoCompletion> finished ABSL_GUARDED_BY(mutex);
     bool stopping ABSL_GUARDED_BY(mutex) = false;
   };
 
@@ -50,7 +53,7 @@ class ThreadIoEngine final : public IoEngine {
   const ForkGuard fork_guard_;
   const int queue_depth_;
   // Each worker holds a reference.
-  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  const std::shared_ptr<Shared> shared_;
   std::vector<std::thread> workers_;
   int in_flight_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "base/guarded.h"
 #include "dcp/file_system.h"
 
 namespace dcp {
@@ -23,7 +24,8 @@ Status WriteWhole(FileSystem& fs, const std::string& path, OpenMode mode,
                   std::string_view content, SyncMode sync) {
   DCP_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
                        fs.Open(path, {.mode = mode}));
-  const Status status = WriteAndClose(*file, content, sync);
+  const Status status =
+      Guarded([&] { return WriteAndClose(*file, content, sync); });
   file.reset();
   // What is left behind is incomplete; `status` says more than a failure to
   // clean up would.

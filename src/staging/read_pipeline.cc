@@ -18,6 +18,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "base/guarded.h"
 #include "dcp/io_engine.h"
 #include "staging/aligned_buffer.h"
 #include "staging/block_queue.h"
@@ -57,9 +58,9 @@ class Worker {
   }
 
   void Run() {
-    Status status = ReadBlocks();
+    Status status = Guarded([this] { return ReadBlocks(); });
     if (!status.ok()) queue_.Fail(status);
-    status = Drain();
+    status = Guarded([this] { return Drain(); });
     if (!status.ok()) queue_.Fail(status);
   }
 

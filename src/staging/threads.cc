@@ -1,24 +1,51 @@
 #include "staging/threads.h"
 
+#include <exception>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 namespace dcp {
+namespace {
 
-void RunOnThreads(size_t count, const std::function<void(size_t)>& body) {
-  std::vector<std::thread> threads;
-  size_t started = 1;
-  for (; started < count; ++started) {
+/// Starts `run(1)`, `run(2)`, ..., up to `count` of all; returns the first that
+/// it could not start.
+template <typename Run>
+size_t Start(size_t count, const Run& run, std::vector<std::thread>& threads) {
+  for (size_t i = 1; i < count; ++i) {
     try {
-      threads.emplace_back(body, started);
+      threads.emplace_back(run, i);
     } catch (const std::system_error&) {
-      break;  // EAGAIN: the process may not have more threads
+      return i;  // EAGAIN: the process may not have more threads
+    } catch (const std::bad_alloc&) {
+      return i;
     }
   }
-  if (count > 0) body(0);
-  for (size_t i = started; i < count; ++i) body(i);
+  return count;
+}
+
+}  // namespace
+
+void RunOnThreads(size_t count, const std::function<void(size_t)>& body) {
+  if (count == 0) return;
+  std::vector<std::exception_ptr> thrown(count);
+  const auto run = [&](size_t i) {
+    try {
+      body(i);
+    } catch (...) {
+      thrown[i] = std::current_exception();
+    }
+  };
+  std::vector<std::thread> threads;
+  threads.reserve(count);
+  const size_t started = Start(count, run, threads);
+  run(0);
+  for (size_t i = started; i < count; ++i) run(i);
   for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& exception : thrown) {
+    if (exception) std::rethrow_exception(exception);
+  }
 }
 
 }  // namespace dcp

@@ -1,4 +1,4 @@
-// RunOnThreads: fork and join, without exceptions.
+// RunOnThreads: fork and join.
 
 #ifndef DCP_STAGING_THREADS_H_
 #define DCP_STAGING_THREADS_H_
@@ -11,7 +11,8 @@ namespace dcp {
 /// Runs `body(0)` .. `body(count - 1)`, each on a thread of its own, number 0
 /// on the caller's, and returns when all have ended. Where the system refuses
 /// a thread, the bodies that are left run on the caller's thread, one after
-/// the other, so `body` must not wait for another body to start.
+/// the other, so `body` must not wait for another body to start. What a body
+/// throws is thrown to the caller, after all have ended.
 void RunOnThreads(size_t count, const std::function<void(size_t)>& body);
 
 }  // namespace dcp

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/random_id.h"
 #include "format/file_names.h"
 #include "storage/commit.h"
@@ -84,11 +85,9 @@ void PutLockFileBack(FileSystem& fs, const std::string& directory) {
       .IgnoreError();
 }
 
-}  // namespace
-
-StatusOr<std::vector<Leftover>> CleanCheckpoint(
-    const std::string& path, const CleanOptions& options,
-    StorageEnvironment environment) {
+StatusOr<std::vector<Leftover>> Clean(const std::string& path,
+                                      const CleanOptions& options,
+                                      StorageEnvironment environment) {
   const std::shared_ptr<FileSystem> fs =
       environment.file_system ? std::move(environment.file_system)
                               : MakePosixFileSystem();
@@ -112,6 +111,14 @@ StatusOr<std::vector<Leftover>> CleanCheckpoint(
     PutLockFileBack(*fs, path);
   }
   return leftovers;
+}
+
+}  // namespace
+
+StatusOr<std::vector<Leftover>> CleanCheckpoint(
+    const std::string& path, const CleanOptions& options,
+    StorageEnvironment environment) {
+  return Guarded([&] { return Clean(path, options, std::move(environment)); });
 }
 
 }  // namespace dcp

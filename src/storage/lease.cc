@@ -15,6 +15,7 @@
 
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/printable.h"
 #include "base/process_name.h"
 #include "format/file_names.h"
@@ -140,9 +141,9 @@ void Lease::Beat() {
     if (stops_) return;
     const Clock::TimePoint now = clock_->Now();
     // A beat that fails is made up for by the next one; held() sees if not.
-    if (IsMine() && Put(count).ok()) {
-      renewed_ns_ = now.time_since_epoch().count();
-    }
+    const Status beat = Guarded(
+        [&] { return IsMine() ? Put(count) : NotFound("another's lease"); });
+    if (beat.ok()) renewed_ns_ = now.time_since_epoch().count();
   }
 }
 

@@ -67,6 +67,14 @@ ROWS: tuple[Row, ...] = (
         programs=("dcp_reliability_test",),
     ),
     Row(
+        "R7",
+        "errors",
+        "memory, mappings and threads are refused",
+        "every request once: no crash, nothing lost or leaked, the next save works",
+        programs=("dcp_allocation_test",),
+        python=("tests/python/test_out_of_memory.py",),
+    ),
+    Row(
         "R8",
         "errors",
         "full disk",

@@ -73,10 +73,18 @@ NativePlace SaveTrials::Place() const {
 SaveExit SaveTrials::SaveOther() const { return ExitOf(TrySaveOther()); }
 
 Status SaveTrials::TrySaveOther() const {
-  const auto writer = NativeStorage(Place()).make_writer();
   const auto transport = MakeSingleProcessTransport();
+  return TrySaveOther(*MakeWriter(), *transport);
+}
+
+std::unique_ptr<StorageWriter> SaveTrials::MakeWriter() const {
+  return NativeStorage(Place()).make_writer();
+}
+
+Status SaveTrials::TrySaveOther(StorageWriter& writer,
+                                Transport& transport) const {
   const auto& entries = swapped_ ? old_entries_ : new_entries_;
-  return Save(entries[0].span(), *writer, *transport, {}).status();
+  return Save(entries[0].span(), writer, transport, {}).status();
 }
 
 Found SaveTrials::Look() const {

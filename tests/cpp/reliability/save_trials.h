@@ -42,6 +42,9 @@ class SaveTrials {
   /// Saves the state that is not in the directory; for the child.
   SaveExit SaveOther() const;
   Status TrySaveOther() const;
+  /// The same in two steps.
+  std::unique_ptr<StorageWriter> MakeWriter() const;
+  Status TrySaveOther(StorageWriter& writer, Transport& transport) const;
 
   /// What is in the directory now. kOld is what was there before the last
   /// trial, kNew what it was to save.

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -19,6 +20,19 @@ TEST_CASE("every body runs once, number 0 on the caller's thread",
     });
     for (const auto& times : runs) CHECK(times == 1);
     if (count > 0) CHECK(first == std::this_thread::get_id());
+  }
+}
+
+TEST_CASE("what a body throws is thrown when all have ended", "[staging]") {
+  for (size_t thrower : {0, 1, 2}) {
+    std::atomic<int> ended{0};
+    CHECK_THROWS_AS(RunOnThreads(3,
+                                 [&](size_t i) {
+                                   if (i == thrower) throw std::bad_alloc();
+                                   ++ended;
+                                 }),
+                    std::bad_alloc);
+    CHECK(ended == 2);
   }
 }
 

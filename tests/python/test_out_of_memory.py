@@ -1,0 +1,72 @@
+"""Saves and loads of a process that gets no more memory: an error, never a crash."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support import faults
+from support.scoreboard import report, trials
+
+LIMITED = """
+import json, pathlib, resource, sys, warnings
+warnings.simplefilter("ignore")
+import torch, dcpcpp
+
+path, count = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+state = {"w": torch.arange(4_000_000.0), "names": [str(i) for i in range(1000)]}
+want = {"w": torch.zeros(4_000_000), "names": []}
+dcpcpp.save(state, checkpoint_id=path)
+dcpcpp.load(want, checkpoint_id=path)
+
+def address_space():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+def attempt(call, extra):
+    "What `call` raises when the process may grow by `extra` bytes."
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + extra, resource.RLIM_INFINITY))
+    try:
+        call()
+        return "ok"
+    except (MemoryError, dcpcpp.CheckpointException) as error:
+        return type(error).__name__
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+
+ended, wrong = {}, []
+for i in range(count):
+    extra = i * (256 << 20) // count
+    state["w"] += 1
+    saved = attempt(lambda: dcpcpp.save(state, checkpoint_id=path), extra)
+    loaded = attempt(lambda: dcpcpp.load(want, checkpoint_id=path), extra)
+    dcpcpp.load(want, checkpoint_id=path)
+    expected = state["w"] if saved == "ok" else state["w"] - 1
+    if not torch.equal(want["w"], expected):
+        wrong.append(extra)
+    dcpcpp.save(state, checkpoint_id=path)  # with memory, the next one works
+    for name in (saved, loaded):
+        ended[name] = ended.get(name, 0) + 1
+print(json.dumps({"ended": ended, "wrong": wrong}))
+"""
+
+
+@pytest.mark.row("R7")
+def test_a_process_without_memory_gets_an_error(tmp_path: Path) -> None:
+    count = trials(quick=12, deep=200)
+    done = faults.run_python(LIMITED, tmp_path / "c", count, timeout=600)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert not told["wrong"]
+    assert told["ended"].get("ok")
+    assert len(told["ended"]) > 1, "no call was short of memory"
+    report(
+        "R7",
+        "Python: saves and loads with little address space left (RLIMIT_AS)",
+        count=2 * count,
+        bad=len(told["wrong"]),
+        seed=0,
+        note=", ".join(f"{n} {name}" for name, n in told["ended"].items()),
+    )

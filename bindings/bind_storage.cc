@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,7 +46,16 @@ void BindOptions(py::module_& m) {
           })
       .def_readwrite("workers", &IoOptions::workers)
       .def_readwrite("block_nbytes", &IoOptions::block_nbytes)
-      .def_readwrite("max_buffer_nbytes", &IoOptions::max_buffer_nbytes);
+      .def_readwrite("max_buffer_nbytes", &IoOptions::max_buffer_nbytes)
+      .def_property(
+          "stall_timeout_seconds",
+          [](const IoOptions& o) {
+            return std::chrono::duration<double>(o.stall_timeout).count();
+          },
+          [](IoOptions& o, double seconds) {
+            o.stall_timeout = std::chrono::duration_cast<Clock::Duration>(
+                std::chrono::duration<double>(seconds));
+          });
 
   using W = FileSystemWriterOptions;
   py::class_<W>(m, "FileSystemWriterOptions", "dcp::FileSystemWriterOptions")
@@ -86,7 +96,9 @@ void BindWriter(py::module_& m) {
   const py::class_<StorageWriter, py::smart_holder> base(m, "StorageWriter",
                                                          "dcp::StorageWriter");
   py::class_<FileSystemWriter, StorageWriter, py::smart_holder>(
-      m, "FileSystemWriter", "The native format's writer.")
+      m, "FileSystemWriter", "The native format's writer.",
+      // It may wait for threads that close a file system's files in Python.
+      py::release_gil_before_calling_cpp_dtor())
       .def(py::init([](FileSystemWriterOptions options,
                        const MaybeFileSystem& file_system) {
              return std::make_unique<FileSystemWriter>(

@@ -5,6 +5,7 @@
 #ifndef DCP_FILESYSTEM_STORAGE_H_
 #define DCP_FILESYSTEM_STORAGE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -31,6 +32,10 @@ struct IoOptions {
   /// Upper bound of the buffers of one save or load, all threads together. Up
   /// to 136 MiB stay with the process for the next one.
   int64_t max_buffer_nbytes = int64_t{128} << 20;
+  /// A save fails when its storage is at work and nothing has come to an end
+  /// for this long: no transfer, no other call. 0: it waits for ever. Longer
+  /// than the pause in which a network file system changes servers.
+  Clock::Duration stall_timeout = std::chrono::minutes(5);
 };
 
 /// The seams that a storage stands on. Empty ones are filled with the

@@ -20,12 +20,33 @@ def supported(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in known}
 
 
+def storage_timeout() -> float:
+    """Seconds after which a save gives up storage that does not answer.
+
+    DCPCPP_STORAGE_TIMEOUT, or 300; 0: it never does.
+
+    Raises:
+        ValueError: it is not 0, nor a number from 1 to 86400.
+    """
+    text = os.environ.get("DCPCPP_STORAGE_TIMEOUT", "300")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if seconds != 0 and not 1 <= seconds <= 86400:
+        raise ValueError(
+            f"DCPCPP_STORAGE_TIMEOUT must be 0, or from 1 to 86400 seconds, not {text!r}"
+        )
+    return seconds
+
+
 def make_io_options(io_engine: str, direct_io: bool, io_threads: int, max_buffer_bytes: int) -> Any:
     options = _core.IoOptions()
     options.engine = io_engine
     options.direct_io = direct_io
     options.workers = io_threads or _default_threads()
     options.max_buffer_nbytes = max_buffer_bytes
+    options.stall_timeout_seconds = storage_timeout()
     return options
 
 

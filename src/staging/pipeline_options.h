@@ -21,6 +21,8 @@ struct PipelineOptions {
   /// Bytes of one transfer through it: small enough that what the checksum
   /// just read is still in the core's cache.
   int64_t buffered_block_nbytes = int64_t{1} << 20;
+  /// See IoOptions.
+  Clock::Duration stall_timeout{0};
 };
 
 /// Divides `io.max_buffer_nbytes` between workers and blocks. Every worker

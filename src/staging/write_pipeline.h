@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace dcp {
 /// `begin` is a multiple of the offsets' alignment, and the file ends up with
 /// zero padding after `end` up to it, for the caller to cut.
 struct FileRegion {
-  File* file = nullptr;
+  std::shared_ptr<File> file;
   int64_t begin = 0;
   int64_t end = 0;
 };
@@ -31,8 +32,10 @@ struct WriteBlock {
 };
 
 enum class FillMode : uint8_t {
-  kCopy,       ///< all bytes into the buffer
-  kReference,  ///< slices may point to memory that outlives the pipeline
+  kCopy,  ///< all bytes into the buffer
+  /// Slices may point to the caller's memory: what reads it is the kernel,
+  /// which does no harm should it be late, when the memory is gone.
+  kReference,
 };
 
 /// Produces the bytes of blocks. Called from several threads, for blocks that
@@ -54,6 +57,10 @@ class BlockFiller {
 
 /// Writes all regions. Returns when every byte was handed to the kernel (not
 /// synced) or at the first error, after what was in flight has ended.
+///
+/// If nothing that is in flight ends within options.stall_timeout, the threads
+/// that wait for it are left behind with all that they use, `filler` excepted,
+/// and the error is a stall (IsStall).
 ///
 /// Uses up to options.workers threads, each with an IoEngine and
 /// blocks_per_worker buffers of its own. Files that want sequential writes

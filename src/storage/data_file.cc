@@ -5,12 +5,12 @@
 namespace dcp {
 
 StatusOr<std::unique_ptr<DataFile>> DataFile::Create(
-    FileSystem& file_system, const std::string& directory, std::string name,
-    DirectIo direct_io) {
+    WatchedFileSystem& file_system, const std::string& directory,
+    std::string name, DirectIo direct_io) {
   DCP_ASSIGN_OR_RETURN(
-      auto file,
-      file_system.Open(JoinPath(directory, name),
-                       {.mode = OpenMode::kCreateNew, .direct_io = direct_io}));
+      auto file, file_system.OpenWatched(
+                     JoinPath(directory, name),
+                     {.mode = OpenMode::kCreateNew, .direct_io = direct_io}));
   return std::unique_ptr<DataFile>(
       new DataFile(std::move(name), std::move(file)));
 }

@@ -13,6 +13,7 @@
 #include "dcp/status.h"
 #include "dcp/storage.h"
 #include "format/sidecar.h"
+#include "io/watched_file_system.h"
 #include "storage/block_checksums.h"
 
 namespace dcp {
@@ -22,10 +23,12 @@ class DataFile {
  public:
   /// Creates `directory`/`name`; the name must be free.
   static StatusOr<std::unique_ptr<DataFile>> Create(
-      FileSystem& file_system, const std::string& directory, std::string name,
-      DirectIo direct_io);
+      WatchedFileSystem& file_system, const std::string& directory,
+      std::string name, DirectIo direct_io);
 
   File& file() { return *file_; }
+  /// The same for who watches its calls itself.
+  const std::shared_ptr<File>& unwatched() const { return file_->unwatched(); }
   const std::string& name() const { return name_; }
   BlockChecksums& checksums() { return checksums_; }
 
@@ -43,13 +46,13 @@ class DataFile {
   void TakeResults(std::vector<WriteResult>* results, SidecarFile* record);
 
  private:
-  DataFile(std::string name, std::unique_ptr<File> file)
+  DataFile(std::string name, std::unique_ptr<WatchedFile> file)
       : name_(std::move(name)),
         file_(std::move(file)),
         may_be_padded_(file_->direct_io().has_value()) {}
 
   std::string name_;
-  std::unique_ptr<File> file_;
+  std::unique_ptr<WatchedFile> file_;
   const bool may_be_padded_;  // also if direct I/O was refused later
   BlockChecksums checksums_;
   int64_t end_ = 0;

@@ -9,6 +9,7 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "format/sidecar.h"
+#include "io/stall.h"
 #include "storage/checkpoint_directory.h"
 #include "storage/file_assignment.h"
 #include "storage/leftovers.h"
@@ -39,7 +40,9 @@ Status CheckExportDType(const FileSystemWriterOptions& options) {
 FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
                                    StorageEnvironment environment)
     : options_(std::move(options)),
-      file_system_(std::move(environment.file_system)),
+      unwatched_(std::move(environment.file_system)),
+      file_system_(std::make_shared<WatchedFileSystem>(
+          unwatched_, options_.io.stall_timeout)),
       device_(std::move(environment.device_runtime)),
       clock_(std::move(environment.clock)) {
   if (options_.checkpoint_id.empty()) options_.checkpoint_id = options_.path;
@@ -63,6 +66,8 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
   files_.clear();
   created_.clear();
   keeper_.reset();
+  file_system_ = std::make_shared<WatchedFileSystem>(unwatched_,
+                                                     options_.io.stall_timeout);
   DCP_RETURN_IF_ERROR(
       MakeCheckpointDirectory(*file_system_, options_.path, sync_mode()));
   if (!role_.is_coordinator && role_.use_collectives) return absl::OkStatus();
@@ -128,6 +133,7 @@ StatusOr<std::unique_ptr<DataFile>> FileSystemWriter::CreateFile() {
   const DirectIo direct = options_.compression == Compression::kNone
                               ? options_.io.direct_io
                               : DirectIo::kOff;
+  created_.emplace_back();  // so that a name is never lost for want of memory
   for (int i = 0;; ++i) {
     std::string name =
         FormatDataFileName({.rank = role_.rank, .index = next_file_index_++});
@@ -136,7 +142,11 @@ StatusOr<std::unique_ptr<DataFile>> FileSystemWriter::CreateFile() {
     const bool is_taken =
         file.status().code() == absl::StatusCode::kAlreadyExists;
     if (is_taken && i < kMaxTakenNames) continue;
-    if (file.ok()) created_.push_back(std::move(name));
+    if (file.ok()) {
+      created_.back() = std::move(name);
+    } else {
+      created_.pop_back();
+    }
     return file;
   }
 }
@@ -146,7 +156,10 @@ StatusOr<WriteOutcome> FileSystemWriter::WriteData(const SavePlan& plan,
                                                    WriteSource& source) {
   // Under torch's protocol nobody sends notes.
   if (!notes.empty()) DCP_RETURN_IF_ERROR(ActOnNotes(notes));
-  DCP_RETURN_IF_ERROR(WriteFiles(plan, source));
+  if (const Status written = WriteFiles(plan, source); !written.ok()) {
+    if (IsStall(written)) file_system_->GiveUp(written);
+    return written;
+  }
   WriteOutcome outcome;
   std::vector<SidecarFile> records(files_.size());
   for (size_t i = 0; i < files_.size(); ++i) {
@@ -241,6 +254,7 @@ Status FileSystemWriter::Publish(std::string_view metadata_pickle,
 void FileSystemWriter::Abort() {
   files_.clear();
   if (!commit_.attempted) {
+    std::erase(created_, std::string());
     RemoveFiles(*file_system_, options_.path, created_);
     RemoveFiles(*file_system_, options_.path, commit_.created);
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dcp/filesystem_storage.h"
+#include "io/watched_file_system.h"
 #include "storage/commit.h"
 #include "storage/data_file.h"
 #include "storage/directory_keeper.h"
@@ -52,7 +53,8 @@ class FileSystemWriter final : public StorageWriter {
   Status ActOnNotes(std::string_view serialized);
 
   FileSystemWriterOptions options_;
-  std::shared_ptr<FileSystem> file_system_;
+  const std::shared_ptr<FileSystem> unwatched_;
+  std::shared_ptr<WatchedFileSystem> file_system_;  // a new one for each save
   std::shared_ptr<DeviceRuntime> device_;
   std::shared_ptr<Clock> clock_;
   StorageRole role_;

@@ -127,7 +127,7 @@ Status WriteWave(const ItemWriter& writer, std::vector<WaveFile> wave) {
       DCP_RETURN_IF_ERROR(part.file->file().Allocate(part.end));
     }
     regions.push_back(
-        {.file = &part.file->file(), .begin = part.begin, .end = part.end});
+        {.file = part.file->unwatched(), .begin = part.begin, .end = part.end});
     for (size_t i = 0; i < part.items.size(); ++i) {
       part.file->AddItem(*part.planned[i], PlaceOf(part.items[i]), {});
     }

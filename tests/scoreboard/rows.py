@@ -110,6 +110,14 @@ ROWS: tuple[Row, ...] = (
         programs=("dcp_checkpoint_test",),
     ),
     Row(
+        "R15",
+        "errors",
+        "storage that hangs",
+        "each call of a save: an error at the deadline + 1 s on every rank, the old one kept",
+        programs=("dcp_reliability_test",),
+        python=("tests/python/test_storage_timeout.py",),
+    ),
+    Row(
         "R19",
         "hostile",
         "parsers on mutated inputs, with ASan and UBSan",

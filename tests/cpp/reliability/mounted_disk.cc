@@ -1,6 +1,7 @@
 #include "reliability/mounted_disk.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,6 +49,7 @@ StatusOr<std::unique_ptr<MountedDisk>> MountedDisk::Ext4() {
 }
 
 MountedDisk::~MountedDisk() {
+  if (is_frozen_) (void)Thaw();
   if (is_mounted_) (void)Run("umount " + mount_point_);
 }
 
@@ -58,9 +60,24 @@ Status MountedDisk::Mount() {
 }
 
 Status MountedDisk::CutPower() const {
+  return Control(kShutdown, &kWithoutLogFlush);
+}
+
+Status MountedDisk::Freeze() {
+  DCP_RETURN_IF_ERROR(Control(FIFREEZE, nullptr));
+  is_frozen_ = true;
+  return absl::OkStatus();
+}
+
+Status MountedDisk::Thaw() {
+  is_frozen_ = false;
+  return Control(FITHAW, nullptr);
+}
+
+Status MountedDisk::Control(unsigned long request, const void* argument) const {
   const int fd = ::open(mount_point_.c_str(), O_RDONLY | O_DIRECTORY);
   if (fd < 0) return ErrnoToStatus(errno, {.path = mount_point_});
-  const int result = ::ioctl(fd, kShutdown, &kWithoutLogFlush);
+  const int result = ::ioctl(fd, request, argument);
   const int error = errno;
   (void)::close(fd);
   if (result == 0) return absl::OkStatus();

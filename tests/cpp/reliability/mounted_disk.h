@@ -25,17 +25,22 @@ class MountedDisk {
 
   /// ext4: as if the power went. Nothing that is not on the disk gets there.
   Status CutPower() const;
+  /// ext4: calls that would change it wait until it thaws.
+  Status Freeze();
+  Status Thaw();
   /// ext4: mounts it again, as after a boot: the journal is replayed.
   Status Reboot();
 
  private:
   MountedDisk();
   Status Mount();
+  Status Control(unsigned long request, const void* argument) const;
 
   const TempDirectory directory_;
   const std::string mount_point_;
   std::string mount_arguments_;
   bool is_mounted_ = false;
+  bool is_frozen_ = false;
 };
 
 }  // namespace dcp::testing

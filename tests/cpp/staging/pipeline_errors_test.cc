@@ -56,11 +56,10 @@ void CheckWriteFault(DirectIo direct_io, IoEngineKind engine,
   INFO("write " << fault.call << ", direct_io " << int{direct_io != DirectIo{}}
                 << ", effect " << int(fault.effect));
   FaultyPlace place(direct_io, {.faults = {fault}});
-  auto file =
+  const std::shared_ptr<File> file =
       MustOpen(*place.fs, "/f",
                {.mode = OpenMode::kCreateNew, .direct_io = place.direct_io});
-  const FileRegion region{
-      .file = file.get(), .begin = 0, .end = kBlocks * kBlock};
+  const FileRegion region{.file = file, .begin = 0, .end = kBlocks * kBlock};
   StringFiller filler(
       {{.begin = 0, .bytes = std::string(kBlocks * kBlock, 'x')}});
   const Status status = RunWritePipeline({&region, 1}, WriteOrder::kAny, filler,
@@ -95,11 +94,11 @@ TEST_CASE("any fill that fails stops the writing", "[staging]") {
   for (DirectIo direct_io : {DirectIo::kOff, DirectIo::kTry}) {
     for (int64_t fill = 1; fill <= kBlocks; ++fill) {
       FaultyPlace place(direct_io, {});
-      auto file = MustOpen(
+      const std::shared_ptr<File> file = MustOpen(
           *place.fs, "/f",
           {.mode = OpenMode::kCreateNew, .direct_io = place.direct_io});
       const FileRegion region{
-          .file = file.get(), .begin = 0, .end = kBlocks * kBlock};
+          .file = file, .begin = 0, .end = kBlocks * kBlock};
       StringFiller filler(
           {{.begin = 0, .bytes = std::string(kBlocks * kBlock, 'x')}});
       filler.FailAt(fill);
@@ -159,11 +158,11 @@ TEST_CASE("a fill that waits for one that fails is woken", "[staging]") {
   for (DirectIo direct_io : {DirectIo::kOff, DirectIo::kTry}) {
     for (int fail_at = 0; fail_at < kBlocks - 1; ++fail_at) {
       FaultyPlace place(direct_io, {});
-      auto file = MustOpen(
+      const std::shared_ptr<File> file = MustOpen(
           *place.fs, "/f",
           {.mode = OpenMode::kCreateNew, .direct_io = place.direct_io});
       const FileRegion region{
-          .file = file.get(), .begin = 0, .end = kBlocks * kBlock};
+          .file = file, .begin = 0, .end = kBlocks * kBlock};
       WaitingFiller filler(fail_at);
       const Status status =
           RunWritePipeline({&region, 1}, WriteOrder::kAny, filler,

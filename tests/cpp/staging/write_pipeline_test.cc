@@ -19,7 +19,7 @@ using conformance::RandomBytes;
 
 /// Some files, regions of them, and what is to stand in each file.
 struct WriteCase {
-  std::vector<std::unique_ptr<File>> files;
+  std::vector<std::shared_ptr<File>> files;
   std::vector<FileRegion> regions;
   std::vector<RegionBytes> content;
   std::vector<std::string> expected;
@@ -43,7 +43,7 @@ struct WriteCase {
     file.resize(begin, '\0');
     file += bytes;
     content.push_back({.begin = static_cast<int64_t>(begin), .bytes = bytes});
-    regions.push_back({.file = files.back().get(),
+    regions.push_back({.file = files.back(),
                        .begin = static_cast<int64_t>(begin),
                        .end = static_cast<int64_t>(file.size())});
   }
@@ -137,8 +137,9 @@ class OrderFiller final : public BlockFiller {
 TEST_CASE("sequential files are written front to back by one thread",
           "[staging]") {
   const FilePlace place = MemoryPlace();
-  auto file = MustOpen(*place.fs, "/f", {.mode = OpenMode::kCreateNew});
-  const FileRegion region{.file = file.get(), .begin = 0, .end = 1000000};
+  const std::shared_ptr<File> file =
+      MustOpen(*place.fs, "/f", {.mode = OpenMode::kCreateNew});
+  const FileRegion region{.file = file, .begin = 0, .end = 1000000};
   OrderFiller filler;  // not thread-safe: TSan would tell
   DCP_CHECK_OK(RunWritePipeline({&region, 1}, WriteOrder::kSequential, filler,
                                 {.workers = 4, .buffered_block_nbytes = 4096}));
@@ -148,8 +149,9 @@ TEST_CASE("sequential files are written front to back by one thread",
 
 TEST_CASE("blocks end on multiples of their size", "[staging]") {
   const FilePlace place = MemoryPlace();
-  auto file = MustOpen(*place.fs, "/f", {.mode = OpenMode::kCreateNew});
-  const FileRegion region{.file = file.get(), .begin = 4096, .end = 50000};
+  const std::shared_ptr<File> file =
+      MustOpen(*place.fs, "/f", {.mode = OpenMode::kCreateNew});
+  const FileRegion region{.file = file, .begin = 4096, .end = 50000};
   OrderFiller filler;
   DCP_CHECK_OK(RunWritePipeline({&region, 1}, WriteOrder::kSequential, filler,
                                 {.buffered_block_nbytes = 16384}));

@@ -17,6 +17,8 @@ namespace {
 using testing::FaultInjectionFileSystem;
 using testing::FsOp;
 
+constexpr Clock::Duration kForEver{0};
+
 WriteItem Item(const std::string& fqn) {
   return {.fqn = fqn, .type = WriteItemType::kByteIo};
 }
@@ -24,7 +26,8 @@ WriteItem Item(const std::string& fqn) {
 TEST_CASE("padding is cut off, and results and record tell what is where",
           "[storage]") {
   auto memory = MakeMemoryFileSystem();
-  testing::DirectFileSystem fs(memory);
+  WatchedFileSystem fs(std::make_shared<testing::DirectFileSystem>(memory),
+                       kForEver);
   auto file = DataFile::Create(fs, "/", "__0_0.distcp", DirectIo::kTry);
   REQUIRE(file.ok());
   const std::string bytes = conformance::RandomBytes(1, 8192);
@@ -61,7 +64,9 @@ TEST_CASE("padding is cut off, and results and record tell what is where",
 TEST_CASE("a name that is taken is refused", "[storage]") {
   auto fs = MakeMemoryFileSystem();
   DCP_CHECK_OK(WriteFile(*fs, "/__0_0.distcp", "precious", SyncMode::kNone));
-  const auto file = DataFile::Create(*fs, "/", "__0_0.distcp", DirectIo::kOff);
+  WatchedFileSystem watched(fs, kForEver);
+  const auto file =
+      DataFile::Create(watched, "/", "__0_0.distcp", DirectIo::kOff);
   CHECK(file.status().code() == absl::StatusCode::kAlreadyExists);
   CHECK(conformance::MustReadFile(*fs, "/__0_0.distcp") == "precious");
 }
@@ -71,7 +76,8 @@ TEST_CASE("what truncate, sync or close report is not lost", "[storage]") {
     auto faulty = std::make_shared<FaultInjectionFileSystem>(
         MakeMemoryFileSystem(),
         testing::FaultScript{.faults = {{.op = op, .error_number = EDQUOT}}});
-    testing::DirectFileSystem fs(faulty);
+    WatchedFileSystem fs(std::make_shared<testing::DirectFileSystem>(faulty),
+                         kForEver);
     auto file = DataFile::Create(fs, "/", "f", DirectIo::kTry);
     REQUIRE(file.ok());
     const Status status = (*file)->Finish(SyncMode::kSync);
@@ -81,11 +87,13 @@ TEST_CASE("what truncate, sync or close report is not lost", "[storage]") {
 
 TEST_CASE("a file is synced once if asked, else not at all", "[storage]") {
   for (SyncMode sync : {SyncMode::kSync, SyncMode::kNone}) {
-    FaultInjectionFileSystem fs(MakeMemoryFileSystem());
+    auto faulty =
+        std::make_shared<FaultInjectionFileSystem>(MakeMemoryFileSystem());
+    WatchedFileSystem fs(faulty, kForEver);
     auto file = DataFile::Create(fs, "/", "f", DirectIo::kOff);
     REQUIRE(file.ok());
     DCP_CHECK_OK((*file)->Finish(sync));
-    const auto log = fs.log();
+    const auto log = faulty->log();
     CHECK(std::count(log.begin(), log.end(),
                      testing::FsCall{FsOp::kSync, "/f"}) ==
           (sync == SyncMode::kSync ? 1 : 0));

@@ -1,0 +1,86 @@
+#include "staging/stall_monitor.h"
+
+#include <algorithm>
+
+#include "base/guarded.h"
+#include "io/stall.h"
+
+namespace dcp {
+
+StallMonitor::StallMonitor(size_t threads, Clock::Duration timeout)
+    : timeout_(timeout), threads_(threads), running_(threads) {}
+
+bool StallMonitor::Enter(size_t i, const ErrorDetail& name) {
+  const MutexLock lock(mutex_);
+  Thread& thread = threads_[i];
+  if (stalled_) {
+    EndLocked(thread);
+    return false;
+  }
+  thread.name = name;
+  thread.entered = std::chrono::steady_clock::now();
+  return true;
+}
+
+bool StallMonitor::Leave(size_t i) {
+  const MutexLock lock(mutex_);
+  Thread& thread = threads_[i];
+  thread.entered.reset();
+  last_return_ = std::chrono::steady_clock::now();
+  return !thread.has_ended;
+}
+
+void StallMonitor::End(size_t i) {
+  const MutexLock lock(mutex_);
+  EndLocked(threads_[i]);
+}
+
+void StallMonitor::EndLocked(Thread& thread) {
+  if (thread.has_ended) return;
+  thread.has_ended = true;
+  if (--running_ == 0) changed_.NotifyAll();
+}
+
+const StallMonitor::Thread* StallMonitor::Slowest(TimePoint* since) const {
+  const Thread* slowest = nullptr;
+  for (const Thread& thread : threads_) {
+    if (thread.has_ended || !thread.entered) continue;
+    if (slowest == nullptr || *thread.entered < *slowest->entered) {
+      slowest = &thread;
+    }
+  }
+  if (slowest != nullptr) *since = std::max(*slowest->entered, last_return_);
+  return slowest;
+}
+
+Status StallMonitor::AwaitEndOrStall() {
+  const MutexLock lock(mutex_);
+  while (running_ > 0) {
+    if (timeout_ <= Clock::Duration::zero()) {
+      changed_.Wait(mutex_);
+      continue;
+    }
+    // A call that begins from now on has the whole timeout.
+    TimePoint since = std::chrono::steady_clock::now();
+    const Thread* slowest = Slowest(&since);
+    if (slowest != nullptr &&
+        std::chrono::steady_clock::now() - since >= timeout_) {
+      stalled_ = true;
+      const Status stall =
+          Guarded([&] { return StallError(slowest->name, timeout_); });
+      for (Thread& thread : threads_) {
+        if (thread.entered) EndLocked(thread);
+      }
+      return stall;
+    }
+    changed_.WaitUntil(mutex_, since + timeout_);
+  }
+  return absl::OkStatus();
+}
+
+void StallMonitor::AwaitEnd() {
+  const MutexLock lock(mutex_);
+  while (running_ > 0) changed_.Wait(mutex_);
+}
+
+}  // namespace dcp

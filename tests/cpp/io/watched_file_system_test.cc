@@ -1,0 +1,96 @@
+#include "io/watched_file_system.h"
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "conformance/file_system_conformance.h"
+#include "io/stall.h"
+#include "testing/fault_injection_file_system.h"
+#include "testing/gate.h"
+#include "testing/temp_directory.h"
+
+namespace dcp {
+namespace {
+
+using testing::FaultInjectionFileSystem;
+using testing::FsOp;
+using testing::Gate;
+
+constexpr std::chrono::milliseconds kSoon{30};
+constexpr std::chrono::minutes kLate{10};
+
+TEST_CASE("a watched file system conforms", "[watched_fs][conformance]") {
+  const Clock::Duration timeout = GENERATE(Clock::Duration(0), kLate);
+  const testing::TempDirectory directory;
+  conformance::CheckFileSystem([&] {
+    return conformance::FileSystemUnderTest{
+        std::make_shared<WatchedFileSystem>(MakePosixFileSystem(), timeout),
+        directory.path()};
+  });
+}
+
+/// Calls of kind `op` wait at the gate.
+struct Hung {
+  explicit Hung(FsOp op)
+      : faulty(std::make_shared<FaultInjectionFileSystem>(
+            base,
+            testing::FaultScript{.on_call =
+                                     [op, gate = gate](int64_t, FsOp called,
+                                                       const std::string&) {
+                                       if (called == op) gate->Pass();
+                                     }})),
+        watched(std::make_shared<WatchedFileSystem>(faulty, kSoon)) {}
+  ~Hung() { gate->Open(); }
+
+  const std::shared_ptr<FileSystem> base = MakeMemoryFileSystem();
+  const std::shared_ptr<Gate> gate = std::make_shared<Gate>();
+  const std::shared_ptr<FaultInjectionFileSystem> faulty;
+  std::shared_ptr<WatchedFileSystem> watched;
+};
+
+TEST_CASE("a write that hangs uses memory of its own", "[watched_fs]") {
+  Hung hung(FsOp::kWrite);
+  {
+    auto file =
+        hung.watched->Open("/f", {.mode = OpenMode::kCreateNew}).value();
+    std::string bytes = "what was to be written";
+    CHECK(IsStall(conformance::WriteAt(*file, 0, bytes)));
+    bytes.assign(bytes.size(), '#');
+  }
+  hung.watched.reset();
+  hung.gate->Open();
+  while (hung.faulty.use_count() > 1) std::this_thread::yield();
+  hung.gate->AwaitWaiting(0);
+  while (conformance::MustReadFile(*hung.base, "/f").empty()) {
+    std::this_thread::yield();
+  }
+  CHECK(conformance::MustReadFile(*hung.base, "/f") ==
+        "what was to be written");
+}
+
+TEST_CASE("the lock is free when a write hangs, and held while a rename does",
+          "[watched_fs]") {
+  const bool renames = GENERATE(false, true);
+  Hung hung(renames ? FsOp::kRename : FsOp::kSync);
+  DCP_CHECK_OK(WriteFile(*hung.faulty, "/f", "bytes", SyncMode::kNone));
+  auto lock = hung.watched->Lock("/lock", "a save").value();
+  if (renames) {
+    CHECK(IsStall(hung.watched->Rename("/f", "/g")));
+  } else {
+    auto file =
+        hung.watched->Open("/h", {.mode = OpenMode::kCreateNew}).value();
+    CHECK(IsStall(file->Sync()));
+  }
+  lock.reset();
+  const auto next = hung.base->Lock("/lock", "the next save");
+  CHECK(next.ok() == !renames);
+  hung.gate->Open();
+  while (!next.ok() && !hung.base->Lock("/lock", "the next save").ok()) {
+    std::this_thread::yield();
+  }
+}
+
+}  // namespace
+}  // namespace dcp

@@ -102,6 +102,7 @@ class SaveJob:
 
     def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> Iterator[Entry]:
         flat = flatten(state_dict, self._planner)
+        maker.keep_alive.append(flat.leaves)  # maybe all that holds what a state_dict() made
         trivial = self._selection.is_trivial
         for key, value in flat.leaves.items():
             if not (trivial or self._selection.takes(key)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import pytest
 import torch
@@ -192,3 +193,21 @@ def test_a_tensor_larger_than_every_buffer_is_whole(tmp_path: pathlib.Path) -> N
         loaded = blank(state)
         loader(loaded, checkpoint_id=tmp_path)
         require_equal(loaded, state)
+
+
+class MakesItsState:
+    """A Stateful whose tensors live no longer than what state_dict() returned."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(number): torch.full((number,), float(number)) for number in (3, 1000, 300_000)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loaded = state
+
+
+def test_tensors_that_only_a_state_dict_holds_are_saved(tmp_path: pathlib.Path) -> None:
+    dcpcpp.save({"made": MakesItsState()}, checkpoint_id=tmp_path)
+    for name, value in MakesItsState().state_dict().items():
+        state = {f"made.{name}": torch.zeros_like(value)}
+        dcpcpp.load(state, checkpoint_id=tmp_path)
+        assert torch.equal(state[f"made.{name}"], value)

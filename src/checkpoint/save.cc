@@ -1,6 +1,6 @@
-// A save, start to finish (src/checkpoint/COMMIT.md has the reasons):
-// 1. plan: every rank lists what it holds; the coordinator gives each item one
-//    writer and sends each rank its part.
+// A save, start to finish (COMMIT.md has the reasons):
+// 1. plan: every rank lists what it holds; the coordinator picks a writer for
+//    each item and tells each rank its part.
 // 2. write: every rank writes its part and makes it durable. No message is
 //    pending meanwhile (Transport::AwaitAll).
 // 3. commit: the coordinator has every rank's results, finds in them exactly
@@ -60,7 +60,7 @@ class SaveOperation {
     }
     const StatusOr<std::string> outcome =
         Guarded([&] { return Write(*entries, *mine); });
-    mine->plan = {};  // plans are large, and the commit needs memory of its own
+    mine->plan = {};  // large, and the commit needs memory of its own
     if (Status met = transport_.AwaitAll("write"); !met.ok()) {
       Abort();  // without this rank's results nobody publishes
       return met;
@@ -209,7 +209,6 @@ class SaveOperation {
   }
 
   static constexpr char kInDoubt[] = "commit";
-
   /// Tags a failure after which readers may or may not see the new checkpoint.
   static Status MarkInDoubt(const Status& status) {
     ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{});

@@ -67,17 +67,6 @@ def verification_contestants() -> list[Contestant]:
     return [checked, dataclasses.replace(checked, name="dcpcpp, verify=False", load=load)]
 
 
-def verification_contestants() -> list[Contestant]:
-    """This library's loads of one checkpoint, with checksums checked and not."""
-    checked = dataclasses.replace(dcpcpp_contestant(), files="shared")
-
-    def load(state: Tensors, path: Path) -> None:
-        reader = dcpcpp.FileSystemReader(path, verify=False)
-        _quietly(lambda: dcpcpp.load(state, storage_reader=reader))
-
-    return [checked, dataclasses.replace(checked, name="dcpcpp, verify=False", load=load)]
-
-
 def stock_contestant(threads: int, name: str) -> Contestant:
     """Stock DCP with `thread_count=threads`."""
 

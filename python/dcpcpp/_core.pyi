@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'Metadata', 'SaveOptions', 'SkippedStep', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -236,13 +236,25 @@ class SaveOptions:
     @split_nbytes.setter
     def split_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+class SaveEntries:
+    """
+    What a save is given; see dcpcpp._tensors.
+    """
+    def __init__(self, tuples: collections.abc.Iterable) -> None:
+        ...
+class LoadEntries:
+    """
+    What a load fills; see dcpcpp._tensors.
+    """
+    def __init__(self, tuples: collections.abc.Iterable) -> None:
+        ...
 class Checkpoint:
     """
     A checkpoint opened for inspection (dcp/checkpoint.h).
     """
     def __init__(self, reader: StorageReader) -> None:
         ...
-    def read(self, entries: list) -> dict:
+    def read(self, entries: LoadEntries) -> dict:
         """
         Fills load entries; see load().
         """
@@ -347,9 +359,13 @@ def io_engine(wanted: str = 'auto') -> tuple[str, str]:
     """
     (name, reason) of the I/O engine that serves on this machine.
     """
+def kept_buffer_nbytes() -> int:
+    """
+    Bytes of buffers kept for the next save or load.
+    """
 def load(make_entries: collections.abc.Callable, accept: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool) -> None:
     """
-    Load what `make_entries(metadata)` returns. `accept` gets a dict with objects, missing, unexpected, casts and nbytes_read; what it raises fails the load on all ranks.
+    Load the LoadEntries that `make_entries(metadata)` returns. `accept` gets a dict with objects, missing, unexpected, casts and nbytes_read; what it raises fails the load on all ranks.
     """
 def memory_file_system() -> FileSystem:
     """
@@ -363,17 +379,17 @@ def posix_file_system() -> FileSystem:
     """
     The machine's own files.
     """
-def raw_read(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
+def raw_read(directory: str, names: collections.abc.Sequence[str], nbytes: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
     """
-    Read what raw_write wrote; (seconds, bytes moved).
+    Read files of a directory through plain I/O, equally much of each; (seconds, bytes moved).
     """
 def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
     """
     Write files through plain I/O, synced; (seconds, bytes moved).
     """
-def save(entries: list, error: typing.Any, writer: StorageWriter, transport: Transport, options: SaveOptions) -> bytes:
+def save(entries: SaveEntries, error: typing.Any, writer: StorageWriter, transport: Transport, options: SaveOptions) -> bytes:
     """
-    Save entries (see dcpcpp._tensors) and return the bytes of the published `.metadata`.
+    Save `entries`, which is empty afterwards, and return the bytes of the published `.metadata`.
     
     A rank that could not make its entries passes the exception as `error`, so that the others learn of it.
     """

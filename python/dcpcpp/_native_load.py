@@ -81,6 +81,7 @@ class _Template:
         self._state: dict[str, Any] | None = None
         self._maker = EntryMaker()
         self._flat = FlatState()
+        self._rule: Callable[[dict[str, Any]], FlatState] = self._flatten
         self._keys: list[str] = []  # of each entry
         self._tensors: list[Any] = []  # that each entry fills, None for objects
         self._objects: list[tuple[str, Any]] = []  # key and decoded value
@@ -102,6 +103,9 @@ class _Template:
 
     def finish(self) -> None:
         """Put the objects into the state dict."""
+        if any(key not in self._flat.leaves for key, _ in self._objects):
+            assert self._state is not None  # an object was stored in place of a tensor
+            self._flat = self._rule(self._state)
         for key, value in self._objects:
             self._flat.replace(key, value)
 
@@ -118,7 +122,7 @@ class _Template:
             self._state = self._make_state()
         self._maker = EntryMaker()
         self._keys, self._tensors, self._objects = [], [], []
-        self._flat = self._flatten(self._state, set(metadata.keys()))
+        self._flat = self._flatten_for(self._state, set(metadata.keys()))
         trivial = self._selection.is_trivial
         for key, value in self._flat.leaves.items():
             if not (trivial or self._selection.takes(key)):
@@ -139,15 +143,25 @@ class _Template:
         filled = zip(self._keys, self._tensors, strict=True)
         self._flat = self._flat.only(key for key, tensor in filled if tensor is None)
 
-    def _flatten(self, state: dict[str, Any], stored: set[str]) -> FlatState:
-        flat = flatten(state, self._planner)
+    def _flatten(self, state: dict[str, Any]) -> FlatState:
+        return flatten(state, self._planner)
+
+    @staticmethod
+    def _flatten_v2_3(state: dict[str, Any]) -> FlatState:
+        return _state_dict.flatten_v2_3(state, is_leaf_tensor)
+
+    def _flatten_for(self, state: dict[str, Any], stored: set[str]) -> FlatState:
+        """By the rule that the checkpoint was saved by."""
+        self._rule = self._flatten
+        flat = self._flatten(state)
         if not getattr(self._planner, "flatten_state_dict", True):
             return flat
         unexpected = stored - {self._selection.stored_name(key) for key in flat.leaves}
         if unexpected:
             # A checkpoint of torch 2.3 or older keeps dicts without tensors whole.
-            old = _state_dict.flatten_v2_3(state, is_leaf_tensor)
+            old = self._flatten_v2_3(state)
             if unexpected & {self._selection.stored_name(key) for key in old.leaves}:
+                self._rule = self._flatten_v2_3
                 return old
         return flat
 

@@ -96,20 +96,19 @@ bool CallWatch::Post(const std::shared_ptr<Task>& task) {
     state_->changed.NotifyAll();
     return true;
   }
+  auto helper = std::make_unique<Helper>();
+  state_->helpers.reserve(state_->helpers.size() + 1);
+  helper->task = task;
   try {
-    state_->helpers.push_back(std::make_unique<Helper>());
-    Helper& helper = *state_->helpers.back();
-    helper.task = task;
-    helper.thread =
-        std::thread([state = state_, &helper] { Help(*state, helper); });
-    return true;
+    helper->thread = std::thread(
+        [state = state_, raw = helper.get()] { Help(*state, *raw); });
   } catch (const std::bad_alloc&) {
+    return false;
   } catch (const std::system_error&) {  // EAGAIN: a limit on threads
+    return false;
   }
-  if (!state_->helpers.empty() && !state_->helpers.back()->thread.joinable()) {
-    state_->helpers.pop_back();
-  }
-  return false;
+  state_->helpers.push_back(std::move(helper));
+  return true;
 }
 
 Status CallWatch::Await(const ErrorDetail& name, const Task& task) {
@@ -150,7 +149,7 @@ void CallWatch::Discard(const char* op, const std::string& path,
   try {
     DiscardOnHelper({.op = op, .path = path}, std::move(object));
   } catch (const std::bad_alloc&) {
-    // Then it has been destroyed here.
+    return;  // it has been destroyed here
   }
 }
 

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -36,7 +35,7 @@ class CallWatch {
   Result Run(const ErrorDetail& name, std::function<Result()> call) {
     const auto task = std::make_shared<CallTask<Result>>(std::move(call));
     DCP_RETURN_IF_ERROR(RunTask(name, task));
-    return *std::move(task->result);
+    return std::move(task->result);
   }
 
   /// From now on every call fails with `stall`, also those that are waited for.
@@ -57,11 +56,11 @@ class CallWatch {
   struct CallTask final : Task {
     explicit CallTask(std::function<Result()> c) : call(std::move(c)) {}
     void Execute() override {
-      result.emplace(Guarded(call));
+      result = Guarded(call);
       call = nullptr;
     }
     std::function<Result()> call;
-    std::optional<Result> result;
+    Result result;
   };
   struct Helper;
   struct State;

@@ -18,6 +18,7 @@ bool StallMonitor::Enter(size_t i, const ErrorDetail& name) {
     return false;
   }
   thread.name = name;
+  thread.is_in_call = true;
   thread.entered = std::chrono::steady_clock::now();
   return true;
 }
@@ -25,7 +26,7 @@ bool StallMonitor::Enter(size_t i, const ErrorDetail& name) {
 bool StallMonitor::Leave(size_t i) {
   const MutexLock lock(mutex_);
   Thread& thread = threads_[i];
-  thread.entered.reset();
+  thread.is_in_call = false;
   last_return_ = std::chrono::steady_clock::now();
   return !thread.has_ended;
 }
@@ -44,12 +45,12 @@ void StallMonitor::EndLocked(Thread& thread) {
 const StallMonitor::Thread* StallMonitor::Slowest(TimePoint* since) const {
   const Thread* slowest = nullptr;
   for (const Thread& thread : threads_) {
-    if (thread.has_ended || !thread.entered) continue;
-    if (slowest == nullptr || *thread.entered < *slowest->entered) {
+    if (thread.has_ended || !thread.is_in_call) continue;
+    if (slowest == nullptr || thread.entered < slowest->entered) {
       slowest = &thread;
     }
   }
-  if (slowest != nullptr) *since = std::max(*slowest->entered, last_return_);
+  if (slowest != nullptr) *since = std::max(slowest->entered, last_return_);
   return slowest;
 }
 
@@ -69,7 +70,7 @@ Status StallMonitor::AwaitEndOrStall() {
       const Status stall =
           Guarded([&] { return StallError(slowest->name, timeout_); });
       for (Thread& thread : threads_) {
-        if (thread.entered) EndLocked(thread);
+        if (thread.is_in_call) EndLocked(thread);
       }
       return stall;
     }

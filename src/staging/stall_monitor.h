@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <optional>
 #include <vector>
 
 #include "base/mutex.h"
@@ -40,8 +39,9 @@ class StallMonitor {
   using TimePoint = std::chrono::steady_clock::time_point;
 
   struct Thread {
-    bool has_ended = false;            // or was left behind
-    std::optional<TimePoint> entered;  // into the call it is in
+    bool has_ended = false;  // or was left behind
+    bool is_in_call = false;
+    TimePoint entered;  // the last call
     ErrorDetail name;
   };
 

@@ -23,7 +23,6 @@
 #include <algorithm>
 #include <memory>
 #include <new>
-#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -51,7 +50,7 @@ class Crew {
       workers_.push_back(std::make_unique<WriteWorker>(work_, filler));
       DCP_RETURN_IF_ERROR(workers_.back()->Prepare(options));
     }
-    monitor_.emplace(count, options.stall_timeout);
+    monitor_ = std::make_unique<StallMonitor>(count, options.stall_timeout);
     return absl::OkStatus();
   }
 
@@ -92,7 +91,7 @@ class Crew {
 
   WriteWork work_;
   std::vector<std::unique_ptr<WriteWorker>> workers_;
-  std::optional<StallMonitor> monitor_;
+  std::unique_ptr<StallMonitor> monitor_;
 };
 
 }  // namespace

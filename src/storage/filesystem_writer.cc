@@ -156,7 +156,7 @@ StatusOr<WriteOutcome> FileSystemWriter::WriteData(const SavePlan& plan,
                                                    WriteSource& source) {
   // Under torch's protocol nobody sends notes.
   if (!notes.empty()) DCP_RETURN_IF_ERROR(ActOnNotes(notes));
-  if (const Status written = WriteFiles(plan, source); !written.ok()) {
+  if (Status written = WriteFiles(plan, source); !written.ok()) {
     if (IsStall(written)) file_system_->GiveUp(written);
     return written;
   }

@@ -4,13 +4,13 @@
 //
 // Run k depends on (seed, k) only. After a crash, "--seed S --first K --runs 1"
 // repeats the run whose number was printed last (with --trace) or in the
-// message. A run that takes more than a second is a failure, and so is one that
-// asks for more than 64 MiB and 8 times its input.
+// message. A run that takes more than a second of the processor is a failure,
+// and so is one that asks for more than 64 MiB and 8 times its input.
 
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <random>
 #include <string>
 #include <string_view>
@@ -140,15 +140,15 @@ void RunOne(std::string_view input) {
 
 /// What went wrong, nullptr if nothing did.
 const char* FaultOf(std::string_view input) {
-  using Clock = std::chrono::steady_clock;
   constexpr size_t kMaxNbytes = size_t{64} << 20;
-  const auto start = Clock::now();
+  // Of the processor: the machine may be busy with other things.
+  const std::clock_t start = std::clock();
   ResetAllocationPeak();
   RunOne(input);
   if (AllocationPeakNbytes() > kMaxNbytes + 8 * input.size()) {
     return "asked for more than 64 MiB and 8 times its input";
   }
-  if (Clock::now() - start > std::chrono::seconds(1)) {
+  if (std::clock() - start > CLOCKS_PER_SEC) {
     return "took more than a second";
   }
   return nullptr;

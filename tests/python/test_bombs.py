@@ -20,7 +20,7 @@ STOCK_SECONDS = 30  # after which it counts as hung
 # Loads argv[3:] in a process of its own, each argv[1] times; a line for each tells how
 # many seconds and MiB it took, and the error.
 MEASURE = """
-import json, sys, time, warnings
+import json, resource, sys, time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
 import torch
@@ -28,6 +28,8 @@ import torch.distributed.checkpoint as stock
 import dcpcpp
 torch.set_num_threads(1)
 module = dcpcpp if sys.argv[2] == "dcpcpp" else stock
+if module is stock:  # some bombs would take all of the machine
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 
 def load(directory):
     state = {"w": torch.zeros(2, 3), "step": 0}

@@ -8,7 +8,6 @@ import io
 import pickle
 import random
 import re
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from dcpcpp.errors import CheckpointError
 from support.mutations import PickleMutator
 from support.pickle_oracle import MalformedError, canonical, unpickle
 from support.scoreboard import report, trials
+from support.trials import little_memory
 
 SEED = 2020
 MAX_SEED_NBYTES = 8 << 10
@@ -163,18 +163,11 @@ def compare(data: bytes) -> Comparison:
     return Comparison("both read it", "" if ours == theirs else f"{ours} != {theirs}")
 
 
-def bounded_memory() -> None:
-    """Let CPython fail, too, where a pickle asks for gigabytes."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.RLIM_INFINITY))
-
-
 @pytest.fixture
 def _little_memory() -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    bounded_memory()
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    """Let CPython fail, too, where a pickle asks for gigabytes."""
+    with little_memory(256 << 20):
+        yield
 
 
 @pytest.mark.row("R20")

@@ -23,10 +23,13 @@ inline constexpr size_t kZipEndNbytes = 22;
 inline constexpr size_t kZip64EndNbytes = 56;
 inline constexpr size_t kZip64LocatorNbytes = 20;
 
-/// Encrypted, weakly or strongly, or patch data.
-inline constexpr uint16_t kZipFlagsEncoded = 1 | 1 << 6 | 1 << 5;
+/// Encrypted, weakly or strongly, masked, or patch data.
+inline constexpr uint16_t kZipFlagsEncoded = 1 | 1 << 6 | 1 << 13 | 1 << 5;
 inline constexpr uint16_t kZipFlagDescriptor = 8;
 inline constexpr uint16_t kZipFlagUtf8 = 0x800;
+
+/// Of the external attributes.
+inline constexpr uint32_t kZipAttributeDirectory = 0x10;
 
 /// The version of the format needed to read a record, 10 times: all there are.
 inline constexpr uint8_t kZipMaxVersion = 63;

@@ -36,7 +36,7 @@ struct DirectoryPlace {
 StatusOr<DirectoryPlace> ReadZip64End(ItemReader& item, int64_t locator) {
   DCP_ASSIGN_OR_RETURN(std::string_view bytes,
                        item.Read(locator, kZip64LocatorNbytes));
-  if (Load<uint32_t>(bytes, 4) != 0 || Load<uint32_t>(bytes, 16) > 1) {
+  if (Load<uint32_t>(bytes, 4) != 0 || Load<uint32_t>(bytes, 16) != 1) {
     return Damaged("it spans disks");
   }
   const auto end = Load<int64_t>(bytes, 8);
@@ -44,8 +44,13 @@ StatusOr<DirectoryPlace> ReadZip64End(ItemReader& item, int64_t locator) {
     return Damaged("its zip64 end record is misplaced");
   }
   DCP_ASSIGN_OR_RETURN(bytes, item.Read(end, kZip64EndNbytes));
-  if (Load<uint32_t>(bytes, 0) != kZip64EndSignature) {
+  if (Load<uint32_t>(bytes, 0) != kZip64EndSignature ||
+      Load<uint64_t>(bytes, 4) < kZip64EndNbytes - 12) {
     return Damaged("it has no zip64 end record");
+  }
+  if (Load<uint64_t>(bytes, 16) != 0 ||  // the disks, this and the directory's
+      Load<int64_t>(bytes, 24) != Load<int64_t>(bytes, 32)) {
+    return Damaged("it spans disks");
   }
   return DirectoryPlace{.offset = Load<int64_t>(bytes, 48),
                         .nbytes = Load<int64_t>(bytes, 40),
@@ -65,13 +70,17 @@ StatusOr<DirectoryPlace> FindDirectory(ItemReader& item) {
                        .nbytes = Load<uint32_t>(bytes, 12),
                        .count = Load<uint16_t>(bytes, 10),
                        .end = end};
+  bool spans_disks = Load<uint32_t>(bytes, 4) != 0 ||
+                     Load<uint16_t>(bytes, 8) != Load<uint16_t>(bytes, 10);
   const int64_t locator = end - int64_t{kZip64LocatorNbytes};
   if (locator >= 0) {
     DCP_ASSIGN_OR_RETURN(bytes, item.Read(locator, kZip64LocatorNbytes));
     if (Load<uint32_t>(bytes, 0) == kZip64LocatorSignature) {
       DCP_ASSIGN_OR_RETURN(place, ReadZip64End(item, locator));
+      spans_disks = false;
     }
   }
+  if (spans_disks) return Damaged("it spans disks");
   // torch leaves no gap between the directory and the end records.
   if (place.offset < 0 || place.nbytes < 0 || place.count < 0 ||
       place.offset > place.end || place.nbytes != place.end - place.offset ||
@@ -101,6 +110,18 @@ Status ApplyZip64(std::string_view extra, int64_t* stored_nbytes,
     }
   }
   return absl::OkStatus();
+}
+
+/// Whether a record's entry says that its bytes lie in this file as they are.
+/// torch's reader takes those of a directory to be read, and leaves the caller
+/// with memory that nobody has written.
+bool IsPlain(std::string_view central, const ZipEntry& entry) {
+  return (entry.flags & kZipFlagsEncoded) == 0 &&
+         Load<uint8_t>(central, 6) <= kZipMaxVersion &&
+         Load<uint16_t>(central, 10) == 0 &&  // the method: stored
+         Load<uint16_t>(central, 34) == 0 &&  // the disk
+         (Load<uint32_t>(central, 38) & kZipAttributeDirectory) == 0 &&
+         !entry.name.ends_with('/');
 }
 
 }  // namespace
@@ -174,11 +195,9 @@ Status ZipDirectory::ParseEntries(size_t count, int64_t directory_offset) {
     DCP_RETURN_IF_ERROR(
         ApplyZip64(rest.substr(kZipCentralNbytes + name_nbytes, extra_nbytes),
                    &stored_nbytes, &entry));
-    if ((entry.flags & kZipFlagsEncoded) != 0 ||
-        Load<uint16_t>(rest, 10) != 0 || stored_nbytes != entry.nbytes ||
-        Load<uint8_t>(rest, 6) > kZipMaxVersion) {
+    if (stored_nbytes != entry.nbytes || !IsPlain(rest, entry)) {
       return Damaged("record " + Printable(entry.name) +
-                     " is compressed or encrypted");
+                     " is compressed, encrypted, a directory or elsewhere");
     }
     entries_.push_back(entry);
     rest.remove_prefix(nbytes);

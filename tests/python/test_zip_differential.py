@@ -1,4 +1,4 @@
-"""R20: what libdcp reads out of an archive is what Python's zipfile reads, or nothing."""
+"""R20: what libdcp reads out of an archive is what zipfile and torch read, or nothing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from support import cpp_build
 from support.mutations import Mutator
@@ -46,7 +47,7 @@ WORDS = [
 
 # Why we may refuse what zipfile reads: what torch never writes.
 REASONS = {
-    "compressed": r"is compressed or encrypted",
+    "encoded": r"is compressed, encrypted, a directory",
     "twice": r"is there twice",
     "place": r"is misplaced|overlaps others|beyond its end|has no zip64 end record",
     "end": r"no end record|too short|spans disks",
@@ -133,6 +134,22 @@ def zipfile_fault(archive: bytes, records: list[tuple[str, int, int, int]]) -> s
     return ""
 
 
+def torch_fault(archive: bytes, records: list[tuple[str, int, int, int]]) -> str:
+    """The same for torch, which decodes objects with its own reader of archives."""
+    folder = records[0][0].partition("/")[0]  # of the first record, as in torch
+    if f"{folder}/version" not in (name for name, *_ in records):
+        return ""  # zipfile's own archives
+    try:
+        reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
+        for name, offset, nbytes, _ in records:
+            inside = name.removeprefix(f"{folder}/")
+            if inside != name and reader.get_record(inside) != archive[offset : offset + nbytes]:
+                return f"{name}: torch reads other bytes"
+    except Exception as error:
+        return f"torch: {error!r}"
+    return ""
+
+
 def zipfile_reads(archive: bytes) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as reader:
@@ -161,19 +178,23 @@ def compare(archive: bytes, lister: Lister) -> Comparison:
         return Comparison(f"only we refuse: {reason}", "" if reason else refusal)
     records = listed["records"]
     if fault := zipfile_fault(archive, records):
-        return Comparison("only zipfile refuses, or differs", fault)
+        return Comparison("zipfile refuses, or differs", fault)
     is_damaged = any(
         crc32 not in (0, zlib.crc32(archive[offset : offset + nbytes]))
         for _, offset, nbytes, crc32 in records
     )
     if is_damaged != bool(listed["damage"]):
         return Comparison("both read it", f"damage: {listed['damage']!r}")
-    return Comparison("both see the damage" if is_damaged else "both read it")
+    if is_damaged:
+        return Comparison("both see the damage")
+    if fault := torch_fault(archive, records):
+        return Comparison("torch refuses, or differs", fault)
+    return Comparison("both read it")
 
 
 @pytest.mark.row("R20")
 @pytest.mark.timeout(5400)
-def test_no_archive_is_read_differently_from_zipfile(golden: Path, lister: Lister) -> None:
+def test_no_archive_is_read_differently_from_zipfile_or_torch(golden: Path, lister: Lister) -> None:
     draw = random.Random(SEED)
     seeds = [*golden_items(golden), *made_by_zipfile()]
     for seed in golden_items(golden):
@@ -190,7 +211,7 @@ def test_no_archive_is_read_differently_from_zipfile(golden: Path, lister: Liste
             faults_found.append((comparison, archive))
     report(
         "R20",
-        "mutated archives, against Python's zipfile",
+        "mutated archives, against Python's zipfile and torch",
         count=count,
         bad=len(faults_found),
         seed=SEED,

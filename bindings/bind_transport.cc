@@ -14,6 +14,38 @@ namespace py = pybind11;
 namespace dcp {
 namespace {
 
+/// Runs Python's signal handlers, if this is their thread: what they raise
+/// (KeyboardInterrupt) becomes a status.
+Status CheckSignals() {
+  return CallPythonVoid([] {
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  });
+}
+
+/// The transport of one process, which a signal can stop.
+class InterruptibleTransport final : public Transport {
+ public:
+  int rank() const override { return inner_->rank(); }
+  int world_size() const override { return inner_->world_size(); }
+  StatusOr<std::vector<std::string>> Gather(std::string_view message) override {
+    return inner_->Gather(message);
+  }
+  StatusOr<std::string> Scatter(
+      std::span<const std::string> messages) override {
+    return inner_->Scatter(messages);
+  }
+  StatusOr<std::string> Broadcast(std::string_view message) override {
+    return inner_->Broadcast(message);
+  }
+  Status AwaitAll(std::string_view phase) override {
+    return inner_->AwaitAll(phase);
+  }
+  Status Check() override { return CheckSignals(); }
+
+ private:
+  const std::unique_ptr<Transport> inner_ = MakeSingleProcessTransport();
+};
+
 /// A Transport written in Python.
 class PyTransport final : public Transport,
                           public py::trampoline_self_life_support {
@@ -55,6 +87,11 @@ class PyTransport final : public Transport,
         [&] { Call("await_all", py::str(phase.data(), phase.size())); });
   }
 
+  Status Check() override {
+    DCP_RETURN_IF_ERROR(CheckSignals());
+    return CallPythonVoid([&] { Override("check")(); });
+  }
+
  private:
   int Ask(const char* method) const {
     py::gil_scoped_acquire gil;
@@ -79,12 +116,16 @@ void BindTransport(py::module_& m) {
       "rank(), "
       "world_size(), coordinator(), gather(bytes) -> list[bytes], "
       "scatter(list[bytes]) "
-      "-> bytes, broadcast(bytes) -> bytes and await_all(phase).")
+      "-> bytes, broadcast(bytes) -> bytes, await_all(phase) and check().")
       .def(py::init<>())
       .def("rank", &Transport::rank, "This process's number.")
       .def("world_size", &Transport::world_size, "How many ranks there are.");
-  m.def("single_process_transport", &MakeSingleProcessTransport,
-        "The transport of one process.");
+  m.def(
+      "single_process_transport",
+      []() -> std::unique_ptr<Transport> {
+        return std::make_unique<InterruptibleTransport>();
+      },
+      "The transport of one process, which signals can stop.");
   m.def(
       "as_buffer",
       [](uintptr_t address, py::ssize_t nbytes) {

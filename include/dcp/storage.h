@@ -43,6 +43,10 @@ class WriteSource {
   }
   /// What was resolved so far has been written.
   virtual void Release() {}
+
+  /// A writer asks for it now and then, in the thread that called WriteData:
+  /// an error ends the writing, and WriteData returns it.
+  virtual Status Proceed() { return absl::OkStatus(); }
 };
 
 /// Where one item went: torch WriteResult.
@@ -131,6 +135,9 @@ class ReadTarget {
 
   /// The bytes of `item` are in place.
   virtual Status CommitTensor(const ReadItem& item) = 0;
+
+  /// As WriteSource::Proceed, for ReadData.
+  virtual Status Proceed() { return absl::OkStatus(); }
 };
 
 /// What a reader learned on the coordinator, for all ranks.

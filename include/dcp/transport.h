@@ -53,6 +53,13 @@ class Transport {
   /// transport object of a thread), and does not judge how fast they are.
   /// \error kAborted  a rank that has not called it is gone; named.
   virtual Status AwaitAll(std::string_view phase) = 0;
+
+  /// Whether the operation may go on; asked now and then during bulk I/O, in
+  /// the thread that runs the operation.
+  /// \error kAborted    a rank is gone
+  /// \error kCancelled  somebody wants this rank to stop (Ctrl-C). It leaves
+  ///     the operation at once, without another call.
+  virtual Status Check() { return absl::OkStatus(); }
 };
 
 /// The transport of one process: every collective is a copy.

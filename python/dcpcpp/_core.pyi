@@ -45,7 +45,7 @@ class Status:
         """
 class Transport:
     """
-    Byte collectives between ranks (dcp/transport.h). Subclasses define rank(), world_size(), coordinator(), gather(bytes) -> list[bytes], scatter(list[bytes]) -> bytes, broadcast(bytes) -> bytes and await_all(phase).
+    Byte collectives between ranks (dcp/transport.h). Subclasses define rank(), world_size(), coordinator(), gather(bytes) -> list[bytes], scatter(list[bytes]) -> bytes, broadcast(bytes) -> bytes, await_all(phase) and check().
     """
     def __init__(self) -> None:
         ...
@@ -399,7 +399,7 @@ def serialize_metadata(metadata: Metadata) -> bytes:
     """
 def single_process_transport() -> Transport:
     """
-    The transport of one process.
+    The transport of one process, which signals can stop.
     """
 def verify(path: str, io: IoOptions, file_system: FileSystem | None = None) -> VerifyReport:
     """

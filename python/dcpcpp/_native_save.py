@@ -88,7 +88,7 @@ class SaveJob:
         try:
             self._writer.warn_if_exists(use_collectives=use_collectives)
             entries = _core.SaveEntries(self._entries(make_state(), maker))
-        except BaseException as error:  # it travels to the other ranks
+        except Exception as error:  # it travels to the other ranks
             local_error = error
         options = _core.SaveOptions()
         options.use_collectives = use_collectives

@@ -102,6 +102,11 @@ class Presence:
         """Raise if the others gave up."""
         self._call(lambda: self._watch.look_for_lost(self._board.store))
 
+    def check_quickly(self) -> None:
+        """The same, by what the thread has seen."""
+        if self._watch.lost is not None:
+            raise self._watch.lost
+
     def wait_for_all(self, phase: str) -> None:
         """Return once all ranks have called this for `phase`."""
         everyone, count = f"{phase}/everyone", f"{phase}/count"

@@ -57,9 +57,9 @@ class StoreThread:
         self._idle = idle
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._progress = 0
+        self._last: Callable[[], None] = lambda: None
         self.is_stopping = False
         self._thread = threading.Thread(target=self._run, name="dcpcpp-presence", daemon=True)
-        self._thread.start()
 
     def progressed(self) -> None:
         """Called by work that takes long, in the thread, whenever the Store answered."""
@@ -78,6 +78,8 @@ class StoreThread:
         Raises:
             StoreSilentError: it made no progress for too long; it may still be running.
         """
+        if not self._thread.is_alive():
+            self._thread.start()
         job = _Job(work)
         self._jobs.put(job)
         seen, silent = self._progress, 0.0
@@ -101,13 +103,14 @@ class StoreThread:
         It ends later by itself if the Store does not answer now; errors of the Store in
         `last` are nobody's any more.
         """
-        self.is_stopping = True
-        self._jobs.put(_Job(last))
-        self._jobs.put(None)
-        self._thread.join(seconds)
+        self._last = last
+        self.is_stopping = True  # from here on it ends, even if Ctrl-C interrupts this
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join(seconds)
 
     def _run(self) -> None:
-        while True:
+        while not self.is_stopping:
             try:
                 job = self._jobs.get(timeout=IDLE_SECONDS)
             except queue.Empty:
@@ -115,7 +118,8 @@ class StoreThread:
                     self._idle()
                 self._progress += 1
                 continue
-            if job is None:
-                return
-            job.run()
-            self._progress += 1
+            if job is not None:
+                job.run()
+                self._progress += 1
+        with contextlib.suppress(OSError, RuntimeError):
+            self._last()

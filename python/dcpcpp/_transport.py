@@ -12,7 +12,7 @@ from dcpcpp import _core, _exceptions
 from dcpcpp._group import Group, group_of
 from dcpcpp._lost_rank import RankLostError
 from dcpcpp._presence import Presence
-from dcpcpp.errors import RankFailuresError
+from dcpcpp.errors import RankFailuresError, raising_stops
 
 # What an error about a lost rank calls the time before bulk I/O, during it, and after.
 SAVE_PHASES = ("plan", "write", "commit")
@@ -39,18 +39,20 @@ def transport_for(
     """
     group = process_group if process_group is not None or not use_dist else dist.group.WORLD
     if not use_dist or dist.get_world_size(group) == 1:
-        yield _core.single_process_transport()
+        with raising_stops():
+            yield _core.single_process_transport()
         return
     transport = ProcessGroupTransport(group_of(group), phases, coordinator)
     try:
-        transport.connect()
-        yield transport
+        with raising_stops():
+            transport.connect()
+            yield transport
     except (RankFailuresError, _exceptions.CheckpointException):
         transport.leave(None)  # all ranks have it
         raise
     except BaseException as error:
         transport.leave(error if transport.lost is None else transport.lost)
-        if transport.lost is None:
+        if transport.lost is None or not isinstance(error, Exception):  # Ctrl-C
             raise
         raise _exceptions.lost_rank(transport.lost) from transport.lost
     else:
@@ -135,6 +137,10 @@ class ProcessGroupTransport(_core.Transport):
             self._presence.phase = self._phases[1]
             self._presence.wait_for_all(phase)
             self._presence.phase = self._phases[2]
+
+    def check(self) -> None:
+        with self._noting_loss():
+            self._presence.check_quickly()
 
     def _end_planning(self) -> None:
         """After the reply to what was gathered: from there on bytes move."""

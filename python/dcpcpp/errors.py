@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextlib
 import errno
+import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
@@ -106,8 +109,35 @@ _PYTHON_TYPE = "python:"
 
 # Errors on their way through libdcp, which carries text only: this process takes its own
 # ones out again, with their causes. A few, because not all of them arrive.
-_on_the_way: collections.OrderedDict[str, StorageError] = collections.OrderedDict()
+_on_the_way: collections.OrderedDict[str, BaseException] = collections.OrderedDict()
 _MOST_ON_THE_WAY = 16
+
+
+class _Stop(threading.local):
+    """What is to stop this thread, a KeyboardInterrupt say, and has not been raised yet."""
+
+    error: BaseException | None = None
+
+
+_stop = _Stop()
+
+
+@contextlib.contextmanager
+def raising_stops() -> Iterator[None]:
+    """Around calls of libdcp: Ctrl-C raises, whenever it comes.
+
+    A signal handler runs in the next Python code of the main thread. That may be a call
+    whose errors libdcp ignores, as when it tidies up.
+    """
+    _stop.error = None
+    try:
+        yield
+    finally:
+        error, _stop.error = _stop.error, None
+        if error is not None:
+            for ticket in [ticket for ticket, kept in _on_the_way.items() if kept is error]:
+                del _on_the_way[ticket]  # with the frames that it refers to
+            raise error
 
 
 def exception_from_status(status: Status) -> BaseException:
@@ -150,13 +180,16 @@ def status_fields_of(error: BaseException) -> tuple[str, str, str]:
         if type(error) is kind:
             return code, _text(error), ""
     op = _PYTHON_TYPE + type(error).__name__
-    if isinstance(error, StorageError):
+    stops_the_rank = not isinstance(error, Exception)  # KeyboardInterrupt, SystemExit
+    if stops_the_rank or isinstance(error, StorageError):
         ticket = uuid.uuid4().hex
         op += f":{ticket}"
+        if stops_the_rank:
+            _stop.error = error
         _on_the_way[ticket] = error
         if len(_on_the_way) > _MOST_ON_THE_WAY:
             _on_the_way.popitem(last=False)
-    return "FAILED_PRECONDITION", _text(error), op
+    return "CANCELLED" if stops_the_rank else "FAILED_PRECONDITION", _text(error), op
 
 
 def _text(error: BaseException) -> str:
@@ -166,8 +199,13 @@ def _text(error: BaseException) -> str:
 def _foreign_exception(status: Status) -> BaseException:
     """An error of Python, maybe another rank's: a built-in type keeps its type."""
     name, _, ticket = status.op.removeprefix(_PYTHON_TYPE).partition(":")
+    if ticket in _on_the_way:
+        error = _on_the_way.pop(ticket)
+        if error is _stop.error:
+            _stop.error = None
+        return error
     if name == StorageError.__name__:
-        return _on_the_way.pop(ticket, None) or StorageError(status.message)
+        return StorageError(status.message)
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:

@@ -115,6 +115,7 @@ class LoadOperation {
     DCP_RETURN_IF_ERROR(AgreeOn(transport_, "plan", planned));
     touched_ = true;
     const Status read = Guarded([&] { return Read(); });
+    if (WasInterrupted(read)) return read;
     DCP_RETURN_IF_ERROR(transport_.AwaitAll(wait));
     return AgreeOn(transport_, "read", read);
   }
@@ -204,7 +205,7 @@ class LoadOperation {
   }
 
   Status Read() {
-    EntryTarget target(entries_);
+    EntryTarget target(entries_, &transport_);
     const int64_t before = reader_.nbytes_read();
     DCP_RETURN_IF_ERROR(reader_.ReadData(plan_, target));
     result_.objects = target.TakeObjects();

@@ -23,19 +23,24 @@ StatusOr<LoadPlan> MakeLoadPlan(std::span<const LoadEntry> entries,
 /// Delivers a load to the views of its entries. Thread-safe.
 class EntryTarget final : public ReadTarget {
  public:
-  explicit EntryTarget(std::span<const LoadEntry> entries)
-      : entries_(entries) {}
+  explicit EntryTarget(std::span<const LoadEntry> entries,
+                       Transport* transport = nullptr)
+      : entries_(entries), transport_(transport) {}
 
   StatusOr<TensorView> ResolveTensor(const ReadItem& item) override;
   Status LoadObject(const ReadItem& item, std::string object) override;
   Status LoadOpaqueTensor(const ReadItem& item, std::string object) override;
   Status CommitTensor(const ReadItem& item) override;
+  Status Proceed() override {
+    return transport_ == nullptr ? absl::OkStatus() : transport_->Check();
+  }
 
   /// The objects so far, in the order of the entries.
   std::vector<LoadedObject> TakeObjects();
 
  private:
   std::span<const LoadEntry> entries_;
+  Transport* transport_;  // of the load; null if this process is alone
   Mutex mutex_;
   std::vector<LoadedObject> objects_ ABSL_GUARDED_BY(mutex_);
 };

@@ -42,6 +42,11 @@ Status AsFailureOf(int rank, std::string_view phase, const Status& status) {
 
 }  // namespace
 
+bool WasInterrupted(const Status& status) {
+  return status.code() == absl::StatusCode::kCancelled &&
+         !GetRankFailures(status);
+}
+
 std::string SealMessage(const StatusOr<std::string>& content) {
   if (content.ok()) return kPayload + *content;
   return kError + SerializeStatus(content.status());
@@ -63,6 +68,7 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
                                     std::string_view phase,
                                     const StatusOr<std::string>& local,
                                     const ReduceToEach& reduce) {
+  if (WasInterrupted(local.status())) return local.status();
   DCP_ASSIGN_OR_RETURN(std::vector<std::string> gathered,
                        transport.Gather(SealMessage(local)));
   std::vector<std::string> replies;
@@ -75,6 +81,7 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
       }
       return absl::OkStatus();
     });
+    if (WasInterrupted(reduced)) return reduced;
     if (!reduced.ok()) {
       replies.assign(
           static_cast<size_t>(transport.world_size()),
@@ -88,6 +95,7 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
 StatusOr<std::string> AllReduce(Transport& transport, std::string_view phase,
                                 const StatusOr<std::string>& local,
                                 const ReduceToOne& reduce) {
+  if (WasInterrupted(local.status())) return local.status();
   DCP_ASSIGN_OR_RETURN(std::vector<std::string> gathered,
                        transport.Gather(SealMessage(local)));
   return BroadcastFrom(transport, phase, [&]() -> StatusOr<std::string> {
@@ -103,6 +111,7 @@ StatusOr<std::string> BroadcastFrom(
   std::string message;
   if (IsCoordinator(transport)) {
     StatusOr<std::string> made = make();
+    if (WasInterrupted(made.status())) return made.status();
     message =
         made.ok()
             ? SealMessage(made)

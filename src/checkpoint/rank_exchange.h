@@ -14,6 +14,10 @@
 
 namespace dcp {
 
+/// Whether this rank is to stop at once (Ctrl-C). It takes part in no exchange
+/// any more; that it left is for the transport to tell.
+bool WasInterrupted(const Status& status);
+
 /// A message between ranks: an OK payload, or an error.
 std::string SealMessage(const StatusOr<std::string>& content);
 /// \error the error that was sealed, or kDataLoss for a garbled message

@@ -8,11 +8,11 @@
 // 4. verdict: every rank learns what became of it. Files are removed only by a
 //    rank that knows that nothing was published.
 
-#include <algorithm>
 #include <utility>
 
 #include "base/guarded.h"
 #include "base/wire.h"
+#include "checkpoint/in_doubt.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/save_planning.h"
 #include "checkpoint/write_outcome_codec.h"
@@ -61,7 +61,10 @@ class SaveOperation {
     const StatusOr<std::string> outcome =
         Guarded([&] { return Write(*entries, *mine); });
     mine->plan = {};  // large, and the commit needs memory of its own
-    if (Status met = transport_.AwaitAll("write"); !met.ok()) {
+    Status met = WasInterrupted(outcome.status())
+                     ? outcome.status()
+                     : transport_.AwaitAll("write");
+    if (!met.ok()) {
       Abort();  // without this rank's results nobody publishes
       return met;
     }
@@ -144,7 +147,7 @@ class SaveOperation {
 
   StatusOr<std::string> Write(std::span<const SaveEntry> entries,
                               const LocalPlan& mine) {
-    EntrySource source(entries);
+    EntrySource source(entries, transport_);
     DCP_ASSIGN_OR_RETURN(const WriteOutcome outcome,
                          writer_.WriteData(mine.plan, mine.notes, source));
     return SerializeWriteOutcome(outcome);
@@ -178,13 +181,14 @@ class SaveOperation {
         [this](std::vector<std::string> outcomes) -> StatusOr<std::string> {
           StatusOr<std::string> result =
               Guarded([&] { return Publish(std::move(outcomes)); });
-          if (!result.ok() && writer_.commit_attempted()) {
+          if (!result.ok() && writer_.commit_attempted() &&
+              !WasInterrupted(result.status())) {
             return MarkInDoubt(result.status());
           }
           return result;
         });
     const auto failures = GetRankFailures(verdict.status());
-    const bool agreed_to_fail = failures && !IsInDoubt(*failures);
+    const bool agreed_to_fail = failures && !HasOneInDoubt(*failures);
     const bool never_published =
         role_.is_coordinator && !verdict.ok() && !writer_.commit_attempted();
     if (agreed_to_fail || never_published) Abort();
@@ -208,31 +212,13 @@ class SaveOperation {
     if (set_up_) writer_.Abort();
   }
 
-  static constexpr char kInDoubt[] = "commit";
-  /// Tags a failure after which readers may or may not see the new checkpoint.
-  static Status MarkInDoubt(const Status& status) {
-    ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{});
-    detail.op = kInDoubt;
-    return WithDetail(
-        Annotate(status,
-                 "while publishing; the checkpoint may be the old or the new "
-                 "one, whole in either case"),
-        detail);
-  }
-  static bool IsInDoubt(const RankFailures& failures) {
-    return std::any_of(failures.by_rank.begin(), failures.by_rank.end(),
-                       [](const auto& failure) {
-                         const auto detail = GetErrorDetail(failure.second);
-                         return detail && detail->op == kInDoubt;
-                       });
-  }
-
   /// torch's use_collectives=False: a checkpoint per rank, then a meeting.
   StatusOr<SaveResult> SaveAlone(
       const StatusOr<std::span<const SaveEntry>>& entries) {
     StatusOr<std::string> published =
         Guarded([&] { return PublishAlone(entries); });
     if (!published.ok() && !writer_.commit_attempted()) Abort();
+    if (WasInterrupted(published.status())) return published.status();
     DCP_RETURN_IF_ERROR(transport_.AwaitAll("write"));
     const StatusOr<std::string> done =
         published.ok() ? StatusOr<std::string>("") : published.status();

@@ -23,13 +23,15 @@ StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
 /// Finds the data of planned items in the entries they came from.
 class EntrySource final : public WriteSource {
  public:
-  explicit EntrySource(std::span<const SaveEntry> entries)
-      : entries_(entries) {}
+  EntrySource(std::span<const SaveEntry> entries, Transport& transport)
+      : entries_(entries), transport_(transport) {}
 
   StatusOr<WritePayload> Resolve(const WriteItem& item) override;
+  Status Proceed() override { return transport_.Check(); }
 
  private:
   std::span<const SaveEntry> entries_;
+  Transport& transport_;
 };
 
 /// Checks that `results` are the items of `plan`, each exactly once.

@@ -5,8 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "dcp/filesystem_storage.h"
+#include "dcp/status.h"
 
 namespace dcp {
 
@@ -23,6 +25,9 @@ struct PipelineOptions {
   int64_t buffered_block_nbytes = int64_t{1} << 20;
   /// See IoOptions.
   Clock::Duration stall_timeout{0};
+  /// If set, asked now and then, and after the last block, in the thread that
+  /// runs the pipeline, which ends with the error it returns.
+  std::function<Status()> proceed;
 };
 
 /// Divides `io.max_buffer_nbytes` between workers and blocks. Every worker

@@ -22,6 +22,7 @@
 #include "dcp/io_engine.h"
 #include "staging/aligned_buffer.h"
 #include "staging/block_queue.h"
+#include "staging/proceed.h"
 #include "staging/threads.h"
 
 namespace dcp {
@@ -41,9 +42,13 @@ int64_t LargestAlignment(const FileSizes& files) {
 
 class Worker {
  public:
+  /// `proceed`: null, but in the thread that runs the pipeline.
   Worker(BlockConsumer& consumer, BlockQueue<ReadBlock>& queue,
-         const FileSizes& sizes)
-      : consumer_(consumer), queue_(queue), sizes_(sizes) {}
+         const FileSizes& sizes, std::function<Status()> proceed)
+      : consumer_(consumer),
+        queue_(queue),
+        sizes_(sizes),
+        proceed_(std::move(proceed)) {}
 
   Status Prepare(const PipelineOptions& options) {
     slots_.resize(static_cast<size_t>(options.blocks_per_worker));
@@ -78,6 +83,7 @@ class Worker {
   Status ReadBlocks() {
     while (true) {
       while (free_.empty()) DCP_RETURN_IF_ERROR(FinishOne());
+      DCP_RETURN_IF_ERROR(proceed_());
       const ReadBlock* block = queue_.Next();
       if (block == nullptr) return absl::OkStatus();
       DCP_RETURN_IF_ERROR(Start(*block));
@@ -180,6 +186,7 @@ class Worker {
   BlockConsumer& consumer_;
   BlockQueue<ReadBlock>& queue_;
   const FileSizes& sizes_;
+  ProceedCheck proceed_;
   ReadStats stats_;
   std::vector<Slot> slots_;
   std::vector<Slot*> free_;
@@ -210,10 +217,13 @@ StatusOr<ReadStats> RunReadPipeline(std::span<const ReadBlock> blocks,
   const size_t count =
       std::min(static_cast<size_t>(options.workers), blocks.size());
   for (size_t i = 0; i < count; ++i) {
-    workers.push_back(std::make_unique<Worker>(consumer, queue, sizes));
+    workers.push_back(std::make_unique<Worker>(
+        consumer, queue, sizes,
+        i == 0 ? options.proceed : std::function<Status()>()));
     DCP_RETURN_IF_ERROR(workers.back()->Prepare(options));
   }
   RunOnThreads(workers.size(), [&](size_t i) { workers[i]->Run(); });
+  if (options.proceed) queue.Fail(options.proceed());
   DCP_RETURN_IF_ERROR(queue.status());
   ReadStats total;
   for (const auto& worker : workers) {

@@ -54,11 +54,11 @@ const StallMonitor::Thread* StallMonitor::Slowest(TimePoint* since) const {
   return slowest;
 }
 
-Status StallMonitor::AwaitEndOrStall() {
+Status StallMonitor::AwaitEndOrStall(const std::function<void()>& meanwhile) {
   const MutexLock lock(mutex_);
   while (running_ > 0) {
     if (timeout_ <= Clock::Duration::zero()) {
-      changed_.Wait(mutex_);
+      WaitAtMost(TimePoint::max(), meanwhile);
       continue;
     }
     // A call that begins from now on has the whole timeout.
@@ -74,9 +74,26 @@ Status StallMonitor::AwaitEndOrStall() {
       }
       return stall;
     }
-    changed_.WaitUntil(mutex_, since + timeout_);
+    WaitAtMost(since + timeout_, meanwhile);
   }
   return absl::OkStatus();
+}
+
+void StallMonitor::WaitAtMost(TimePoint until,
+                              const std::function<void()>& meanwhile) {
+  if (!meanwhile) {
+    // An end of time is more than some clocks can wait for.
+    until == TimePoint::max() ? changed_.Wait(mutex_)
+                              : changed_.WaitUntil(mutex_, until);
+    return;
+  }
+  const TimePoint next =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  changed_.WaitUntil(mutex_, std::min(until, next));
+  if (running_ == 0 || std::chrono::steady_clock::now() < next) return;
+  mutex_.Unlock();  // it may take long, and the threads must go on
+  meanwhile();
+  mutex_.Lock();
 }
 
 void StallMonitor::AwaitEnd() {

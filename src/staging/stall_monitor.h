@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "base/mutex.h"
@@ -31,7 +32,8 @@ class StallMonitor {
   /// Waits until all threads have ended or there is a stall: threads in calls,
   /// none of which has returned within the timeout. They are left behind then,
   /// and the error names one.
-  Status AwaitEndOrStall();
+  /// \param meanwhile  if set, is called every 50 ms, in this thread.
+  Status AwaitEndOrStall(const std::function<void()>& meanwhile);
   /// Waits for the threads that have not been left behind.
   void AwaitEnd();
 
@@ -45,6 +47,9 @@ class StallMonitor {
     ErrorDetail name;
   };
 
+  /// Sleeps until something changes, `until`, or it is time for `meanwhile`.
+  void WaitAtMost(TimePoint until, const std::function<void()>& meanwhile)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// The thread that waits longest in a call, counted from the last return.
   const Thread* Slowest(TimePoint* since) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -15,12 +15,16 @@
 //    workers that are filling a block use the caller's memory, and are waited
 //    for. Who is left behind touches nothing but what all workers share, and
 //    the last of them frees that.
-// 6. Where the system gives no thread for a worker, the caller does its part,
+// 6. While it watches it asks now and then whether the writing may go on, and
+//    once more at the end. If not, that is an error as any other: what is in
+//    flight is waited for.
+// 7. Where the system gives no thread for a worker, the caller does its part,
 //    unwatched.
 
 #include "staging/write_pipeline.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <new>
 #include <system_error>
@@ -54,7 +58,8 @@ class Crew {
     return absl::OkStatus();
   }
 
-  static Status Run(const std::shared_ptr<Crew>& crew, BlockFiller& filler) {
+  static Status Run(const std::shared_ptr<Crew>& crew, BlockFiller& filler,
+                    const std::function<Status()>& proceed) {
     std::vector<std::thread> threads;
     threads.reserve(crew->workers_.size());
     size_t i = 0;
@@ -63,12 +68,15 @@ class Crew {
     for (; i < crew->workers_.size(); ++i) {
       crew->workers_[i]->Run(*crew->monitor_, i);
     }
-    const Status stall = crew->monitor_->AwaitEndOrStall();
+    const auto ask = [&] { crew->AskWhetherTo(proceed, filler); };
+    const Status stall = crew->monitor_->AwaitEndOrStall(
+        proceed ? std::function<void()>(ask) : nullptr);
     if (!stall.ok()) {
       crew->work_.queue.Fail(stall);
       filler.Cancel();
       crew->monitor_->AwaitEnd();
     }
+    if (proceed) ask();
     for (std::thread& thread : threads) {
       stall.ok() ? thread.join() : thread.detach();
     }
@@ -76,6 +84,15 @@ class Crew {
   }
 
  private:
+  void AskWhetherTo(const std::function<Status()>& proceed,
+                    BlockFiller& filler) {
+    if (!work_.queue.status().ok()) return;  // it ends anyway
+    const Status answer = proceed();
+    if (answer.ok()) return;
+    work_.queue.Fail(answer);
+    filler.Cancel();
+  }
+
   static bool Start(const std::shared_ptr<Crew>& crew, size_t i,
                     std::vector<std::thread>& threads) {
     try {
@@ -100,7 +117,7 @@ Status RunWritePipeline(std::span<const FileRegion> regions, WriteOrder order,
                         BlockFiller& filler, const PipelineOptions& options) {
   const auto crew = std::make_shared<Crew>(regions, options);
   DCP_RETURN_IF_ERROR(crew->Prepare(order, filler, options));
-  return Crew::Run(crew, filler);
+  return Crew::Run(crew, filler, options.proceed);
 }
 
 }  // namespace dcp

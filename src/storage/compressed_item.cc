@@ -17,6 +17,7 @@
 #include "base/checksum.h"
 #include "format/torch_item_reader.h"
 #include "format/zstd_transform.h"
+#include "staging/proceed.h"
 #include "staging/threads.h"
 #include "storage/block_checksums.h"
 #include "storage/tensor_sink.h"
@@ -260,10 +261,13 @@ Status ReadCompressedItems(std::span<const ItemInFile> items,
   std::atomic<size_t> next{0};
   const auto threads =
       std::min(items.size(), static_cast<size_t>(options.workers));
-  RunOnThreads(threads, [&](size_t) {
+  RunOnThreads(threads, [&](size_t thread) {
+    ProceedCheck proceed(thread == 0 ? options.proceed : nullptr);
     for (size_t i = next++; i < items.size(); i = next++) {
       const auto& [item, file] = items[i];
-      statuses[i] = ReadCompressedItem(*item, *file, context);
+      statuses[i] = proceed();
+      statuses[i].Update(ReadCompressedItem(*item, *file, context));
+      if (!statuses[i].ok()) next = items.size();
     }
   });
   for (const Status& status : statuses) DCP_RETURN_IF_ERROR(status);

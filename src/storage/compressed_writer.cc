@@ -11,6 +11,7 @@
 #include "base/checksum.h"
 #include "format/zstd_transform.h"
 #include "staging/aligned_buffer.h"
+#include "staging/proceed.h"
 #include "staging/threads.h"
 #include "storage/write_items.h"
 
@@ -25,7 +26,8 @@ constexpr int64_t kBatchNbytes = int64_t{32} << 20;
 /// Appends to a data file in whole cells of the checksum grid.
 class Appender {
  public:
-  explicit Appender(DataFile& file) : file_(file) {}
+  Appender(DataFile& file, WriteSource& source)
+      : file_(file), proceed_([&source] { return source.Proceed(); }) {}
 
   int64_t position() const {
     return written_ + static_cast<int64_t>(pending_.size());
@@ -45,6 +47,7 @@ class Appender {
   }
 
   Status Flush() {
+    DCP_RETURN_IF_ERROR(proceed_());
     const auto nbytes = static_cast<int64_t>(pending_.size());
     if (nbytes == 0) return absl::OkStatus();
     file_.checksums().Add(written_, nbytes, Crc32(0, pending_));
@@ -57,6 +60,7 @@ class Appender {
 
  private:
   DataFile& file_;
+  ProceedCheck proceed_;
   int64_t written_ = 0;
   std::vector<std::byte> pending_;
 };
@@ -66,7 +70,7 @@ class CompressedFile {
   CompressedFile(const ItemWriter& writer, const FileItems& work)
       : writer_(writer),
         work_(work),
-        appender_(*work.file),
+        appender_(*work.file, writer.source),
         workers_(ResolvePipelineOptions(writer.options.io).workers) {}
 
   Status Write() {

@@ -267,8 +267,9 @@ Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
 
 Status FileSystemReader::ReadItems(std::span<const LocatedRead> reads,
                                    OpenFiles& files, ReadTarget& target) {
-  const PipelineOptions pipeline =
+  PipelineOptions pipeline =
       ResolvePipelineOptions(options_.io, metadata_->storage_data.size());
+  pipeline.proceed = [&target] { return target.Proceed(); };
   for (std::span rest(reads); !rest.empty();) {
     const auto some = ReadsOfFirstItems(rest, kMaxItemsInJob);
     const std::vector<StoredItem> items =

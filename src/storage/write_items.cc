@@ -120,7 +120,8 @@ PipelineOptions OptionsFor(const std::vector<WaveFile>& wave,
 Status WriteWave(const ItemWriter& writer, std::vector<WaveFile> wave) {
   std::vector<FileRegion> regions;
   WaveFiller filler;
-  const PipelineOptions options = OptionsFor(wave, writer.options.io);
+  PipelineOptions options = OptionsFor(wave, writer.options.io);
+  options.proceed = [&writer] { return writer.source.Proceed(); };
   for (WaveFile& part : wave) {
     if (writer.file_system.traits().positional_writes &&
         part.file->file().direct_io()) {

@@ -6,6 +6,7 @@
 
 #include "conformance/check_files.h"
 #include "dcp/filesystem_storage.h"
+#include "dcp/transport.h"
 
 namespace dcp {
 namespace {
@@ -49,7 +50,8 @@ TEST_CASE("a tensor that torch encoded is stored as it is", "[checkpoint]") {
   REQUIRE(plan.ok());
   CHECK(plan->items[0].properties.dtype == DType::kQInt8);
   CHECK(plan->items[0].nbytes == 21);
-  EntrySource source(entries);
+  const auto transport = MakeSingleProcessTransport();
+  EntrySource source(entries, *transport);
   CHECK(std::get<std::string_view>(*source.Resolve(plan->items[0])) ==
         "an item of torch.save");
 }
@@ -60,7 +62,8 @@ TEST_CASE("a part of an entry is resolved relative to what the rank holds",
   const std::vector<SaveEntry> entries = {
       ShardEntry("w", ContiguousView(memory.data(), DType::kFloat32, {3, 4}),
                  {6, 4}, {3, 0})};
-  EntrySource source(entries);
+  const auto transport = MakeSingleProcessTransport();
+  EntrySource source(entries, *transport);
   const auto payload = source.Resolve({.fqn = "w", .chunk = {{4, 0}, {2, 4}}});
   REQUIRE(payload.ok());
   const auto& view = std::get<TensorView>(*payload);

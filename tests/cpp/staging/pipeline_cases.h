@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -62,6 +63,19 @@ inline std::vector<FilePlace> AllPlaces(const testing::TempDirectory& temp) {
 
 inline const IoEngineKind kBothEngines[] = {IoEngineKind::kAuto,
                                             IoEngineKind::kThreads};
+
+/// For PipelineOptions::proceed.
+inline Status RefuseToProceed() {
+  return MakeStatus(absl::StatusCode::kCancelled, "somebody wants it to end");
+}
+
+/// Takes longer than the time between two questions whether to proceed.
+inline void OutlastProceedCheck() {
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(60);
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
 
 /// The bytes of one region, as a BlockFiller gives them.
 struct RegionBytes {

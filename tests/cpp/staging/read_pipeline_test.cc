@@ -191,5 +191,37 @@ TEST_CASE("a block beyond the end of its file is data loss", "[staging]") {
   }
 }
 
+/// Takes its time, so that the pipeline asks whether to go on.
+class SlowConsumer final : public BlockConsumer {
+ public:
+  bool Place(const ReadBlock&, std::span<std::byte>,
+             std::vector<IoSlice>*) override {
+    return false;
+  }
+  Status Consume(const ReadBlock&, std::span<const IoSlice>) override {
+    OutlastProceedCheck();
+    ++consumed;
+    return absl::OkStatus();
+  }
+
+  int consumed = 0;
+};
+
+TEST_CASE("who runs the reading can end it between two blocks", "[staging]") {
+  const FilePlace place = MemoryPlace();
+  DCP_CHECK_OK(WriteFile(*place.fs, "/f", "0123456789", SyncMode::kNone));
+  auto file = MustOpen(*place.fs, "/f", {});
+  std::vector<ReadBlock> blocks;
+  for (int i = 0; i < 10; ++i) {
+    blocks.push_back({.file = file.get(), .byte_offset = i, .nbytes = 1});
+  }
+  SlowConsumer consumer;
+  const auto stats = RunReadPipeline(
+      blocks, consumer,
+      {.workers = 1, .blocks_per_worker = 1, .proceed = RefuseToProceed});
+  CHECK(stats.status().code() == absl::StatusCode::kCancelled);
+  CHECK(consumer.consumed == 1);
+}
+
 }  // namespace
 }  // namespace dcp

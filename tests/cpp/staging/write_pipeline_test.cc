@@ -121,7 +121,7 @@ TEST_CASE("direct files are written in aligned transfers only", "[staging]") {
 }
 
 /// Records in which order blocks are written.
-class OrderFiller final : public BlockFiller {
+class OrderFiller : public BlockFiller {
  public:
   Status Fill(const WriteBlock& block, FillMode, std::span<std::byte> buffer,
               std::vector<IoSlice>* slices) override {
@@ -132,6 +132,17 @@ class OrderFiller final : public BlockFiller {
   void Cancel() override {}
 
   std::vector<int64_t> offsets;
+};
+
+/// Takes its time, so that the pipeline asks whether to go on.
+class SlowFiller final : public OrderFiller {
+ public:
+  Status Fill(const WriteBlock& block, FillMode mode,
+              std::span<std::byte> buffer,
+              std::vector<IoSlice>* slices) override {
+    OutlastProceedCheck();
+    return OrderFiller::Fill(block, mode, buffer, slices);
+  }
 };
 
 TEST_CASE("sequential files are written front to back by one thread",
@@ -156,6 +167,31 @@ TEST_CASE("blocks end on multiples of their size", "[staging]") {
   DCP_CHECK_OK(RunWritePipeline({&region, 1}, WriteOrder::kSequential, filler,
                                 {.buffered_block_nbytes = 16384}));
   CHECK(filler.offsets == std::vector<int64_t>{4096, 16384, 32768, 49152});
+}
+
+TEST_CASE("who runs the pipeline can end it between two blocks", "[staging]") {
+  const FilePlace place = MemoryPlace();
+  const std::shared_ptr<File> file =
+      MustOpen(*place.fs, "/f", {.mode = OpenMode::kCreateNew});
+  const FileRegion region{.file = file, .begin = 0, .end = 1000000};
+  SlowFiller filler;
+  const Status status = RunWritePipeline(
+      {&region, 1}, WriteOrder::kSequential, filler,
+      {.buffered_block_nbytes = 4096, .proceed = RefuseToProceed});
+  CHECK(status.code() == absl::StatusCode::kCancelled);
+  CHECK(filler.offsets.size() < 100);  // of 245, at 60 ms each
+}
+
+TEST_CASE("who runs the pipeline is asked after the last block, too",
+          "[staging]") {
+  const FilePlace place = MemoryPlace();
+  const std::shared_ptr<File> file =
+      MustOpen(*place.fs, "/f", {.mode = OpenMode::kCreateNew});
+  const FileRegion region{.file = file, .begin = 0, .end = 10};
+  OrderFiller filler;
+  const Status status = RunWritePipeline({&region, 1}, WriteOrder::kSequential,
+                                         filler, {.proceed = RefuseToProceed});
+  CHECK(status.code() == absl::StatusCode::kCancelled);
 }
 
 TEST_CASE("nothing to write makes no engine and no error", "[staging]") {

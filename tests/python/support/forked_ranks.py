@@ -6,7 +6,8 @@
 
 calls the module-level `my_function(me, path)` in four processes that gloo joins; `me` is
 a `Rank`, and `job.told(rank)` is what the function returned there. Rank 0 serves the
-group's store, as without torchrun. When the block ends, so do the processes.
+group's store, as without torchrun. When the block ends, so do the processes. Several
+threads may run jobs at once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -139,14 +141,11 @@ def start_job(
         environment: variables to set in the ranks.
     """
     with tempfile.TemporaryDirectory(prefix="dcpcpp-job-") as folder:
-        pipe = _server()
-        pipe.send((world_size, function, args, timeout, environment or {}, folder))
-        pids: list[int] = pipe.recv()
+        pids = _ask((world_size, function, args, timeout, environment or {}, folder))
         try:
             yield Job(pids, pathlib.Path(folder))
         finally:
-            pipe.send(pids)
-            pipe.recv()
+            _ask(pids)
 
 
 def close_server() -> None:
@@ -154,6 +153,16 @@ def close_server() -> None:
     if _server.cache_info().currsize:
         _server().close()
         _server.cache_clear()
+
+
+def _ask(request: Any) -> Any:
+    with _asking:
+        pipe = _server()
+        pipe.send(request)
+        return pipe.recv()
+
+
+_asking = threading.Lock()
 
 
 @functools.cache
@@ -238,6 +247,7 @@ def _run(
     """In the fork; ends the process."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
         with (me.folder / f"stderr-{me.rank}").open("w") as stderr:
             os.dup2(stderr.fileno(), 2)
         _join(me, timeout, listener)

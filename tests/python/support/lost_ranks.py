@@ -15,12 +15,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as stock
+from torch.distributed.checkpoint.api import CheckpointException
 
 import dcpcpp
 from dcpcpp import _arrival
 from support.forked_ranks import Rank
 from support.gates import Gate
+from support.scoreboard import Subject
 
+LIBRARIES: dict[Subject, Any] = {"dcpcpp": dcpcpp, "stock": stock}
 OLD, NEW = 1.0, 2.0
 NBYTES = 280_000  # of each tensor: more than what files keep in one block
 
@@ -31,7 +35,8 @@ class Ending:
 
     Attributes:
         at: when, by the monotonic clock, which is the same in all processes.
-        failures: rank -> text of its error; empty if the call returned.
+        failures: rank -> text of its error; empty if the call returned, or if the error
+            named no rank, as those of torch do not.
         kind: the class of what it raised.
         is_runtime_error: whether that is a RuntimeError, which torch raises then.
         left_behind: threads, open files and locks that were not there before.
@@ -51,10 +56,10 @@ def state_of(rank: int, value: float) -> dict[str, Any]:
     }
 
 
-def value_in(directory: Path, world_size: int) -> float:
+def value_in(directory: Path, world_size: int, subject: Subject = "dcpcpp") -> float:
     """The one value in every element of a checkpoint of state_of()."""
     state = {name: torch.zeros(NBYTES // 4) for name in names(world_size)}
-    dcpcpp.load(state, checkpoint_id=directory, no_dist=True)
+    LIBRARIES[subject].load(state, checkpoint_id=directory, no_dist=True)
     values = {float(value) for tensor in state.values() for value in tensor.unique()}
     (value,) = values
     return value
@@ -69,11 +74,12 @@ def attempt(call: Callable[[], Any], before: Counter[str] | None = None) -> Endi
     before = before or held()
     try:
         call()
-    except dcpcpp.CheckpointException as error:
+    except (Exception, CheckpointException, KeyboardInterrupt) as error:
         at = time.monotonic()
+        failures = getattr(error, "failures", {})
         return Ending(
             at,
-            {rank: str(cause) for rank, (cause, _) in error.failures.items()},
+            {rank: str(cause) for rank, (cause, _) in failures.items()},
             type(error).__name__,
             isinstance(error, RuntimeError),
             sorted((held() - before).elements()),
@@ -82,7 +88,13 @@ def attempt(call: Callable[[], Any], before: Counter[str] | None = None) -> Endi
 
 
 def save_twice(
-    me: Rank, directory: Path, verb: str, place: str, at_gate: list[int], again: bool
+    me: Rank,
+    directory: Path,
+    verb: str,
+    place: str,
+    at_gate: list[int],
+    again: bool,
+    subject: Subject = "dcpcpp",
 ) -> list[Ending]:
     """Saves OLD; then saves NEW, or loads, with some ranks waiting at a gate.
 
@@ -92,19 +104,21 @@ def save_twice(
         verb: "save" or "load": what is done with the gate closed.
         place: where the gate is; see `Gate`.
         at_gate: the ranks that wait there.
-        again: save NEW once more after it, on all ranks, and mark "again" first.
+        again: save NEW once more after it, on all ranks, once "again" is marked.
+        subject: who saves.
     """
+    library = LIBRARIES[subject]
     gate = Gate(me, verb, place)
     target = f"gated://{directory}"
     gated = {"s": gate.state()}
-    dcpcpp.save(state_of(me.rank, OLD) | gated, checkpoint_id=target)
+    library.save(state_of(me.rank, OLD) | gated, checkpoint_id=target)
     before = held()
     gate.is_closed = me.rank in at_gate
     gate.pass_by("arrival")
     if verb == "save":
-        ending = attempt(lambda: dcpcpp.save(state_of(me.rank, NEW) | gated, checkpoint_id=target))
+        ending = attempt(lambda: library.save(state_of(me.rank, NEW) | gated, checkpoint_id=target))
     else:
-        ending = attempt(lambda: dcpcpp.load(state_of(me.rank, 0.0) | gated, checkpoint_id=target))
+        ending = attempt(lambda: library.load(state_of(me.rank, 0.0) | gated, checkpoint_id=target))
     gate.is_closed = False
     if not again:
         return [ending]
@@ -112,7 +126,7 @@ def save_twice(
     me.wait_for("again")
     return [
         ending,
-        attempt(lambda: dcpcpp.save(state_of(me.rank, NEW) | gated, checkpoint_id=target), before),
+        attempt(lambda: library.save(state_of(me.rank, NEW) | gated, checkpoint_id=target), before),
     ]
 
 
@@ -127,6 +141,24 @@ def save_when_rank_0_is_gone(me: Rank, directory: Path) -> Ending:
     me.mark(f"ready-{me.rank}")
     me.wait_for("gone")
     return attempt(lambda: dcpcpp.save(state_of(me.rank, NEW), checkpoint_id=directory))
+
+
+def save_old(me: Rank, directory: Path, subject: Subject) -> float:
+    """Saves OLD, twice; how long the second one took."""
+    for _ in range(2):
+        begun = time.monotonic()
+        LIBRARIES[subject].save(state_of(me.rank, OLD), checkpoint_id=directory)
+        seconds = time.monotonic() - begun
+    return seconds
+
+
+def save_new_at_go(me: Rank, directory: Path, subject: Subject) -> Ending:
+    """Saves NEW, once "go" is marked."""
+    library = LIBRARIES[subject]
+    library.save({"x": torch.zeros(1)}, checkpoint_id=me.folder / "first")  # connects the ranks
+    me.mark(f"ready-{me.rank}")
+    me.wait_for("go")
+    return attempt(lambda: library.save(state_of(me.rank, NEW), checkpoint_id=directory))
 
 
 def held() -> Counter[str]:
@@ -190,3 +222,27 @@ def count_keys(me: Rank, directory: Path) -> list[int]:
         counts.append(sum("dcpcpp" in key for key in store.list_keys()))
         dist.barrier()
     return counts
+
+
+def soak(me: Rank, directory: Path, count: int) -> list[tuple[int, int, int, int]]:
+    """Saves `count` times; after each: open files, threads, resident KiB, keys in the store."""
+    store = dist.distributed_c10d._get_default_store()
+    figures = []
+    for number in range(count):
+        dcpcpp.save(state_of(me.rank, float(number)), checkpoint_id=directory)
+        dist.barrier()
+        status = Path("/proc/self/status").read_text()
+        resident = int(status.partition("VmRSS:")[2].split()[0])
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        figures.append((files, _count_threads(), resident, store.num_keys()))
+        dist.barrier()
+    return figures
+
+
+def _count_threads() -> int:
+    """Once their number stands still: a joined thread is listed for a moment more."""
+    counts = [-1]
+    while len(counts) < 5 or len(set(counts[-5:])) > 1:
+        counts.append(len(list(Path("/proc/self/task").iterdir())))
+        time.sleep(0.001)
+    return counts[-1]

@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dcpcpp._config import get_cmake_dir, get_include, show_config
+from dcpcpp._in_flight import flush
 from dcpcpp._plugins import load_plugin
 from dcpcpp._report import LoadReport
 from dcpcpp._trust import options
@@ -180,6 +181,7 @@ __all__ = [  # ours, then what is lazy
     "CheckpointError",
     "LoadReport",
     "StorageError",
+    "flush",
     "get_cmake_dir",
     "get_include",
     "load_plugin",

@@ -68,13 +68,31 @@ class Group:
 
 
 def group_of(group: Any) -> Group:
-    """The one Group of a process group."""
+    """The one Group of a process group.
+
+    Raises:
+        RuntimeError: this process was forked from a rank, e.g. by a DataLoader. It has
+            the rank's number and connections, and would disturb it.
+    """
+    if group in _of_the_parent:
+        raise RuntimeError(
+            "this process was forked from a rank and cannot take part in the rank's saves and "
+            "loads; pass no_dist=True to save or load alone"
+        )
     if group not in _groups:
         _groups[group] = Group(group)
     return _groups[group]
 
 
 _groups: weakref.WeakKeyDictionary[Any, Group] = weakref.WeakKeyDictionary()
+_of_the_parent: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _note_fork() -> None:
+    _of_the_parent.update(dist.distributed_c10d._world.pg_map)
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def _timeout_of(group: Any, store: Any) -> datetime.timedelta:

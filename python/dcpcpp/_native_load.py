@@ -11,6 +11,7 @@ from torch.distributed.checkpoint import default_planner
 
 from dcpcpp import _core, _exceptions, _objects, _state_dict
 from dcpcpp._decoded import narrow, put
+from dcpcpp._in_flight import loading
 from dcpcpp._native_path import flatten, is_default, is_leaf_tensor, is_sharded, native_reader
 from dcpcpp._report import LoadReport
 from dcpcpp._selection import Selection
@@ -57,9 +58,12 @@ class LoadJob:
         with told_to_loaders(process_group, use_dist=use_dist, coordinator=coordinator):
             reader = self._reader.make_core_reader()
         partial = getattr(self._planner, "allow_partial_load", False)
-        with transport_for(
-            process_group, LOAD_PHASES, use_dist=use_dist, coordinator=coordinator
-        ) as transport:
+        with (
+            loading(),
+            transport_for(
+                process_group, LOAD_PHASES, use_dist=use_dist, coordinator=coordinator
+            ) as transport,
+        ):
             try:
                 _core.load(template.make_entries, template.accept, reader, transport, partial)
             except RankFailuresError as error:

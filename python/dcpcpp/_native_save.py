@@ -10,6 +10,7 @@ from torch.distributed.checkpoint import default_planner
 from torch.distributed.checkpoint.metadata import Metadata
 
 from dcpcpp import _core, _exceptions, _objects
+from dcpcpp._in_flight import saving
 from dcpcpp._metadata import LazyMetadata
 from dcpcpp._native_path import flatten, is_default, is_sharded, native_writer
 from dcpcpp._selection import Selection
@@ -69,9 +70,12 @@ class SaveJob:
             coordinator=coordinator,
         ):
             core_writer = self._writer.make_core_writer(self._export_dtype, self._compression)
-        with transport_for(
-            process_group, SAVE_PHASES, use_dist=use_dist, coordinator=coordinator
-        ) as transport:
+        with (
+            saving(),
+            transport_for(
+                process_group, SAVE_PHASES, use_dist=use_dist, coordinator=coordinator
+            ) as transport,
+        ):
             return self._save(make_state, core_writer, transport, use_collectives)
 
     def _save(

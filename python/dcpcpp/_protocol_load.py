@@ -12,6 +12,7 @@ from torch.distributed.checkpoint.storage import StorageReader
 from torch.distributed.checkpoint.utils import _DistWrapper
 
 from dcpcpp._exceptions import CheckpointException, torch_errors
+from dcpcpp._in_flight import loading
 from dcpcpp._native_reader import NativeReader
 from dcpcpp.errors import CheckpointCorruptedError
 
@@ -32,7 +33,7 @@ def load_by_protocol(
     """
 
     def run() -> None:
-        with torch_errors():
+        with loading(), torch_errors():
             state_dict_loader._load_state_dict(
                 state_dict, reader, process_group, coordinator, not use_dist, planner
             )

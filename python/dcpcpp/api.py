@@ -19,6 +19,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 from typing_extensions import deprecated
 
 from dcpcpp._exceptions import torch_errors
+from dcpcpp._in_flight import saving
 from dcpcpp._native_load import LoadJob
 from dcpcpp._native_path import loads_natively, saves_natively
 from dcpcpp._native_save import SaveJob
@@ -134,7 +135,7 @@ def save(
             use_dist=not alone,
             use_collectives=use_collectives,
         )
-    with torch_errors():
+    with saving(), torch_errors():
         return state_dict_saver._save_state_dict(
             state_dict=stateful_to_state_dict(state_dict),
             storage_writer=writer,
@@ -262,7 +263,7 @@ def save_state_dict(
         return job.save(
             lambda: state_dict, process_group, use_dist=not no_dist, coordinator=coordinator_rank
         )
-    with torch_errors():
+    with saving(), torch_errors():
         return state_dict_saver._save_state_dict(
             state_dict, storage_writer, process_group, coordinator_rank, no_dist, planner
         )

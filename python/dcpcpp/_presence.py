@@ -202,7 +202,7 @@ class Presence:
             return self._watch.lost
         # Its connections end a little before the process does.
         deadline = time.monotonic() + _LINGER_SECONDS
-        while time.monotonic() < deadline:
+        while self._group.processes and time.monotonic() < deadline:
             if ended := self._watch.find_ended():
                 return ended
             time.sleep(_LOOK_SECONDS)

@@ -2,72 +2,129 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 import signal
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from torch.distributed.checkpoint.api import CheckpointException
 
 from support import lost_ranks
 from support.forked_ranks import start_job
+from support.scoreboard import SUBJECTS, Subject, report, trials
 
-# Place of the killed rank, and what the others call the time in which they missed it: where
-# it waits for nobody, that is what they are at themselves.
+# Place of the killed rank, and what the others call the time in which they missed it, which
+# is what they are at themselves.
 SAVE_PLACES = {
     "arrival": {"arrival", "plan"},
-    "state": {"plan"},
-    "plan sent": {"plan", "write"},
-    "write": {"write"},
-    "written": {"write"},
-    "met": {"commit", "write"},
-    "commit": {"commit"},
+    "state": {"arrival", "plan"},
+    "plan sent": {"arrival", "plan", "write"},
+    "write": {"plan", "write"},
+    "written": {"plan", "write"},
+    "met": {"write", "commit"},
+    "commit": {"write", "commit"},
 }
 LOAD_PLACES = {
     "arrival": {"arrival", "plan"},
-    "index": {"plan"},
-    "state": {"plan"},
-    "reading": {"read"},
-    "read": {"read"},
+    "index": {"arrival", "plan"},
+    "state": {"arrival", "plan"},
+    "reading": {"plan", "read"},
+    "read": {"plan", "read"},
     "met": {"read"},
 }
 COORDINATORS = {"commit", "index"}  # places that only rank 0 comes to
 
+
+@dataclass(frozen=True)
+class Case:
+    """`place` is where the rank `killed` is then; see support.gates."""
+
+    verb: str
+    place: str
+    killed: int
+    world_size: int
+
+
 CASES = [
-    (verb, place, killed, world_size)
+    Case(verb, place, killed, world_size)
     for verb, places in (("save", SAVE_PLACES), ("load", LOAD_PLACES))
     for place in places
     for killed, world_size in ((0, 2), (1, 2), (2, 4))
     if killed == 0 or place not in COORDINATORS
-] + [("save", "write", 5, 8), ("save", "commit", 0, 8)]
+] + [Case("save", "write", 5, 8), Case("save", "commit", 0, 8)]
+# Stock torch can be stopped there as well.
+STOCK_CASES = [
+    case
+    for case in CASES
+    if case.verb == "save" and case.place in ("arrival", "state", "write", "commit")
+]
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize(("verb", "place", "killed", "world_size"), CASES)
-def test_every_survivor_raises_within_a_second(
-    tmp_path: Path, verb: str, place: str, killed: int, world_size: int
+@pytest.mark.row("R13")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_every_survivor_raises_within_a_second_and_names_the_dead_rank(
+    tmp_path: Path, subject: Subject
 ) -> None:
-    directory = tmp_path / "c"
-    survivors = [rank for rank in range(world_size) if rank != killed]
-    arguments = (directory, verb, place, [killed], False)
-    with start_job(world_size, lost_ranks.save_twice, *arguments) as job:
+    cases = CASES if subject == "dcpcpp" else STOCK_CASES
+    count = trials(quick=len(cases), deep=200)
+    found = [
+        kill_a_rank(tmp_path / str(number), case, subject)
+        for number, case in enumerate(itertools.islice(itertools.cycle(cases), count))
+    ]
+    faults = collections.Counter(itertools.chain.from_iterable(found))
+    note = ", ".join(f"{fault}: {times}" for fault, times in sorted(faults.items()))
+    bad = sum(1 for faults in found if faults)
+    what = "kill -9 of a rank in each phase"
+    report("R13", what, count=count, bad=bad, seed=0, subject=subject, note=note)
+    failed = {cases[number % len(cases)]: faults for number, faults in enumerate(found) if faults}
+    assert subject == "stock" or not failed
+
+
+def kill_a_rank(directory: Path, case: Case, subject: Subject) -> set[str]:
+    """What is wrong after a rank was killed in a save over a checkpoint, or in a load."""
+    found = set()
+    killed = case.killed
+    arguments = (directory, case.verb, case.place, [killed], False, subject)
+    with start_job(case.world_size, lost_ranks.save_twice, *arguments, timeout=30) as job:
         job.wait_for(f"at-gate-{killed}")
         killed_at = time.monotonic()
         os.kill(job.pids[killed], signal.SIGKILL)
-        for rank in survivors:
+        where = f"(host {socket.gethostname()}, process {job.pids[killed]})"
+        for rank in set(range(case.world_size)) - {killed}:
             (ending,) = job.told(rank)
-            assert ending.at - killed_at < 1.0
-            assert ending.kind == "LostRankException"
-            assert ending.is_runtime_error
-            assert list(ending.failures) == [killed]
-            message = ending.failures[killed]
-            where = f"(host {socket.gethostname()}, process {job.pids[killed]})"
-            assert f"rank {killed} {where} is gone: its process ended" in message
-            phases = (SAVE_PLACES if verb == "save" else LOAD_PLACES)[place]
-            assert message.partition("; phase: ")[2] in phases
-            assert ending.left_behind == []
-    assert lost_ranks.value_in(directory, world_size) == lost_ranks.OLD
+            if ending.at - killed_at >= 1.0:
+                found.add("later than 1 s")
+            if f"rank {killed} {where} is gone" not in ending.failures.get(killed, ""):
+                found.add("not named")
+            if subject == "dcpcpp":
+                found |= faults_of_our_error(ending, case)
+    try:
+        if lost_ranks.value_in(directory, case.world_size, subject) != lost_ranks.OLD:
+            found.add("not the old checkpoint")
+    except (Exception, CheckpointException):
+        found.add("unreadable")
+    return found
+
+
+def faults_of_our_error(ending: lost_ranks.Ending, case: Case) -> set[str]:
+    found = set()
+    if ending.kind != "LostRankException" or not ending.is_runtime_error:
+        found.add(f"raised {ending.kind or 'nothing'}")
+    if list(ending.failures) != [case.killed]:
+        found.add(f"failures of {list(ending.failures)}")
+    phases = (SAVE_PLACES if case.verb == "save" else LOAD_PLACES)[case.place]
+    phase = ending.failures.get(case.killed, "").partition("; phase: ")[2]
+    if phase not in phases:
+        found.add(f"phase {phase}")
+    if ending.left_behind:
+        found.add(f"left behind: {ending.left_behind}")
+    return found
 
 
 @pytest.mark.timeout(120)

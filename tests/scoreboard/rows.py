@@ -44,6 +44,14 @@ ROWS: tuple[Row, ...] = (
         "kill -9 at a random moment",
         "10,000 kills in flight: old or new",
         programs=("dcp_reliability_test",),
+        python=("tests/python/test_random_kills.py",),
+    ),
+    Row(
+        "R3",
+        "ranks",
+        "kill -9 of all ranks, or of one, at a random moment",
+        "2,000 kills in flight on 2 to 4 ranks: old or new, the next save works",
+        python=("tests/python/test_random_kills.py",),
     ),
     Row(
         "R4",
@@ -108,6 +116,20 @@ ROWS: tuple[Row, ...] = (
         "concurrent writers",
         "1,000 races: one wins whole, the others get CheckpointBusyError",
         programs=("dcp_checkpoint_test",),
+    ),
+    Row(
+        "R13",
+        "ranks",
+        "a rank dies",
+        "200 in all phases: the others raise within 1 s and name rank, host and phase; old kept",
+        python=("tests/python/test_killed_ranks.py",),
+    ),
+    Row(
+        "R14",
+        "ranks",
+        "a rank hangs",
+        "60 in all phases: all raise at the deadline + 1 s and name it; then the next save works",
+        python=("tests/python/test_hung_ranks.py",),
     ),
     Row(
         "R15",
@@ -197,6 +219,13 @@ ROWS: tuple[Row, ...] = (
         "simulated ranks and network",
         "100,000 seeds: a save that returned OK is there, and the next save works",
         programs=("dcp_reliability_test",),
+    ),
+    Row(
+        "R29",
+        "ranks",
+        "1,000 saves in one job",
+        "open files, threads and keys constant, memory within 5 %",
+        python=("tests/python/test_soak.py",),
     ),
 )
 

@@ -227,22 +227,24 @@ def count_keys(me: Rank, directory: Path) -> list[int]:
 def soak(me: Rank, directory: Path, count: int) -> list[tuple[int, int, int, int]]:
     """Saves `count` times; after each: open files, threads, resident KiB, keys in the store."""
     store = dist.distributed_c10d._get_default_store()
-    figures = []
+    figures: list[tuple[int, int, int, int]] = []
     for number in range(count):
         dcpcpp.save(state_of(me.rank, float(number)), checkpoint_id=directory)
         dist.barrier()
         status = Path("/proc/self/status").read_text()
         resident = int(status.partition("VmRSS:")[2].split()[0])
         files = len(list(Path("/proc/self/fd").iterdir()))
-        figures.append((files, _count_threads(), resident, store.num_keys()))
+        threads = _count_threads(before=figures[-1][1] if figures else 1000)
+        figures.append((files, threads, resident, store.num_keys()))
         dist.barrier()
     return figures
 
 
-def _count_threads() -> int:
-    """Once their number stands still: a joined thread is listed for a moment more."""
-    counts = [-1]
-    while len(counts) < 5 or len(set(counts[-5:])) > 1:
-        counts.append(len(list(Path("/proc/self/task").iterdir())))
+def _count_threads(before: int) -> int:
+    """Once there are no more than `before`: a joined thread is listed for a moment more."""
+    deadline = time.monotonic() + 5
+    while True:
+        count = len(list(Path("/proc/self/task").iterdir()))
+        if count <= before or time.monotonic() > deadline:
+            return count
         time.sleep(0.001)
-    return counts[-1]

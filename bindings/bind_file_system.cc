@@ -31,6 +31,8 @@ class PyFile final : public File {
     if (!closed_) {
       CallPythonVoid([&] { file_.attr("discard")(); }).IgnoreError();
     }
+    // Not in a finalizer, which would lose what a signal handler raises.
+    CheckSignals().IgnoreError();
     file_ = py::object();
   }
 

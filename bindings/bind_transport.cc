@@ -14,14 +14,6 @@ namespace py = pybind11;
 namespace dcp {
 namespace {
 
-/// Runs Python's signal handlers, if this is their thread: what they raise
-/// (KeyboardInterrupt) becomes a status.
-Status CheckSignals() {
-  return CallPythonVoid([] {
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  });
-}
-
 /// The transport of one process, which a signal can stop.
 class InterruptibleTransport final : public Transport {
  public:

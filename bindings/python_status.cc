@@ -39,4 +39,10 @@ Status StatusFromPython(pybind11::handle exception) {
                           std::get<2>(fields));
 }
 
+Status CheckSignals() {
+  return CallPythonVoid([] {
+    if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+  });
+}
+
 }  // namespace dcp

@@ -60,6 +60,11 @@ Status CallPythonVoid(Call&& call) {
       .status();
 }
 
+/// Runs Python's signal handlers, if this is their thread: what they raise
+/// (KeyboardInterrupt) becomes a status. The caller may ignore it: it is raised
+/// when the call of libdcp ends.
+Status CheckSignals();
+
 }  // namespace dcp
 
 #endif  // DCP_BINDINGS_PYTHON_STATUS_H_

@@ -36,11 +36,12 @@ def test_one_rank_is_interrupted_and_all_end(
         job.wait_for(f"at-gate-{interrupted}")
         os.kill(job.pids[interrupted], signal.SIGINT)
         interrupted_at = time.monotonic()
-        if place == "reading":  # in a thread, whose transfer is waited for
+        if place in ("reading", "write", "commit"):  # in a thread, which is waited for
             job.mark("go")
         for rank in range(2):
             job.wait_for(f"ended-{rank}")
-        assert lost_ranks.value_in(directory, 2) in values
+        value = lost_ranks.value_in(directory, 2)
+        assert value in values
         job.mark("again")
         told = job.all_told()
     ending, again = told[interrupted]
@@ -49,7 +50,10 @@ def test_one_rank_is_interrupted_and_all_end(
     assert again.failures == {}
     assert again.left_behind == []
     ending, again = told[1 - interrupted]
-    assert "gave up: KeyboardInterrupt" in ending.failures[interrupted]
+    if place == "commit":  # which may be done before the interrupt is seen
+        assert ending.failures == {} and value == lost_ranks.NEW
+    else:
+        assert "gave up: KeyboardInterrupt" in ending.failures[interrupted]
     assert ending.at - interrupted_at < 1.0
     assert again.failures == {}
     assert lost_ranks.value_in(directory, 2) == lost_ranks.NEW

@@ -51,7 +51,8 @@ def test_one_rank_is_interrupted_and_all_end(
     assert again.left_behind == []
     ending, again = told[1 - interrupted]
     if place == "commit":  # which may be done before the interrupt is seen
-        assert ending.failures == {} and value == lost_ranks.NEW
+        assert ending.failures == {}
+        assert value == lost_ranks.NEW
     else:
         assert "gave up: KeyboardInterrupt" in ending.failures[interrupted]
     assert ending.at - interrupted_at < 1.0

@@ -16,9 +16,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dcpcpp._config import get_cmake_dir, get_include, show_config
-from dcpcpp._in_flight import flush
 from dcpcpp._plugins import load_plugin
 from dcpcpp._report import LoadReport
+from dcpcpp._save_queue import flush
+from dcpcpp._staged import Fence, fence
+from dcpcpp._stalls import StallReport, stall_report, step
 from dcpcpp._trust import options
 from dcpcpp.errors import (
     CheckpointBusyError,
@@ -71,6 +73,13 @@ if TYPE_CHECKING:
     from torch.distributed.checkpoint.planner import TensorWriteData as TensorWriteData
     from torch.distributed.checkpoint.planner import WriteItem as WriteItem
     from torch.distributed.checkpoint.planner import WriteItemType as WriteItemType
+    from torch.distributed.checkpoint.staging import AsyncStager as AsyncStager
+    from torch.distributed.checkpoint.staging import BlockingAsyncStager as BlockingAsyncStager
+    from torch.distributed.checkpoint.staging import StagingOptions as StagingOptions
+    from torch.distributed.checkpoint.state_dict_saver import (
+        AsyncCheckpointerType as AsyncCheckpointerType,
+    )
+    from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse as AsyncSaveResponse
     from torch.distributed.checkpoint.stateful import Stateful as Stateful
     from torch.distributed.checkpoint.storage import StorageReader as StorageReader
     from torch.distributed.checkpoint.storage import StorageWriter as StorageWriter
@@ -93,7 +102,11 @@ if TYPE_CHECKING:
     from dcpcpp.api import load_state_dict as load_state_dict
     from dcpcpp.api import save as save
     from dcpcpp.api import save_state_dict as save_state_dict
+    from dcpcpp.async_api import AsyncSaveHandle as AsyncSaveHandle
+    from dcpcpp.async_api import async_save as async_save
+    from dcpcpp.async_api import prewarm as prewarm
     from dcpcpp.patch import patch_torch as patch_torch
+    from dcpcpp.staging import DefaultStager as DefaultStager
     from dcpcpp.storage import FileSystemReader as FileSystemReader
     from dcpcpp.storage import FileSystemWriter as FileSystemWriter
 
@@ -101,10 +114,13 @@ _TORCH = "torch.distributed.checkpoint"
 
 # Where each lazily imported name lives.
 _LAZY = {
+    "AsyncSaveHandle": "dcpcpp.async_api",
     "Checkpoint": "dcpcpp._inspect",
     "CheckpointException": "dcpcpp._exceptions",
+    "async_save": "dcpcpp.async_api",
     "clean": "dcpcpp._clean",
     "Damage": "dcpcpp._verify",
+    "DefaultStager": "dcpcpp.staging",
     "FileSystemReader": "dcpcpp.storage",
     "FileSystemWriter": "dcpcpp.storage",
     "FsspecReader": "dcpcpp._fsspec_storage",
@@ -118,6 +134,7 @@ _LAZY = {
     "load_state_dict": "dcpcpp.api",
     "open": "dcpcpp._inspect",
     "patch_torch": "dcpcpp.patch",
+    "prewarm": "dcpcpp.async_api",
     "save": "dcpcpp.api",
     "save_state_dict": "dcpcpp.api",
     "verify": "dcpcpp._verify",
@@ -137,6 +154,11 @@ _LAZY = {
     "StorageMeta": f"{_TORCH}.metadata",
     "TensorProperties": f"{_TORCH}.metadata",
     "TensorStorageMetadata": f"{_TORCH}.metadata",
+    "AsyncStager": f"{_TORCH}.staging",
+    "BlockingAsyncStager": f"{_TORCH}.staging",
+    "StagingOptions": f"{_TORCH}.staging",
+    "AsyncCheckpointerType": f"{_TORCH}.state_dict_saver",
+    "AsyncSaveResponse": f"{_TORCH}.state_dict_saver",
     "LoadItemType": f"{_TORCH}.planner",
     "LoadPlan": f"{_TORCH}.planner",
     "LoadPlanner": f"{_TORCH}.planner",
@@ -181,12 +203,17 @@ __all__ = [  # ours, then what is lazy
     "CheckpointError",
     "LoadReport",
     "StorageError",
+    "Fence",
+    "StallReport",
+    "fence",
     "flush",
     "get_cmake_dir",
     "get_include",
     "load_plugin",
     "options",
     "show_config",
+    "stall_report",
+    "step",
     *_LAZY,
 ]
 

@@ -17,6 +17,11 @@ from dcpcpp._processes import Process
 class Group:
     """One process group.
 
+    Args:
+        group: torch's.
+        channel: operations of one channel follow each other, in the same order on all
+            ranks; those of two do not disturb each other.
+
     Attributes:
         rank: this process's, in the group.
         world_size: ranks of the group.
@@ -26,7 +31,8 @@ class Group:
         last_operation: name of the one that this rank took part in last.
     """
 
-    def __init__(self, group: Any) -> None:
+    def __init__(self, group: Any, channel: str) -> None:
+        self._prefix = f"dcpcpp/{channel}"
         self.rank: int = dist.get_rank(group)
         self.world_size: int = dist.get_world_size(group)
         self._connection: Any = None
@@ -54,7 +60,7 @@ class Group:
                 self._connection = self._store.clone()
         if self._connection is not self._store:
             self._connection.set_timeout(datetime.timedelta(seconds=timeout))
-        return dist.distributed_c10d.PrefixStore("dcpcpp", self._connection)
+        return dist.distributed_c10d.PrefixStore(self._prefix, self._connection)
 
     def require_server(self) -> None:
         """Raise OSError if the process is gone that serves the Store; connect() waits longer."""
@@ -67,8 +73,8 @@ class Group:
         self._connection = None
 
 
-def group_of(group: Any) -> Group:
-    """The one Group of a process group.
+def group_of(group: Any, channel: str) -> Group:
+    """The one Group of a process group for `channel`.
 
     Raises:
         RuntimeError: this process was forked from a rank, e.g. by a DataLoader. It has
@@ -79,12 +85,13 @@ def group_of(group: Any) -> Group:
             "this process was forked from a rank and cannot take part in the rank's saves and "
             "loads; pass no_dist=True to save or load alone"
         )
-    if group not in _groups:
-        _groups[group] = Group(group)
-    return _groups[group]
+    channels = _groups.setdefault(group, {})
+    if channel not in channels:
+        channels[channel] = Group(group, channel)
+    return channels[channel]
 
 
-_groups: weakref.WeakKeyDictionary[Any, Group] = weakref.WeakKeyDictionary()
+_groups: weakref.WeakKeyDictionary[Any, dict[str, Group]] = weakref.WeakKeyDictionary()
 _of_the_parent: weakref.WeakSet[Any] = weakref.WeakSet()
 
 

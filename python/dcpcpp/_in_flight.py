@@ -34,8 +34,11 @@ class _Operations:
         )
 
     @contextlib.contextmanager
-    def add(self, *, is_save: bool) -> Iterator[None]:
-        running, thread = self._saves if is_save else self._loads, threading.current_thread()
+    def add(self, *, is_save: bool, thread: threading.Thread | None = None) -> Iterator[None]:
+        running, thread = (
+            self._saves if is_save else self._loads,
+            thread or threading.current_thread(),
+        )
         with self._changed:
             running.append(thread)
         try:
@@ -67,9 +70,9 @@ class _Operations:
 _operations = _Operations()
 
 
-def saving() -> contextlib.AbstractContextManager[None]:
-    """Around a save."""
-    return _operations.add(is_save=True)
+def saving(thread: threading.Thread | None = None) -> contextlib.AbstractContextManager[None]:
+    """Around a save in this thread, or in `thread`, which is to do it."""
+    return _operations.add(is_save=True, thread=thread)
 
 
 def loading() -> contextlib.AbstractContextManager[None]:
@@ -77,22 +80,8 @@ def loading() -> contextlib.AbstractContextManager[None]:
     return _operations.add(is_save=False)
 
 
-def flush(timeout: float | None = None) -> bool:
-    """Wait for the saves that run in other threads of this process.
-
-    For a process that is to end, e.g. on SIGTERM with a time of grace.
-
-    Args:
-        timeout: seconds to wait at most; None for as long as it takes.
-
-    Returns:
-        Whether no save runs any more. What was saved is on the disk then, or its thread
-        got the error. Called in a signal handler that interrupted a save in its own
-        thread, it is False at once: that save goes on only after the handler.
-
-    Example:
-        >>> signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if dcpcpp.flush(30) else 1))
-    """
+def wait_for_saves(timeout: float | None = None) -> bool:
+    """Whether no save runs any more, after `timeout` seconds at most."""
     return _operations.wait(timeout, loads=False)
 
 

@@ -69,31 +69,48 @@ class SaveJob:
             use_collectives=use_collectives,
             coordinator=coordinator,
         ):
-            core_writer = self._writer.make_core_writer(self._export_dtype, self._compression)
+            core_writer = self.make_core_writer()
         with (
             saving(),
             transport_for(
                 process_group, SAVE_PHASES, use_dist=use_dist, coordinator=coordinator
             ) as transport,
         ):
-            return self._save(make_state, core_writer, transport, use_collectives)
+            entries, keep_alive = _core.SaveEntries(()), None
+            local_error: Exception | None = None
+            try:
+                self._writer.warn_if_exists(use_collectives=use_collectives)
+                entries, keep_alive = self.entries(make_state())
+            except Exception as error:  # it travels to the other ranks
+                local_error = error
+            result = self.write(entries, local_error, core_writer, transport, use_collectives)
+            del keep_alive
+            return result
 
-    def _save(
+    def make_core_writer(self) -> _core.StorageWriter:
+        """Libdcp's writer for this save; it does no I/O yet."""
+        assert self._writer is not None
+        return self._writer.make_core_writer(self._export_dtype, self._compression)
+
+    def warn_if_exists(self, *, use_collectives: bool, stacklevel: int) -> None:
+        """Tell of a checkpoint that is about to be replaced."""
+        assert self._writer is not None
+        self._writer.warn_if_exists(use_collectives=use_collectives, stacklevel=stacklevel)
+
+    def entries(self, state_dict: dict[str, Any]) -> tuple[_core.SaveEntries, object]:
+        """What this rank has to save, and what keeps the memory alive that it points to."""
+        maker = EntryMaker()
+        return _core.SaveEntries(self._entries(state_dict, maker)), maker.keep_alive
+
+    def write(
         self,
-        make_state: StateMaker,
+        entries: _core.SaveEntries | _core.StagedState,
+        local_error: BaseException | None,
         core_writer: _core.StorageWriter,
         transport: _core.Transport,
         use_collectives: bool,
     ) -> Metadata:
-        assert self._writer is not None
-        maker = EntryMaker()
-        entries = _core.SaveEntries(())
-        local_error: BaseException | None = None
-        try:
-            self._writer.warn_if_exists(use_collectives=use_collectives)
-            entries = _core.SaveEntries(self._entries(make_state(), maker))
-        except Exception as error:  # it travels to the other ranks
-            local_error = error
+        """Plan and write `entries`, or tell the other ranks of `local_error`; collective."""
         options = _core.SaveOptions()
         options.use_collectives = use_collectives
         options.dedup_to_lowest_rank = getattr(self._planner, "dedup_save_to_lowest_rank", False)

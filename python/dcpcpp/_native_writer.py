@@ -95,7 +95,7 @@ class NativeWriter:
     def _own_rank(self) -> int:
         return getattr(self, "rank", None) or 0
 
-    def warn_if_exists(self, *, use_collectives: bool) -> None:
+    def warn_if_exists(self, *, use_collectives: bool, stacklevel: int = 5) -> None:
         """Tell of a checkpoint that is about to be replaced, in torch's words."""
         name = ".metadata" if use_collectives else "__0.metadata"
         if not self.overwrite:  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ class NativeWriter:
             " Past version 2.5 of PyTorch, `overwrite` will default to False. Set this variable "
             "to True to maintain this functionality or False to raise when an existing checkpoint "
             "is found.",
-            stacklevel=6,
+            stacklevel=stacklevel,
         )
 
     def storage_meta(self) -> StorageMeta:

@@ -60,7 +60,7 @@ class PluginWriter(NativeWriter, StorageWriter):
     def _open_core_writer(self, options: _core.FileSystemWriterOptions) -> _core.StorageWriter:
         return _plugins.make_writer(options)
 
-    def warn_if_exists(self, *, use_collectives: bool) -> None:
+    def warn_if_exists(self, *, use_collectives: bool, stacklevel: int = 5) -> None:
         """Nothing: only the storage knows whether a checkpoint is there."""
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:

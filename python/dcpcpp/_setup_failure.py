@@ -25,17 +25,40 @@ def told_to_savers(
     try:
         yield
     except Exception as error:
-        options = _core.SaveOptions()
-        options.use_collectives = use_collectives
-        writer = _core.FileSystemWriter(_core.FileSystemWriterOptions(), _NoFileSystem(error))
-        with (
-            contextlib.suppress(RankFailuresError, CheckpointException),
-            transport_for(
-                process_group, SAVE_PHASES, use_dist=use_dist, coordinator=coordinator
-            ) as transport,
-        ):
-            _core.save(_core.SaveEntries(()), error, writer, transport, options)
+        tell_savers(
+            error,
+            process_group,
+            use_dist=use_dist,
+            use_collectives=use_collectives,
+            coordinator=coordinator,
+        )
         raise
+
+
+def tell_savers(
+    error: Exception,
+    process_group: Any,
+    *,
+    use_dist: bool,
+    use_collectives: bool = True,
+    coordinator: int = 0,
+    in_background: bool = False,
+) -> None:
+    """Take this rank's part in a save that it cannot do because of `error`."""
+    options = _core.SaveOptions()
+    options.use_collectives = use_collectives
+    writer = _core.FileSystemWriter(_core.FileSystemWriterOptions(), _NoFileSystem(error))
+    with (
+        contextlib.suppress(RankFailuresError, CheckpointException),
+        transport_for(
+            process_group,
+            SAVE_PHASES,
+            use_dist=use_dist,
+            coordinator=coordinator,
+            in_background=in_background,
+        ) as transport,
+    ):
+        _core.save(_core.SaveEntries(()), error, writer, transport, options)
 
 
 @contextlib.contextmanager

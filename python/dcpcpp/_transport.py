@@ -21,7 +21,12 @@ LOAD_PHASES = ("plan", "read", "read")
 
 @contextlib.contextmanager
 def transport_for(
-    process_group: Any, phases: tuple[str, str, str], *, use_dist: bool, coordinator: int = 0
+    process_group: Any,
+    phases: tuple[str, str, str],
+    *,
+    use_dist: bool,
+    coordinator: int = 0,
+    in_background: bool = False,
 ) -> Iterator[_core.Transport]:
     """The transport of a save or load over `process_group` (None: the default group).
 
@@ -32,6 +37,7 @@ def transport_for(
         phases: SAVE_PHASES or LOAD_PHASES.
         use_dist: False for this process alone.
         coordinator: rank in the group that plans.
+        in_background: for an async save, while another operation may run in the foreground.
 
     Raises:
         LostRankException: a rank is gone.
@@ -42,7 +48,8 @@ def transport_for(
         with raising_stops():
             yield _core.single_process_transport()
         return
-    transport = ProcessGroupTransport(group_of(group), phases, coordinator)
+    channel = "background" if in_background else "foreground"
+    transport = ProcessGroupTransport(group_of(group, channel), phases, coordinator)
     try:
         with raising_stops():
             transport.connect()

@@ -25,6 +25,7 @@ from dcpcpp._native_path import loads_natively, saves_natively
 from dcpcpp._native_save import SaveJob
 from dcpcpp._protocol_load import load_by_protocol
 from dcpcpp._report import LoadReport
+from dcpcpp._save_queue import save_queue
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._setup_failure import told_to_loaders, told_to_savers
 from dcpcpp._storage_setup import choose_reader, choose_writer
@@ -59,13 +60,14 @@ def _accept_second_positional(function: _Function) -> _Function:
     return wrapper  # type: ignore[return-value]  # the same signature
 
 
-def _runs_alone(no_dist: bool, verb: str) -> bool:
+def runs_alone(no_dist: bool, verb: str, stacklevel: int) -> bool:
+    """Whether no group is there, or wanted; the former with torch's warning."""
     if not (no_dist or not dist.is_available() or not dist.is_initialized()):
         return False
     warnings.warn(
         "torch.distributed is disabled, unavailable or uninitialized, assuming the intent is to "
         f"{verb} in a single process.",
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
     return True
 
@@ -117,14 +119,16 @@ def save(
             published then. A rank that died or hangs fails it too: at once if it died where
             another rank runs, else after 15 s without a sign of life (2 to 600 s:
             `DCPCPP_HEARTBEAT_TIMEOUT`). The exception is a RuntimeError then, as in
-            torch, and a rank that hung may take part in the next save.
+            torch, and a rank that hung may take part in the next save. An async save that
+            failed is told of here, if nobody looked at its future.
 
     Example:
         >>> dcpcpp.save({"model": model, "step": 7}, checkpoint_id="/ckpt/step-7")
     """
-    alone = _runs_alone(no_dist, "save")
+    alone = runs_alone(no_dist, "save", stacklevel=4)
     together = not alone and saves_natively(storage_writer, planner)
     with told_to_savers(process_group, use_dist=together, use_collectives=use_collectives):
+        save_queue().settle()  # they may be for the same directory
         writer = choose_writer(storage_writer, checkpoint_id)
     selection = Selection(include, exclude, rename)
     job = SaveJob(writer, planner, selection, export_dtype=export_dtype, compression=compression)
@@ -192,7 +196,7 @@ def load(
     Example:
         >>> dcpcpp.load({"model": model}, checkpoint_id="/ckpt/step-7")
     """
-    alone = _runs_alone(no_dist, "load")
+    alone = runs_alone(no_dist, "load", stacklevel=4)
     together = not alone and loads_natively(storage_reader, planner)
     with told_to_loaders(process_group, use_dist=together):
         reader = choose_reader(storage_reader, checkpoint_id)

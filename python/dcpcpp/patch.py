@@ -26,6 +26,14 @@ _TABLE: list[tuple[str, str, str, str]] = [
         for module in modules
     ),
     *(
+        (module, "async_save", "dcpcpp.async_api", "async_save")
+        for module in (_TORCH, f"{_TORCH}.state_dict_saver")
+    ),
+    *(
+        (module, "DefaultStager", "dcpcpp.staging", "DefaultStager")
+        for module in (_TORCH, f"{_TORCH}.staging")
+    ),
+    *(
         (module, name, "dcpcpp.storage", name)
         for name in ("FileSystemReader", "FileSystemWriter")
         for module in (_TORCH, f"{_TORCH}.filesystem")

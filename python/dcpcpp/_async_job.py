@@ -1,0 +1,112 @@
+"""AsyncJob: what the background thread does for one async save."""
+
+from __future__ import annotations
+
+import weakref
+from concurrent.futures import Future
+from typing import Any, NoReturn
+
+import torch.distributed as dist
+from torch.distributed.checkpoint import state_dict_saver
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlanner
+from torch.distributed.checkpoint.storage import StorageWriter
+
+from dcpcpp import _core
+from dcpcpp._exceptions import torch_errors
+from dcpcpp._native_save import SaveJob
+from dcpcpp._setup_failure import tell_savers
+from dcpcpp._transport import SAVE_PHASES, transport_for
+
+_own_groups: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+class AsyncJob:
+    """Among which ranks a save happens.
+
+    Its methods but `own_group` are called in the background; each takes the error of the
+    save before last, if nobody saw it, and fails with that on all ranks.
+    """
+
+    def __init__(self, process_group: Any, *, use_dist: bool, use_collectives: bool) -> None:
+        self._process_group = process_group
+        self._use_dist = use_dist
+        self.use_collectives = use_collectives
+
+    def own_group(self) -> Any:
+        """A gloo group of the same ranks, made once, for torch's collectives; collective."""
+        if not self._use_dist:
+            return None
+        group = self._process_group if self._process_group is not None else dist.group.WORLD
+        if group not in _own_groups:
+            ranks = dist.get_process_group_ranks(group)
+            _own_groups[group] = dist.new_group(
+                ranks, backend="gloo", use_local_synchronization=True
+            )
+        return _own_groups[group]
+
+    def write(
+        self,
+        save: SaveJob,
+        writer: _core.StorageWriter,
+        entries: _core.SaveEntries | _core.StagedState,
+        earlier: BaseException | None,
+    ) -> Metadata:
+        """Save `entries`."""
+        with transport_for(
+            self._process_group, SAVE_PHASES, use_dist=self._use_dist, in_background=True
+        ) as transport:
+            return save.write(entries, earlier, writer, transport, self.use_collectives)
+
+    def save(
+        self,
+        save: SaveJob,
+        writer: _core.StorageWriter,
+        copy: dict[str, Any] | Future[dict[str, Any]],
+        earlier: BaseException | None,
+    ) -> Metadata:
+        """Save the copy that a stager made."""
+        entries, keep_alive = _core.SaveEntries(()), None
+        error = earlier
+        if error is None:
+            try:
+                state = copy.result() if isinstance(copy, Future) else copy
+                entries, keep_alive = save.entries(state)
+            except Exception as failure:
+                error = failure
+        result = self.write(save, writer, entries, error)
+        del keep_alive
+        return result
+
+    def save_by_protocol(
+        self,
+        group: Any,
+        writer: StorageWriter,
+        planner: SavePlanner | None,
+        copy: dict[str, Any] | Future[dict[str, Any]],
+        earlier: BaseException | None,
+    ) -> Metadata:
+        """Save the copy through torch's protocol."""
+        if earlier is not None:
+            raise earlier
+        with torch_errors():
+            return state_dict_saver._save_state_dict(
+                state_dict=copy.result() if isinstance(copy, Future) else copy,
+                storage_writer=writer,
+                process_group=group,
+                no_dist=not self._use_dist,
+                planner=planner,
+                use_collectives=self.use_collectives,
+            )
+
+    def tell(self, error: Exception, earlier: BaseException | None) -> NoReturn:
+        """Tell the other ranks of an error of this one, which its caller has."""
+        del earlier
+        tell_savers(
+            error,
+            self._process_group,
+            use_dist=self._use_dist,
+            use_collectives=self.use_collectives,
+            in_background=True,
+        )
+        raise error

@@ -1,0 +1,190 @@
+"""The async saves of this process: one after the other, in a thread of their own.
+
+1. A save is put into the queue by the call that staged it, and its future is what the
+   caller has of it. All ranks put their saves in the same order, so the ranks meet in it.
+2. An error is logged as soon as it is there. Who asks the future for it has seen it; else
+   the next save, `flush` or `close` raises it: nobody misses that a checkpoint is lost.
+3. A rank may know of the failure of a save before another does, and raise it in its call
+   of the next one, while the other puts that one into the queue. So a save whose
+   predecessor failed unseen fails with the same error, and the ranks agree.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from dcpcpp._in_flight import saving, wait_for_saves
+
+logger = logging.getLogger("dcpcpp")
+
+_IDLE_SECONDS = 5.0  # that the thread stays for another save
+
+
+class SaveFuture(Future):  # type: ignore[type-arg]  # generic in the stubs only
+    """The `Future[Metadata]` of an async save; knows whether somebody looked at its error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_seen = False
+
+    def result(self, timeout: float | None = None) -> Any:
+        """See `concurrent.futures.Future`."""
+        try:
+            return super().result(timeout)
+        finally:
+            self.was_seen = self.was_seen or self.done()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """See `concurrent.futures.Future`."""
+        try:
+            return super().exception(timeout)
+        finally:
+            self.was_seen = self.was_seen or self.done()
+
+    def cancel(self) -> bool:
+        """False: the other ranks count on this one."""
+        return False
+
+    def unseen_error(self) -> BaseException | None:
+        """What went wrong, if nobody knows it yet; from then on somebody does."""
+        if self.was_seen or not self.done() or self.cancelled():
+            return None
+        return self.exception()
+
+
+class _Save:
+    def __init__(
+        self, run: Callable[[BaseException | None], Any], thread: threading.Thread
+    ) -> None:
+        self.run = run
+        self.future = SaveFuture()
+        self.in_flight = contextlib.ExitStack()
+        self.in_flight.enter_context(saving(thread))
+
+
+class SaveQueue:
+    """Of one process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: collections.deque[_Save] = collections.deque()
+        self._running: _Save | None = None
+        self._last: SaveFuture | None = None
+        self._thread: threading.Thread | None = None
+
+    def put(self, run: Callable[[BaseException | None], Any]) -> SaveFuture:
+        """Have `run` called in the thread, after those before; its result is the future's.
+
+        Args:
+            run: gets the error of the save before if nobody saw it. It fails with that, and
+                tells the other ranks.
+        """
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="dcpcpp-async-save", daemon=True
+                )
+                self._thread.start()
+            save = _Save(run, self._thread)
+            self._waiting.append(save)
+            self._changed.notify_all()
+            return save.future
+
+    def wait_until_at_most(self, count: int) -> None:
+        """Return once at most `count` saves run or wait for their turn."""
+        with self._changed:
+            while self._count() > count:
+                self._changed.wait()
+
+    def is_busy(self) -> bool:
+        """Whether a save runs or waits."""
+        with self._changed:
+            return self._count() > 0
+
+    def raise_unseen(self) -> None:
+        """Raise the error of the last save that has ended, if nobody saw it."""
+        error = self._last.unseen_error() if self._last is not None else None
+        if error is not None:
+            raise error
+
+    def settle(self) -> None:
+        """Wait for all saves, and raise what nobody saw; nothing in the thread itself."""
+        if threading.current_thread() is not self._thread:
+            self.wait_until_at_most(0)
+            self.raise_unseen()
+
+    def _count(self) -> int:
+        return len(self._waiting) + (self._running is not None)
+
+    def _work(self) -> None:
+        while (save := self._next()) is not None:
+            error = self._last.unseen_error() if self._last is not None else None
+            try:
+                save.future.set_result(save.run(error))
+            except BaseException as failure:
+                logger.error("an asynchronous save failed: %s", failure)
+                save.future.set_exception(failure)
+            self._last = save.future
+            save.in_flight.close()
+            with self._changed:
+                self._running = None
+                self._changed.notify_all()
+            del save  # with what it staged
+
+    def _next(self) -> _Save | None:
+        with self._changed:
+            while not self._waiting:
+                if not self._changed.wait(_IDLE_SECONDS) and not self._waiting:
+                    self._thread = None
+                    return None
+            self._running = self._waiting.popleft()
+            self._running.future.set_running_or_notify_cancel()
+            return self._running
+
+
+_queue = SaveQueue()
+
+
+def save_queue() -> SaveQueue:
+    """The process's queue."""
+    return _queue
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait for the saves that run in the background or in other threads of this process.
+
+    For a process that is to end, e.g. on SIGTERM with a time of grace.
+
+    Args:
+        timeout: seconds to wait at most; None for as long as it takes.
+
+    Returns:
+        Whether no save runs any more. What was saved is on the disk then, or its thread
+        got the error. Called in a signal handler that interrupted a save in its own
+        thread, it is False at once: that save goes on only after the handler.
+
+    Raises:
+        CheckpointException: an async save failed, and nobody looked at its future.
+
+    Example:
+        >>> signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if dcpcpp.flush(30) else 1))
+    """
+    is_done = wait_for_saves(timeout)
+    _queue.raise_unseen()
+    return is_done
+
+
+def _forget() -> None:
+    """In a forked process, which has not got the thread."""
+    global _queue
+    _queue = SaveQueue()
+
+
+os.register_at_fork(after_in_child=_forget)

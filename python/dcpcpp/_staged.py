@@ -1,0 +1,124 @@
+"""States that are being staged now, and the fence that waits for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from dcpcpp._stalls import stalls
+
+
+class Staged(Protocol):
+    """What `async_save` copies in the background."""
+
+    def wait_staged(self, timeout: float | None = None) -> bool:
+        """Whether the state may be changed; waits for it."""
+        ...
+
+
+class _InProgress:
+    """Of one process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._staged: list[Staged] = []
+
+    def add(self, staged: Staged) -> None:
+        with self._mutex:
+            self._staged.append(staged)
+
+    def wait(self) -> None:
+        """Return once nothing reads the states any more; what fails, its save reports."""
+        while self._staged:
+            staged = self._staged[0]
+            begin = time.perf_counter()
+            with contextlib.suppress(Exception):  # the save tells all ranks of it
+                staged.wait_staged(None)
+            stalls().add_wait(time.perf_counter() - begin)
+            with self._mutex:
+                if staged in self._staged:
+                    self._staged.remove(staged)
+
+
+_in_progress = _InProgress()
+
+
+def add_staged(staged: Staged) -> None:
+    """Have fences wait for `staged`."""
+    _in_progress.add(staged)
+
+
+def wait_for_staged() -> None:
+    """Return once no state that was given to `async_save` is read any more."""
+    _in_progress.wait()
+
+
+class Fence:
+    """Before in-place updates: waits until no async save reads the tensors. See `fence`."""
+
+    def __init__(self, optimizer: Any = None) -> None:
+        self._hook = None
+        if optimizer is not None:
+            self._hook = optimizer.register_step_pre_hook(self._before_step)
+
+    def remove(self) -> None:
+        """Take the hook off the optimizer."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def __enter__(self) -> Fence:
+        wait_for_staged()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    @staticmethod
+    def _before_step(*_: object) -> None:
+        wait_for_staged()
+        stalls().step(by_hook=True)
+
+
+def fence(optimizer: Any = None) -> Fence:
+    """Keep in-place updates from tensors that an async save still reads.
+
+    Args:
+        optimizer: its `step` waits from now on, by a pre-hook; `remove()` ends that. None:
+            for `with`, around updates of any kind.
+
+    Example:
+        >>> dcpcpp.fence(optimizer)
+        >>> with dcpcpp.fence():
+        ...     ema.update(model)
+    """
+    return Fence(optimizer)
+
+
+def staging_future(staged: Staged) -> Future[None]:
+    """A future that is done when `staged` is."""
+    return _watchers.submit(_wait, staged)
+
+
+def _wait(staged: Staged) -> None:
+    staged.wait_staged(None)
+
+
+def _new_watchers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="dcpcpp-staging")
+
+
+_watchers = _new_watchers()
+
+
+def _forget() -> None:
+    """In a forked process, which has not got the threads."""
+    global _in_progress, _watchers
+    _in_progress, _watchers = _InProgress(), _new_watchers()
+
+
+os.register_at_fork(after_in_child=_forget)

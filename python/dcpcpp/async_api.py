@@ -1,0 +1,247 @@
+"""async_save: torch.distributed.checkpoint's call; the copy and the save are libdcp's."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint import filesystem as torch_filesystem
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlanner
+from torch.distributed.checkpoint.staging import AsyncStager, StagingOptions
+from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType, AsyncSaveResponse
+from torch.distributed.checkpoint.storage import StorageWriter
+
+from dcpcpp import _core
+from dcpcpp._async_job import AsyncJob
+from dcpcpp._native_path import flatten, is_sharded, native_writer
+from dcpcpp._native_save import SaveJob
+from dcpcpp._save_queue import SaveFuture, save_queue
+from dcpcpp._selection import Patterns, Rename, Selection
+from dcpcpp._staged import Staged, add_staged, staging_future
+from dcpcpp._stalls import stalls
+from dcpcpp._storage_setup import choose_writer
+from dcpcpp._tensors import EntryMaker, is_tensor
+from dcpcpp.api import runs_alone, stateful_to_state_dict
+from dcpcpp.errors import CheckpointBusyError
+from dcpcpp.staging import DefaultStager
+
+__all__ = ["AsyncSaveHandle", "async_save", "prewarm"]
+
+IfBusy = Literal["queue", "wait", "refuse"]
+# How many saves may run or wait when another one is put behind them.
+_ROOM: dict[IfBusy, int] = {"queue": 1, "wait": 0}
+
+
+@dataclasses.dataclass
+class AsyncSaveHandle(AsyncSaveResponse):
+    """torch's `AsyncSaveResponse`, with a fence.
+
+    Attributes:
+        staging_completion: done when the state may be changed.
+        upload_completion: the `Metadata`, once it is on the disk.
+    """
+
+    staged: Staged = dataclasses.field(repr=False)
+
+    def wait_staged(self, timeout: float | None = None) -> bool:
+        """Whether the state may be changed; waits for it, `timeout` seconds at most."""
+        return self.staged.wait_staged(timeout)
+
+
+def async_save(
+    state_dict: dict[str, Any],
+    *,
+    checkpoint_id: str | os.PathLike[str] | None = None,
+    storage_writer: StorageWriter | None = None,
+    planner: SavePlanner | None = None,
+    process_group: dist.ProcessGroup | None = None,
+    async_checkpointer_type: AsyncCheckpointerType = AsyncCheckpointerType.THREAD,
+    async_stager: AsyncStager | None = None,
+    no_dist: bool = False,
+    use_collectives: bool = True,
+    include: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Rename | None = None,
+    export_dtype: torch.dtype | None = None,
+    compression: str | None = None,
+    if_busy: IfBusy = "queue",
+) -> Future[Metadata] | AsyncSaveResponse:
+    """Save a copy of a distributed state dict in the background; collective.
+
+    Mirrors `torch.distributed.checkpoint.async_save` (2.13). The call copies the state and
+    returns; planning, writing and the commit happen in a thread that needs the GIL for
+    moments only, and talk to the other ranks through the group's Store, so no collective of
+    the training is disturbed. Saves follow each other in the order of the calls.
+
+    Args:
+        state_dict: as for `save`.
+        checkpoint_id: as for `save`.
+        storage_writer: as for `save`.
+        planner: as for `save`.
+        process_group: as for `save`.
+        async_checkpointer_type: THREAD.
+        async_stager: makes the copy. None: as `DefaultStager(StagingOptions(False, False,
+            False, False))`: the copy is complete when the call returns. A
+            `dcpcpp.DefaultStager` with `use_async_staging` has the call return before: see
+            `AsyncSaveHandle.wait_staged` and `fence`. Stagers of others make the copy
+            themselves.
+        no_dist: as for `save`.
+        use_collectives: as for `save`.
+        include: as for `save`.
+        exclude: as for `save`.
+        rename: as for `save`.
+        export_dtype: as for `save`.
+        compression: as for `save`.
+        if_busy: while an earlier async save runs: "queue" this one, which waits only if
+            another one is queued already; "wait" for it to end; or "refuse".
+
+    Returns:
+        A future of the Metadata; or, with asynchronous staging, an `AsyncSaveHandle`.
+
+    Raises:
+        CheckpointBusyError: `if_busy="refuse"`, and an async save runs.
+        CheckpointException: an earlier async save failed, and nobody looked at its future.
+        What `state_dict()` methods and the choice of the storage raise. In these cases the
+            future of the other ranks fails, and names this rank.
+
+    Example:
+        >>> future = dcpcpp.async_save({"model": model}, checkpoint_id="/ckpt/step-7")
+        >>> future.result()
+    """
+    begin = time.perf_counter()
+    if if_busy not in ("queue", "wait", "refuse"):
+        raise ValueError(f'if_busy is "queue", "wait" or "refuse", not {if_busy!r}')
+    if async_checkpointer_type is not AsyncCheckpointerType.THREAD:
+        raise NotImplementedError(
+            f"dcpcpp saves in a thread; {async_checkpointer_type} is not there yet"
+        )
+    alone = runs_alone(no_dist, "save", stacklevel=3)
+    job = AsyncJob(process_group, use_dist=not alone, use_collectives=use_collectives)
+    try:
+        _make_room(if_busy)
+        writer = choose_writer(storage_writer, checkpoint_id)
+        save = SaveJob(
+            writer,
+            planner,
+            Selection(include, exclude, rename),
+            export_dtype=export_dtype,
+            compression=compression,
+        )
+        stager = _stager_for(async_stager, writer)
+        state = stateful_to_state_dict(state_dict)
+        if save.is_native and isinstance(stager, DefaultStager):
+            response = _stage_natively(job, save, state, stager)
+        else:
+            response = _stage_by(stager, job, save, state, writer, planner)
+    except Exception as error:
+        save_queue().put(functools.partial(job.tell, error)).was_seen = True
+        raise
+    finally:
+        stalls().add_call(time.perf_counter() - begin)
+    return response
+
+
+def _make_room(if_busy: IfBusy) -> None:
+    save_queue().raise_unseen()
+    if if_busy == "refuse":
+        if save_queue().is_busy():
+            raise CheckpointBusyError('an async save runs, and if_busy is "refuse"')
+    else:
+        save_queue().wait_until_at_most(_ROOM[if_busy])
+
+
+def _stager_for(stager: AsyncStager | None, writer: StorageWriter) -> AsyncStager:
+    """The caller's, or torch's rule, with our stager in the place of torch's default."""
+    if stager is not None:
+        return stager
+    stages_itself = isinstance(writer, AsyncStager) and native_writer(writer) is None
+    if stages_itself:
+        assert isinstance(writer, torch_filesystem.FileSystemWriter)
+        return writer
+    return _BLOCKING
+
+
+def _stage_natively(
+    job: AsyncJob, save: SaveJob, state: dict[str, Any], stager: DefaultStager
+) -> Future[Metadata] | AsyncSaveResponse:
+    writer = save.make_core_writer()
+    save.warn_if_exists(use_collectives=job.use_collectives, stacklevel=5)
+    entries, keep_alive = save.entries(state)
+    staged = _core.StagedState(entries, keep_alive, stager.max_staging_bytes)
+    upload = save_queue().put(functools.partial(job.write, save, writer, staged))
+    if not stager.is_async:
+        staged.wait_staged(None)
+        return upload
+    add_staged(staged)
+    return AsyncSaveHandle(staging_future(staged), upload, staged)
+
+
+def _stage_by(
+    stager: AsyncStager,
+    job: AsyncJob,
+    save: SaveJob,
+    state: dict[str, Any],
+    writer: StorageWriter,
+    planner: SavePlanner | None,
+) -> Future[Metadata] | AsyncSaveResponse:
+    """With a stager, a storage or a planner of somebody's own."""
+    copy = stager.stage(state)
+    run: Callable[[BaseException | None], Metadata]
+    if save.is_native:
+        core_writer = save.make_core_writer()
+        run = functools.partial(job.save, save, core_writer, copy)
+    else:
+        run = functools.partial(job.save_by_protocol, job.own_group(), writer, planner, copy)
+    upload: SaveFuture = save_queue().put(run)
+    if not isinstance(copy, Future):
+        if stager.should_synchronize_after_execute:
+            stager.synchronize_staging()
+        return upload
+    staged = _StagedByOther(copy)
+    add_staged(staged)
+    return AsyncSaveHandle(staging_future(staged), upload, staged)
+
+
+class _StagedByOther:
+    """A stager's future."""
+
+    def __init__(self, copy: Future[Any]) -> None:
+        self._copy = copy
+
+    def wait_staged(self, timeout: float | None = None) -> bool:
+        try:
+            self._copy.result(timeout)
+        except TimeoutError:
+            if not self._copy.done():
+                return False
+            raise
+        return True
+
+
+def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = None) -> None:
+    """Pay the first async save's costs ahead: memory for the copy of `state_dict`.
+
+    Args:
+        state_dict: as it will be saved, or of the same size.
+        async_stager: the one that will be used.
+    """
+    stager = async_stager if async_stager is not None else _BLOCKING
+    maker = EntryMaker()
+    entries = _core.SaveEntries(
+        entry
+        for key, value in flatten(stateful_to_state_dict(state_dict), None).leaves.items()
+        if is_tensor(value) or is_sharded(value) or hasattr(value, "__create_write_items__")
+        for entry in maker.save_entries(key, value, ())
+    )
+    _core.prewarm_staging(entries.nbytes, stager.max_staging_bytes)
+
+
+_BLOCKING = DefaultStager(StagingOptions(False, False, False, False))

@@ -1,0 +1,288 @@
+"""async_save in one process: copies, futures, fences, order, and errors that nobody looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as stock
+from torch.distributed.checkpoint import staging as torch_staging
+from torch.distributed.checkpoint.staging import StagingOptions
+from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse
+
+import dcpcpp
+from support.held_files import held_files
+
+NUMEL = 1_000_000
+IN_BACKGROUND = StagingOptions(False, False, True, False)
+
+
+def state_of(value: float) -> dict[str, Any]:
+    return {
+        "w": torch.full((NUMEL,), value),
+        "t": torch.full((30, 50), value).t(),
+        "step": int(value),
+    }
+
+
+def value_in(directory: Path) -> float:
+    """The one value of a checkpoint of state_of()."""
+    state = state_of(0.0)
+    stock.load(state, checkpoint_id=directory, no_dist=True)
+    values = {*state["w"].unique().tolist(), *state["t"].unique().tolist(), float(state["step"])}
+    (value,) = values
+    return float(value)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Any:
+    yield
+    try:
+        dcpcpp.flush()
+    finally:
+        dcpcpp.flush()
+
+
+def test_the_future_gives_the_metadata_and_stock_torch_loads_it(tmp_path: Path) -> None:
+    future = dcpcpp.async_save(state_of(7.0), checkpoint_id=tmp_path / "c")
+    assert isinstance(future, Future)
+    metadata = future.result()
+    assert isinstance(metadata, dcpcpp.Metadata)
+    assert set(metadata.state_dict_metadata) == {"w", "t", "step"}
+    assert value_in(tmp_path / "c") == 7.0
+
+
+def test_the_state_may_change_when_the_call_has_returned(tmp_path: Path) -> None:
+    state = state_of(1.0)
+    with held_files() as held:
+        future = dcpcpp.async_save(state, checkpoint_id=f"held://{tmp_path}/c")
+        held.wait_until_begun()
+        state["w"].fill_(2.0)
+        state["t"].fill_(2.0)
+        held.release()
+        future.result()
+    assert value_in(tmp_path / "c") == 1.0
+
+
+@pytest.mark.parametrize("how", ["handle", "future", "fence", "optimizer"])
+def test_the_state_may_change_behind_a_fence(tmp_path: Path, how: str) -> None:
+    weight = torch.nn.Parameter(torch.full((NUMEL,), 1.0))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    weight.grad = torch.full((NUMEL,), -1.0)
+    fence = dcpcpp.fence(optimizer) if how == "optimizer" else None
+    stager = dcpcpp.DefaultStager(IN_BACKGROUND)
+    state = {**state_of(1.0), "w": weight}
+    with held_files() as held:
+        response = dcpcpp.async_save(
+            state, checkpoint_id=f"held://{tmp_path}/c", async_stager=stager
+        )
+        assert isinstance(response, AsyncSaveResponse)
+        assert isinstance(response, dcpcpp.AsyncSaveHandle)
+        if how == "handle":
+            assert response.wait_staged()
+        elif how == "future":
+            response.staging_completion.result()
+        elif how == "fence":
+            with dcpcpp.fence():
+                optimizer.step()
+        optimizer.step()
+        held.release()
+        response.upload_completion.result()
+    assert value_in(tmp_path / "c") == 1.0
+    if fence is not None:
+        fence.remove()
+    stager.close()
+
+
+def test_a_state_that_is_larger_than_the_budget_is_saved_whole(tmp_path: Path) -> None:
+    stager = dcpcpp.DefaultStager(IN_BACKGROUND, max_staging_bytes=NUMEL)
+    state = state_of(3.0)
+    response = dcpcpp.async_save(state, checkpoint_id=tmp_path / "c", async_stager=stager)
+    response.wait_staged()
+    state["w"].fill_(4.0)
+    state["t"].fill_(4.0)
+    response.upload_completion.result()
+    assert value_in(tmp_path / "c") == 3.0
+
+
+def test_torchs_stager_is_used_as_it_is(tmp_path: Path) -> None:
+    with contextlib.closing(torch_staging.DefaultStager(IN_BACKGROUND)) as stager:
+        response = dcpcpp.async_save(
+            state_of(5.0), checkpoint_id=tmp_path / "c", async_stager=stager
+        )
+        assert isinstance(response, AsyncSaveResponse)
+        response.upload_completion.result()
+    assert value_in(tmp_path / "c") == 5.0
+
+
+def test_our_stager_works_in_torchs_async_save(tmp_path: Path) -> None:
+    stager = dcpcpp.DefaultStager()
+    response = stock.async_save(
+        state_of(6.0),
+        storage_writer=dcpcpp.FileSystemWriter(tmp_path / "c"),
+        async_stager=stager,
+        no_dist=True,
+    )
+    response.upload_completion.result()
+    stager.close()
+    assert value_in(tmp_path / "c") == 6.0
+
+
+def test_a_planner_of_the_users_own_runs_under_torchs_protocol(tmp_path: Path) -> None:
+    class Planner(stock.DefaultSavePlanner):
+        pass
+
+    dcpcpp.async_save(state_of(8.0), checkpoint_id=tmp_path / "c", planner=Planner()).result()
+    assert value_in(tmp_path / "c") == 8.0
+
+
+def test_saves_follow_each_other_in_the_order_of_the_calls(tmp_path: Path) -> None:
+    futures = [
+        dcpcpp.async_save(state_of(float(number)), checkpoint_id=tmp_path / "c")
+        for number in range(1, 6)
+    ]
+    for future in futures:
+        future.result()
+    assert value_in(tmp_path / "c") == 5.0
+
+
+def test_a_save_waits_for_those_in_the_background(tmp_path: Path) -> None:
+    with held_files() as held:
+        future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/c")
+        held.wait_until_begun()
+        held.release()
+        dcpcpp.save(state_of(2.0), checkpoint_id=tmp_path / "c")
+        assert future.done()
+    assert value_in(tmp_path / "c") == 2.0
+
+
+def test_a_busy_queue_refuses_if_asked_to(tmp_path: Path) -> None:
+    with held_files() as held:
+        future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/c")
+        held.wait_until_begun()
+        with pytest.raises(dcpcpp.CheckpointBusyError):
+            dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d", if_busy="refuse")
+        held.release()
+        future.result()
+    dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d", if_busy="refuse").result()
+
+
+def test_an_error_is_logged_and_raised_by_the_next_save(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail_in_background(tmp_path)
+    deadline = time.monotonic() + 1
+    while not caplog.records and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "No space left" in caplog.text
+    with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
+        dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d")
+    dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d").result()
+    assert value_in(tmp_path / "d") == 2.0
+
+
+@pytest.mark.parametrize("call", ["save", "flush", "close"])
+def test_an_error_that_nobody_saw_is_raised(
+    tmp_path: Path, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    fail_in_background(tmp_path)
+    with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
+        if call == "save":
+            dcpcpp.save(state_of(2.0), checkpoint_id=tmp_path / "d")
+        elif call == "flush":
+            dcpcpp.flush()
+        else:
+            dcpcpp.DefaultStager(IN_BACKGROUND).close()
+    dcpcpp.save(state_of(2.0), checkpoint_id=tmp_path / "d")
+
+
+def test_an_error_that_the_future_told_is_not_raised_again(tmp_path: Path) -> None:
+    future = fail_in_background(tmp_path)
+    with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
+        future.result()
+    dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d").result()
+
+
+def fail_in_background(tmp_path: Path) -> Future[Any]:
+    """An async save whose storage fails."""
+    with held_files() as held:
+        held.error = OSError(28, "No space left on device")
+        future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/failing")
+        held.release()
+        while not future.done():
+            time.sleep(0.001)
+    return future
+
+
+def test_what_a_state_dict_method_raises_comes_out_of_the_call(tmp_path: Path) -> None:
+    class Broken:
+        def state_dict(self) -> dict[str, Any]:
+            raise KeyError("broken")
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise AssertionError
+
+    with pytest.raises(KeyError, match="broken"):
+        dcpcpp.async_save({"m": Broken()}, checkpoint_id=tmp_path / "c")
+    dcpcpp.async_save(state_of(1.0), checkpoint_id=tmp_path / "c").result()
+
+
+def test_patch_torch_swaps_async_save(tmp_path: Path) -> None:
+    with dcpcpp.patch_torch():
+        stock.async_save(state_of(9.0), checkpoint_id=tmp_path / "c").result()
+    assert list((tmp_path / "c").glob(".dcpcpp-*"))
+    assert value_in(tmp_path / "c") == 9.0
+
+
+def test_prewarming_takes_the_memory_that_the_save_needs(tmp_path: Path) -> None:
+    dcpcpp.prewarm(state_of(1.0))
+    from dcpcpp import _core
+
+    before = _core.staging_memory_nbytes()
+    assert before >= 4 * NUMEL
+    dcpcpp.async_save(state_of(1.0), checkpoint_id=tmp_path / "c").result()
+    assert _core.staging_memory_nbytes() == before
+
+
+def test_a_forked_child_has_no_saves_of_its_parent(tmp_path: Path) -> None:
+    with held_files() as held:
+        future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/c")
+        held.wait_until_begun()
+        pid = os.fork()
+        if pid == 0:
+            done = dcpcpp.flush(5)
+            dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d").result()
+            os._exit(0 if done else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        held.release()
+        future.result()
+    assert value_in(tmp_path / "c") == 1.0
+    assert value_in(tmp_path / "d") == 2.0
+
+
+def test_stalls_are_reported(tmp_path: Path) -> None:
+    before = dcpcpp.stall_report()
+    for _ in range(3):
+        dcpcpp.step()
+    with held_files() as held:
+        future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/c")
+        held.wait_until_begun()
+        dcpcpp.step()
+        time.sleep(0.05)
+        dcpcpp.step()
+        held.release()
+        future.result()
+    report = dcpcpp.stall_report()
+    assert report.saves == before.saves + 1
+    assert report.blocked > before.blocked
+    assert report.steps_beside_saves >= before.steps_beside_saves + 2
+    assert report.step_seconds is not None
+    assert report.slowdown_seconds > 0.04

@@ -1,0 +1,103 @@
+"""What the ranks of the tests of async saves do."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.staging import StagingOptions
+
+import dcpcpp
+from support.forked_ranks import Rank
+from support.held_files import held_files
+from support.lost_ranks import Ending, attempt, state_of
+
+IN_BACKGROUND = StagingOptions(False, False, True, False)
+
+
+def train_beside_saves(me: Rank, directory: Path, count: int) -> int:
+    """Collectives of the training go on while saves and a load run; the sum that came out."""
+    stager = dcpcpp.DefaultStager(IN_BACKGROUND)
+    weight = torch.zeros(300_000)
+    total = 0
+    for number in range(count):
+        with dcpcpp.fence():
+            weight.fill_(float(number))
+        response = dcpcpp.async_save(
+            {**state_of(me.rank, float(number)), "w": weight},
+            checkpoint_id=directory / str(number),
+            async_stager=stager,
+        )
+        if number > 1 and me.rank == 0:
+            time.sleep(0.02)  # so that the ranks are not in step
+        if number > 1:
+            done = {**state_of(me.rank, 0.0), "w": torch.zeros(300_000)}
+            dcpcpp.load(done, checkpoint_id=directory / "0")
+            assert float(done["w"].sum()) == 0.0
+        for _ in range(20):
+            gradient = torch.ones(1)
+            dist.all_reduce(gradient)
+            total += int(gradient)
+        if number == 0:
+            response.upload_completion.result()
+    stager.close()
+    return total
+
+
+def fail_once(me: Rank, directory: Path) -> list[Ending]:
+    """Rank 1 has no state for one save; how that, the next and a third end."""
+
+    class Broken:
+        def state_dict(self) -> dict[str, Any]:
+            raise LookupError("no state on rank 1")
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise AssertionError
+
+    endings = []
+    for state in ({"s": Broken()} if me.rank == 1 else {}, {}, {}):
+        endings.append(
+            attempt(
+                lambda state=state: dcpcpp.async_save(
+                    {**state_of(me.rank, 1.0), **state}, checkpoint_id=directory
+                ).result()
+            )
+        )
+    return endings
+
+
+def fail_unseen(me: Rank, directory: Path) -> list[Ending]:
+    """Rank 1's storage fails, and only rank 0 looks at the future; how later saves end."""
+    with held_files() as held:
+        if me.rank == 1:
+            held.error = OSError(28, "No space left on device")
+        held.release()
+        future = dcpcpp.async_save(state_of(me.rank, 1.0), checkpoint_id=f"held://{directory}")
+        if me.rank == 0:
+            first = attempt(future.result)
+        else:
+            while not future.done():
+                time.sleep(0.001)
+            first = attempt(lambda: None)
+        held.error = None
+        return [first] + [
+            attempt(
+                lambda: dcpcpp.async_save(state_of(me.rank, 2.0), checkpoint_id=directory).result()
+            )
+            for _ in range(2)
+        ]
+
+
+def die_in_background(me: Rank, directory: Path) -> list[Ending]:
+    """Rank 1 is held in its writing, to be killed there; how rank 0's futures end."""
+    dcpcpp.save(state_of(me.rank, 1.0), checkpoint_id=directory)
+    with held_files() as held:
+        if me.rank == 0:
+            held.release()
+        future = dcpcpp.async_save(state_of(me.rank, 2.0), checkpoint_id=f"held://{directory}")
+        held.wait_until_begun()
+        me.mark(f"writing-{me.rank}")
+        return [attempt(future.result)]

@@ -58,6 +58,18 @@ class AsyncJob:
         ) as transport:
             return save.write(entries, earlier, writer, transport, self.use_collectives)
 
+    def write_when_begun(
+        self,
+        save: SaveJob,
+        writer: _core.StorageWriter,
+        copy: Future[_core.StagedState],
+        earlier: BaseException | None,
+    ) -> Metadata:
+        """Save what the staging thread begins to copy."""
+        error = earlier if earlier is not None else copy.exception()
+        entries = _core.SaveEntries(()) if error is not None else copy.result()
+        return self.write(save, writer, entries, error)
+
     def save(
         self,
         save: SaveJob,

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -45,11 +46,6 @@ class _InProgress:
 
 
 _in_progress = _InProgress()
-
-
-def add_staged(staged: Staged) -> None:
-    """Have fences wait for `staged`."""
-    _in_progress.add(staged)
 
 
 def wait_for_staged() -> None:
@@ -99,26 +95,59 @@ def fence(optimizer: Any = None) -> Fence:
     return Fence(optimizer)
 
 
-def staging_future(staged: Staged) -> Future[None]:
-    """A future that is done when `staged` is."""
-    return _watchers.submit(_wait, staged)
+class Copying:
+    """A copy that the staging thread begins, and that libdcp or a stager makes.
+
+    Attributes:
+        begun: what `begin` returned.
+        done: done when the state may be changed.
+    """
+
+    def __init__(self, begin: Callable[[], Staged]) -> None:
+        self.begun: Future[Any] = Future()
+        self._begin = begin
+        self.done: Future[None] = _staging_thread.submit(self._run)
+
+    def wait_staged(self, timeout: float | None = None) -> bool:
+        """Whether the state may be changed; waits for it."""
+        try:
+            self.done.result(timeout)
+        except TimeoutError:
+            if not self.done.done():
+                return False
+            raise
+        return True
+
+    def _run(self) -> None:
+        try:
+            staged = self._begin()
+        except BaseException as error:
+            self.begun.set_exception(error)
+            raise
+        finally:
+            del self._begin  # with the state
+        self.begun.set_result(staged)
+        staged.wait_staged(None)
 
 
-def _wait(staged: Staged) -> None:
-    staged.wait_staged(None)
+def in_staging_thread(begin: Callable[[], Staged]) -> Copying:
+    """Have `begin` called in the background; fences wait for the copy."""
+    copying = Copying(begin)
+    _in_progress.add(copying)
+    return copying
 
 
-def _new_watchers() -> ThreadPoolExecutor:
+def _new_staging_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="dcpcpp-staging")
 
 
-_watchers = _new_watchers()
+_staging_thread = _new_staging_thread()
 
 
 def _forget() -> None:
     """In a forked process, which has not got the threads."""
-    global _in_progress, _watchers
-    _in_progress, _watchers = _InProgress(), _new_watchers()
+    global _in_progress, _staging_thread
+    _in_progress, _staging_thread = _InProgress(), _new_staging_thread()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -25,7 +25,7 @@ from dcpcpp._native_path import flatten, is_sharded, native_writer
 from dcpcpp._native_save import SaveJob
 from dcpcpp._save_queue import SaveFuture, save_queue
 from dcpcpp._selection import Patterns, Rename, Selection
-from dcpcpp._staged import Staged, add_staged, staging_future
+from dcpcpp._staged import Staged, in_staging_thread
 from dcpcpp._stalls import stalls
 from dcpcpp._storage_setup import choose_writer
 from dcpcpp._tensors import EntryMaker, is_tensor
@@ -173,15 +173,22 @@ def _stage_natively(
     job: AsyncJob, save: SaveJob, state: dict[str, Any], stager: DefaultStager
 ) -> Future[Metadata] | AsyncSaveResponse:
     writer = save.make_core_writer()
-    save.warn_if_exists(use_collectives=job.use_collectives, stacklevel=5)
-    entries, keep_alive = save.entries(state)
-    staged = _core.StagedState(entries, keep_alive, stager.max_staging_bytes)
-    upload = save_queue().put(functools.partial(job.write, save, writer, staged))
     if not stager.is_async:
+        save.warn_if_exists(use_collectives=job.use_collectives, stacklevel=5)
+        staged = _copy(save, state, stager)
+        upload = save_queue().put(functools.partial(job.write, save, writer, staged))
         staged.wait_staged(None)
         return upload
-    add_staged(staged)
-    return AsyncSaveHandle(staging_future(staged), upload, staged)
+    # To look at every tensor takes Python some time, too.
+    copying = in_staging_thread(functools.partial(_copy, save, state, stager))
+    run = functools.partial(job.write_when_begun, save, writer, copying.begun)
+    return AsyncSaveHandle(copying.done, save_queue().put(run), copying)
+
+
+def _copy(save: SaveJob, state: dict[str, Any], stager: DefaultStager) -> _core.StagedState:
+    """Begins to copy."""
+    entries, keep_alive = save.entries(state)
+    return _core.StagedState(entries, keep_alive, stager.max_staging_bytes)
 
 
 def _stage_by(
@@ -206,8 +213,8 @@ def _stage_by(
             stager.synchronize_staging()
         return upload
     staged = _StagedByOther(copy)
-    add_staged(staged)
-    return AsyncSaveHandle(staging_future(staged), upload, staged)
+    copying = in_staging_thread(lambda: staged)
+    return AsyncSaveHandle(copying.done, upload, copying)
 
 
 class _StagedByOther:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MEASURES = ("save", "load", "verify", "ranks", "tmpfs", "small")
 
@@ -21,6 +24,9 @@ def bench(
     ] = list(MEASURES),  # noqa: B006  # typer reads it once
     small_count: Annotated[int, typer.Option(help="Number of small tensors.")] = 100_000,
     tmpfs: Annotated[Path, typer.Option(help="A directory on tmpfs.")] = Path("/dev/shm"),
+    async_saves: Annotated[
+        bool, typer.Option("--async", help="Measure async saves, and nothing else.")
+    ] = False,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all samples here.")] = None,
     plot_out: Annotated[Path | None, typer.Option("--plot", help="Draw a PNG here.")] = None,
 ) -> None:
@@ -37,6 +43,9 @@ def bench(
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # names whole, in a file or a pipe
+    if async_saves:
+        _bench_async(folder, int(gib * 2**30), repeats, console, json_out)
+        return
     suite = Suite(folder, tmpfs, int(gib * 2**30), repeats, small_count, frozenset(measure))
     with console.status("starting") as status:
         outcomes = suite.run(status.update)
@@ -47,6 +56,21 @@ def bench(
         json_out.write_text(to_json(outcomes, parameters))
     if plot_out is not None:
         plot(outcomes, plot_out)
+
+
+def _bench_async(
+    folder: Path, nbytes: int, repeats: int, console: Console, json_out: Path | None
+) -> None:
+    from dcpcpp.bench.async_suite import AsyncSuite, print_outcome
+    from dcpcpp.bench.report import to_json
+
+    with console.status("starting") as status:
+        outcomes = AsyncSuite(folder, nbytes, repeats).run(status.update)
+    for outcome in outcomes:
+        print_outcome(outcome, console)
+    if json_out is not None:
+        parameters = {"nbytes": nbytes, "repeats": repeats, "dir": str(folder)}
+        json_out.write_text(to_json(outcomes, parameters))
 
 
 __all__ = ["bench"]

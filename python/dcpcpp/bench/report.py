@@ -6,6 +6,7 @@ import dataclasses
 import json
 import platform
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def print_table(outcome: Outcome, console: Console) -> None:
     console.print(table)
 
 
-def to_json(outcomes: list[Outcome], parameters: dict[str, Any]) -> str:
+def to_json(outcomes: Sequence[Any], parameters: dict[str, Any]) -> str:
     """Everything that was measured, with the machine it was measured on."""
     return json.dumps(
         {

@@ -46,6 +46,13 @@ def small_tensors(count: int, nbytes: int = 4096) -> Tensors:
     return {f"model.layer.{i // 100}.tensor.{i}": values[i].clone() for i in range(count)}
 
 
+def many_tensors(count: int, nbytes: int) -> Tensors:
+    """`count` float32 tensors of `nbytes` in all."""
+    torch.manual_seed(0)
+    numel = max(1, nbytes // 4 // count)
+    return {f"model.layer.{i // 10}.tensor.{i}": torch.randn(numel) for i in range(count)}
+
+
 def nbytes_of(state: Tensors) -> int:
     """Bytes of all tensors."""
     return sum(tensor.nbytes for tensor in state.values())

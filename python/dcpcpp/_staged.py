@@ -99,14 +99,11 @@ class Copying:
     """A copy that the staging thread begins, and that libdcp or a stager makes.
 
     Attributes:
-        begun: what `begin` returned.
         done: done when the state may be changed.
     """
 
-    def __init__(self, begin: Callable[[], Staged]) -> None:
-        self.begun: Future[Any] = Future()
-        self._begin = begin
-        self.done: Future[None] = _staging_thread.submit(self._run)
+    def __init__(self, begin: Callable[[], Staged], begun: Future[Any]) -> None:
+        self.done: Future[None] = _staging_thread.submit(_begin_and_wait, begin, begun)
 
     def wait_staged(self, timeout: float | None = None) -> bool:
         """Whether the state may be changed; waits for it."""
@@ -118,23 +115,28 @@ class Copying:
             raise
         return True
 
-    def _run(self) -> None:
-        try:
-            staged = self._begin()
-        except BaseException as error:
-            self.begun.set_exception(error)
-            raise
-        finally:
-            del self._begin  # with the state
-        self.begun.set_result(staged)
-        staged.wait_staged(None)
+
+def _begin_and_wait(begin: Callable[[], Staged], begun: Future[Any]) -> None:
+    try:
+        staged = begin()
+    except BaseException as error:
+        begun.set_exception(error)
+        raise
+    begun.set_result(staged)
+    staged.wait_staged(None)
 
 
-def in_staging_thread(begin: Callable[[], Staged]) -> Copying:
-    """Have `begin` called in the background; fences wait for the copy."""
-    copying = Copying(begin)
+def in_staging_thread(begin: Callable[[], Staged]) -> tuple[Copying, Future[Any]]:
+    """Have `begin` called in the background; fences wait for the copy.
+
+    Returns:
+        The copy, and the future of what `begin` returns; the copy does not hold that,
+        because its memory is wanted for the next one when the save is done.
+    """
+    begun: Future[Any] = Future()
+    copying = Copying(begin, begun)
     _in_progress.add(copying)
-    return copying
+    return copying, begun
 
 
 def _new_staging_thread() -> ThreadPoolExecutor:

@@ -180,8 +180,8 @@ def _stage_natively(
         staged.wait_staged(None)
         return upload
     # To look at every tensor takes Python some time, too.
-    copying = in_staging_thread(functools.partial(_copy, save, state, stager))
-    run = functools.partial(job.write_when_begun, save, writer, copying.begun)
+    copying, begun = in_staging_thread(functools.partial(_copy, save, state, stager))
+    run = functools.partial(job.write_when_begun, save, writer, begun)
     return AsyncSaveHandle(copying.done, save_queue().put(run), copying)
 
 
@@ -213,7 +213,7 @@ def _stage_by(
             stager.synchronize_staging()
         return upload
     staged = _StagedByOther(copy)
-    copying = in_staging_thread(lambda: staged)
+    copying, _ = in_staging_thread(lambda: staged)
     return AsyncSaveHandle(copying.done, upload, copying)
 
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dcp/checkpoint.h"
+#include "dcp/staging.h"
 #include "entries.h"
 #include "python_status.h"
 #include "registrars.h"
@@ -67,6 +68,22 @@ py::bytes SaveFromPython(SaveEntries& entries, const py::object& error,
   return ValueOrThrow(std::move(saved)).metadata_pickle;
 }
 
+py::bytes SaveStagedFromPython(const std::shared_ptr<StagedState>& staged,
+                               const py::object& error, StorageWriter& writer,
+                               Transport& transport,
+                               const SaveOptions& options) {
+  StatusOr<std::shared_ptr<StagedState>> input(staged);
+  if (!error.is_none()) {
+    staged->Cancel();
+    input = StatusFromPython(error);
+  }
+  StatusOr<SaveResult> saved = [&] {
+    const py::gil_scoped_release nogil;
+    return Save(input, writer, transport, options);
+  }();
+  return ValueOrThrow(std::move(saved)).metadata_pickle;
+}
+
 void LoadFromPython(const py::function& make_entries,
                     const py::function& accept, StorageReader& reader,
                     Transport& transport, bool allow_partial_load) {
@@ -89,14 +106,14 @@ void BindCheckpoint(py::module_& m) {
       .def_readwrite("split_nbytes", &SaveOptions::split_nbytes)
       .def_readwrite("record_paths", &SaveOptions::record_paths)
       .def_readwrite("use_collectives", &SaveOptions::use_collectives);
-  py::class_<SaveEntries>(m, "SaveEntries",
-                          "What a save is given; see dcpcpp._tensors.")
-      .def(py::init<const py::iterable&>(), py::arg("tuples"));
   py::class_<LoadEntries>(m, "LoadEntries",
                           "What a load fills; see dcpcpp._tensors.")
       .def(py::init<const py::iterable&>(), py::arg("tuples"));
   m.def("save", &SaveFromPython, py::arg("entries"), py::arg("error"),
         py::arg("writer"), py::arg("transport"), py::arg("options"), kSaveDoc);
+  m.def("save", &SaveStagedFromPython, py::arg("staged"), py::arg("error"),
+        py::arg("writer"), py::arg("transport"), py::arg("options"),
+        "Save what was staged, once.");
   m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("accept"),
         py::arg("reader"), py::arg("transport"), py::arg("allow_partial_load"),
         kLoadDoc);

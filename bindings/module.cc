@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindMetadata(m);
   dcp::BindStorage(m);
   dcp::BindPlugin(m);
+  dcp::BindStaging(m);
   dcp::BindCheckpoint(m);
   dcp::BindClean(m);
   dcp::BindVerify(m);

@@ -44,6 +44,14 @@ class WriteSource {
   /// What was resolved so far has been written.
   virtual void Release() {}
 
+  /// Whether `item` should be written together with what was resolved since the
+  /// last Release. If not, a writer does well to write that first, call
+  /// Release, and go on with `item`: for sources whose data comes bit by bit.
+  virtual bool JoinsBatch(const WriteItem& item) {
+    static_cast<void>(item);
+    return true;
+  }
+
   /// A writer asks for it now and then, in the thread that called WriteData:
   /// an error ends the writing, and WriteData returns it.
   virtual Status Proceed() { return absl::OkStatus(); }

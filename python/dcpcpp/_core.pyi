@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'raw_read', 'raw_write', 'save', 'serialize_metadata', 'single_process_transport', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -221,6 +221,48 @@ class StorageRegistry:
         """
         All schemes, sorted.
         """
+class SaveEntries:
+    """
+    What a save is given; see dcpcpp._tensors.
+    """
+    def __init__(self, tuples: collections.abc.Iterable) -> None:
+        ...
+class StagedState:
+    """
+    A copy of what a rank saves (dcp/staging.h), started at once and made in the background; `save` takes it in place of SaveEntries.
+    
+    Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `max_nbytes` bounds the memory of all staged states of the process.
+    """
+    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def cancel(self) -> None:
+        """
+        Give the state up: no save of it will come, or it is to fail.
+        """
+    def wait_staged(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None) -> bool:
+        """
+        Wait until the tensors may change, at most `timeout` seconds; False if that is over.
+        """
+    @property
+    def is_staged(self) -> bool:
+        """
+        Whether the tensors may change.
+        """
+    @property
+    def nbytes(self) -> int:
+        """
+        Bytes of tensors in memory.
+        """
+    @property
+    def nbytes_staged(self) -> int:
+        """
+        How many of these are copied so far.
+        """
+    @property
+    def nbytes_streamed(self) -> int:
+        """
+        How many are read where they are, when they are written.
+        """
 class SaveOptions:
     """
     dcp::SaveOptions
@@ -235,12 +277,6 @@ class SaveOptions:
         ...
     @split_nbytes.setter
     def split_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
-        ...
-class SaveEntries:
-    """
-    What a save is given; see dcpcpp._tensors.
-    """
-    def __init__(self, tuples: collections.abc.Iterable) -> None:
         ...
 class LoadEntries:
     """
@@ -379,6 +415,10 @@ def posix_file_system() -> FileSystem:
     """
     The machine's own files.
     """
+def prewarm_staging(nbytes: typing.SupportsInt | typing.SupportsIndex, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None) -> None:
+    """
+    Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows.
+    """
 def raw_read(directory: str, names: collections.abc.Sequence[str], nbytes: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
     """
     Read files of a directory through plain I/O, equally much of each; (seconds, bytes moved).
@@ -387,11 +427,21 @@ def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex,
     """
     Write files through plain I/O, synced; (seconds, bytes moved).
     """
+def release_staging_memory() -> None:
+    """
+    Give the memory that no staged state uses back to the system.
+    """
+@typing.overload
 def save(entries: SaveEntries, error: typing.Any, writer: StorageWriter, transport: Transport, options: SaveOptions) -> bytes:
     """
     Save `entries`, which is empty afterwards, and return the bytes of the published `.metadata`.
     
     A rank that could not make its entries passes the exception as `error`, so that the others learn of it.
+    """
+@typing.overload
+def save(staged: StagedState, error: typing.Any, writer: StorageWriter, transport: Transport, options: SaveOptions) -> bytes:
+    """
+    Save what was staged, once.
     """
 def serialize_metadata(metadata: Metadata) -> bytes:
     """
@@ -400,6 +450,10 @@ def serialize_metadata(metadata: Metadata) -> bytes:
 def single_process_transport() -> Transport:
     """
     The transport of one process, which signals can stop.
+    """
+def staging_memory_nbytes() -> int:
+    """
+    Host memory that this process has for staged states, used or not.
     """
 def verify(path: str, io: IoOptions, file_system: FileSystem | None = None) -> VerifyReport:
     """

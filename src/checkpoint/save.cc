@@ -15,8 +15,10 @@
 #include "checkpoint/in_doubt.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/save_planning.h"
+#include "checkpoint/staged_source.h"
 #include "checkpoint/write_outcome_codec.h"
 #include "dcp/checkpoint.h"
+#include "dcp/staging.h"
 
 namespace dcp {
 namespace {
@@ -24,9 +26,11 @@ namespace {
 /// One rank's part in one save.
 class SaveOperation {
  public:
+  /// `staged`, if it is not null, has the data of the entries.
   SaveOperation(StorageWriter& writer, Transport& transport,
-                const SaveOptions& options)
-      : writer_(writer),
+                const SaveOptions& options, StagedEntries* staged)
+      : staged_(staged),
+        writer_(writer),
         transport_(transport),
         options_(options),
         role_{.rank = transport.rank(),
@@ -58,7 +62,7 @@ class SaveOperation {
       Abort();
       return mine.status();
     }
-    const StatusOr<std::string> outcome =
+    StatusOr<std::string> outcome =
         Guarded([&] { return Write(*entries, *mine); });
     mine->plan = {};  // large, and the commit needs memory of its own
     Status met = WasInterrupted(outcome.status())
@@ -67,6 +71,9 @@ class SaveOperation {
     if (!met.ok()) {
       Abort();  // without this rank's results nobody publishes
       return met;
+    }
+    if (Status state = CheckStaged(); outcome.ok() && !state.ok()) {
+      outcome = std::move(state);
     }
     DCP_ASSIGN_OR_RETURN(std::string published, MeetVerdict(outcome));
     return SaveResult{std::move(published)};
@@ -146,11 +153,25 @@ class SaveOperation {
   }
 
   StatusOr<std::string> Write(std::span<const SaveEntry> entries,
-                              const LocalPlan& mine) {
-    EntrySource source(entries, transport_);
+                              LocalPlan& mine) {
+    if (staged_ == nullptr) {
+      EntrySource source(entries, transport_);
+      return WriteFrom(source, mine);
+    }
+    StagedSource source(*staged_, transport_);
+    DCP_RETURN_IF_ERROR(source.Begin(mine.plan));
+    return WriteFrom(source, mine);
+  }
+
+  StatusOr<std::string> WriteFrom(WriteSource& source, const LocalPlan& mine) {
     DCP_ASSIGN_OR_RETURN(const WriteOutcome outcome,
                          writer_.WriteData(mine.plan, mine.notes, source));
     return SerializeWriteOutcome(outcome);
+  }
+
+  /// Not OK once somebody has cancelled the state.
+  Status CheckStaged() const {
+    return staged_ == nullptr ? absl::OkStatus() : staged_->snapshot().Check();
   }
 
   /// Coordinator: the commit.
@@ -233,9 +254,9 @@ class SaveOperation {
     DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
     DCP_ASSIGN_OR_RETURN(const std::vector<std::string> notes,
                          MakeGlobalPlan({local.plan}, {&local.notes, 1}));
-    DCP_ASSIGN_OR_RETURN(
-        std::string outcome,
-        Write(*entries, {.plan = plans_[0], .notes = notes[0]}));
+    LocalPlan mine{.plan = plans_[0], .notes = notes[0]};
+    DCP_ASSIGN_OR_RETURN(std::string outcome, Write(*entries, mine));
+    DCP_RETURN_IF_ERROR(CheckStaged());
     return Publish({std::move(outcome)});
   }
 
@@ -255,6 +276,7 @@ class SaveOperation {
     return local;
   }
 
+  StagedEntries* const staged_;
   StorageWriter& writer_;
   Transport& transport_;
   const SaveOptions& options_;
@@ -271,7 +293,24 @@ class SaveOperation {
 StatusOr<SaveResult> Save(const StatusOr<std::span<const SaveEntry>>& entries,
                           StorageWriter& writer, Transport& transport,
                           const SaveOptions& options) {
-  return SaveOperation(writer, transport, options).Run(entries);
+  return SaveOperation(writer, transport, options, nullptr).Run(entries);
+}
+
+StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
+                          StorageWriter& writer, Transport& transport,
+                          const SaveOptions& options) {
+  using Entries = StatusOr<std::span<const SaveEntry>>;
+  if (!staged.ok()) {
+    return Save(Entries(staged.status()), writer, transport, options);
+  }
+  auto& state = static_cast<StagedEntries&>(**staged);
+  if (const Status usable = state.CheckProcess(); !usable.ok()) {
+    return Save(Entries(usable), writer, transport, options);
+  }
+  StatusOr<SaveResult> saved =
+      SaveOperation(writer, transport, options, &state).Run(state.entries());
+  state.snapshot().EndUse();
+  return saved;
 }
 
 StatusOr<SaveResult> Save(const std::string& path,

@@ -75,6 +75,12 @@ StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
   return plan;
 }
 
+Box PartOf(const TensorShard& shard, const WriteItem& item) {
+  Box part = item.chunk;
+  for (int d = 0; d < part.ndim(); ++d) part.offsets[d] -= shard.offsets[d];
+  return part;
+}
+
 StatusOr<WritePayload> EntrySource::Resolve(const WriteItem& item) {
   const SaveEntry& entry = entries_[static_cast<size_t>(item.source)];
   if (const auto* object = std::get_if<SerializedObject>(&entry.value)) {
@@ -82,10 +88,7 @@ StatusOr<WritePayload> EntrySource::Resolve(const WriteItem& item) {
   }
   const auto& shard = std::get<TensorShard>(entry.value);
   if (shard.encoded) return WritePayload(*shard.encoded);
-  // The planner may have given this rank a part of what it holds.
-  Box part = item.chunk;
-  for (int d = 0; d < part.ndim(); ++d) part.offsets[d] -= shard.offsets[d];
-  return WritePayload(Narrow(shard.view, part));
+  return WritePayload(Narrow(shard.view, PartOf(shard, item)));
 }
 
 Status RequireExactlyOnce(const SavePlan& plan,

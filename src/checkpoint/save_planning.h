@@ -20,6 +20,10 @@ StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
                                  const StorageWriter& writer,
                                  const SaveOptions& options);
 
+/// Which part of `shard` is `item`: the planner may have given this rank less
+/// than it holds.
+Box PartOf(const TensorShard& shard, const WriteItem& item);
+
 /// Finds the data of planned items in the entries they came from.
 class EntrySource final : public WriteSource {
  public:

@@ -1,6 +1,7 @@
 // 1. The items are taken in waves that the source allows to be resolved at
 //    once: all of them for a plain state dict, a few hundred megabytes for a
-//    source that makes tensors on demand.
+//    source that makes tensors on demand, what is there for one that is still
+//    being staged.
 // 2. A wave lays its items out behind what each file holds already, starting
 //    where a direct write may begin. The offset and length of every item are
 //    known before a byte moves.
@@ -193,7 +194,8 @@ Status WriteItems(const ItemWriter& writer, std::span<const FileItems> work) {
     };
     open_part();
     for (const WriteItem* item : file.items) {
-      if (nbytes > 0 && nbytes > limit - item->nbytes) {
+      if (nbytes > 0 &&
+          (nbytes > limit - item->nbytes || !writer.source.JoinsBatch(*item))) {
         DCP_RETURN_IF_ERROR(WriteWave(writer, std::move(wave)));
         writer.source.Release();
         wave.clear();

@@ -1,0 +1,133 @@
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "dcp/staging.h"
+#include "entries.h"
+#include "python_status.h"
+#include "registrars.h"
+
+namespace py = pybind11;
+
+namespace dcp {
+namespace {
+
+constexpr char kStagedStateDoc[] =
+    "A copy of what a rank saves (dcp/staging.h), started at once and made in "
+    "the background; `save` takes it in place of SaveEntries.\n\nTakes the "
+    "content of `entries` over. `keep_alive` is let go when nothing reads the "
+    "tensors any more; `max_nbytes` bounds the memory of all staged states of "
+    "the process.";
+constexpr char kWaitStagedDoc[] =
+    "Wait until the tensors may change, at most `timeout` seconds; False if "
+    "that is over.";
+constexpr char kPrewarmDoc[] =
+    "Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows.";
+
+bool IsFinalizing() {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
+/// Owns Python objects for threads that do not have the GIL.
+class Kept {
+ public:
+  explicit Kept(py::object objects) : objects_(std::move(objects)) {}
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+  ~Kept() {
+    // A thread that asks for the GIL then does not come back.
+    if (Py_IsInitialized() == 0 || IsFinalizing()) {
+      objects_.release();
+      return;
+    }
+    const py::gil_scoped_acquire gil;
+    objects_ = py::object();
+  }
+
+ private:
+  py::object objects_;
+};
+
+std::shared_ptr<StagedState> BeginStaging(SaveEntries& entries,
+                                          const py::object& keep_alive,
+                                          std::optional<int64_t> max_nbytes,
+                                          int threads) {
+  auto kept = std::make_shared<Kept>(py::make_tuple(keep_alive, entries.kept));
+  auto taken = std::exchange(entries.entries, {});
+  const py::gil_scoped_release nogil;
+  return ValueOrThrow(
+      StagedState::Begin(std::move(taken), std::move(kept),
+                         {.max_nbytes = max_nbytes, .threads = threads}));
+}
+
+/// Waits in slices, between which signal handlers run.
+bool WaitStaged(StagedState& state, std::optional<double> timeout) {
+  using Seconds = std::chrono::duration<double>;
+  constexpr Seconds kSlice(0.05);
+  const auto begin = std::chrono::steady_clock::now();
+  while (true) {
+    const Seconds waited = std::chrono::steady_clock::now() - begin;
+    const Seconds slice = std::clamp(
+        timeout ? Seconds(*timeout) - waited : kSlice, Seconds::zero(), kSlice);
+    const Status staged = [&] {
+      const py::gil_scoped_release nogil;
+      return state.WaitStaged(
+          std::chrono::duration_cast<Clock::Duration>(slice));
+    }();
+    if (staged.code() != absl::StatusCode::kDeadlineExceeded) {
+      ThrowIfError(staged);
+      return true;
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (timeout && waited >= Seconds(*timeout)) return false;
+  }
+}
+
+}  // namespace
+
+void BindStaging(py::module_& m) {
+  py::class_<SaveEntries>(m, "SaveEntries",
+                          "What a save is given; see dcpcpp._tensors.")
+      .def(py::init<const py::iterable&>(), py::arg("tuples"));
+  py::class_<StagedState, std::shared_ptr<StagedState>>(
+      m, "StagedState", kStagedStateDoc,
+      py::release_gil_before_calling_cpp_dtor())
+      .def(py::init(&BeginStaging), py::arg("entries"), py::arg("keep_alive"),
+           py::arg("max_nbytes"), py::arg("threads"))
+      .def("wait_staged", &WaitStaged, py::arg("timeout"), kWaitStagedDoc)
+      .def("cancel", &StagedState::Cancel,
+           py::call_guard<py::gil_scoped_release>(),
+           "Give the state up: no save of it will come, or it is to fail.")
+      .def_property_readonly("is_staged", &StagedState::is_staged,
+                             "Whether the tensors may change.")
+      .def_property_readonly("nbytes", &StagedState::nbytes,
+                             "Bytes of tensors in memory.")
+      .def_property_readonly("nbytes_staged", &StagedState::nbytes_staged,
+                             "How many of these are copied so far.")
+      .def_property_readonly("nbytes_streamed", &StagedState::nbytes_streamed,
+                             "How many are read where they are, when they are "
+                             "written.");
+  m.def(
+      "prewarm_staging",
+      [](int64_t nbytes, std::optional<int64_t> max_nbytes) {
+        const py::gil_scoped_release nogil;
+        ThrowIfError(PrewarmStaging(nbytes, {.max_nbytes = max_nbytes}));
+      },
+      py::arg("nbytes"), py::arg("max_nbytes"), kPrewarmDoc);
+  m.def("release_staging_memory", &ReleaseStagingMemory,
+        py::call_guard<py::gil_scoped_release>(),
+        "Give the memory that no staged state uses back to the system.");
+  m.def("staging_memory_nbytes", &StagingMemoryNbytes,
+        "Host memory that this process has for staged states, used or not.");
+}
+
+}  // namespace dcp

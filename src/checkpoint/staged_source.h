@@ -1,0 +1,63 @@
+// StagedSource: the data of a staged state, as far as it is there.
+
+#ifndef DCP_CHECKPOINT_STAGED_SOURCE_H_
+#define DCP_CHECKPOINT_STAGED_SOURCE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
+#include "checkpoint/staged_state.h"
+#include "dcp/storage.h"
+
+namespace dcp {
+
+/// The WriteSource of one save. Made in the thread that calls WriteData, which
+/// alone may ask the transport.
+class StagedSource final : public WriteSource {
+ public:
+  StagedSource(StagedEntries& staged, Transport& transport)
+      : staged_(staged), transport_(transport) {}
+  StagedSource(const StagedSource&) = delete;
+  StagedSource& operator=(const StagedSource&) = delete;
+  /// Nothing that was resolved is read any more.
+  ~StagedSource() override;
+
+  /// Waits until it is known which items of `plan` are streamed, and puts these
+  /// first.
+  Status Begin(SavePlan& plan);
+
+  StatusOr<WritePayload> Resolve(const WriteItem& item) override;
+  bool JoinsBatch(const WriteItem& item) override;
+  void Release() override;
+  Status Proceed() override;
+
+ private:
+  /// What was resolved since the last Release.
+  struct Batch {
+    int64_t nbytes = 0;
+    bool has_streamed = false;
+  };
+
+  /// Asks the transport, if this is its thread.
+  Status Ask();
+  bool IsStreamed(const WriteItem& item);
+  void NoteResolved(const WriteItem& item);
+
+  StagedEntries& staged_;
+  Transport& transport_;
+  const std::thread::id thread_ = std::this_thread::get_id();
+  bool has_begun_ = false;
+  Mutex mutex_;
+  Batch batch_ ABSL_GUARDED_BY(mutex_);
+  /// By entry: streamed, and not resolved yet.
+  std::vector<bool> to_stream_ ABSL_GUARDED_BY(mutex_);
+  size_t to_stream_count_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_CHECKPOINT_STAGED_SOURCE_H_

@@ -1,0 +1,168 @@
+#include "checkpoint/staged_state.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+#include <new>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "base/guarded.h"
+
+namespace dcp {
+namespace {
+
+constexpr int kMaxThreads = 4;
+
+int ThreadsFor(const StagingOptions& options) {
+  if (options.threads > 0) return options.threads;
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(cores, 1, kMaxThreads);
+}
+
+int64_t LimitOf(const StagingOptions& options) {
+  return std::max(int64_t{0}, options.max_nbytes.value_or(
+                                  std::numeric_limits<int64_t>::max()));
+}
+
+std::vector<TensorView> ViewsOf(std::span<const SaveEntry> entries) {
+  std::vector<TensorView> views;
+  views.reserve(entries.size());
+  for (const SaveEntry& entry : entries) views.push_back(StagedViewOf(entry));
+  return views;
+}
+
+std::shared_ptr<DeviceRuntime> RuntimeFor(std::span<const TensorView> views) {
+  const bool any =
+      std::any_of(views.begin(), views.end(), [](const TensorView& view) {
+        return view.device.type != DeviceType::kCpu;
+      });
+  return any ? MakeCudaRuntime() : nullptr;
+}
+
+int64_t BytesInMemory(std::span<const TensorView> views) {
+  int64_t nbytes = 0;
+  for (const TensorView& view : views) {
+    nbytes += NbytesInMemory(view).value_or(0);
+  }
+  return nbytes;
+}
+
+}  // namespace
+
+TensorView StagedViewOf(const SaveEntry& entry) {
+  const auto* shard = std::get_if<TensorShard>(&entry.value);
+  if (shard == nullptr) return {.sizes = {0}, .strides = {1}};
+  if (!shard->encoded) return shard->view;
+  return ContiguousView(const_cast<char*>(shard->encoded->data()),
+                        DType::kUInt8,
+                        {static_cast<int64_t>(shard->encoded->size())});
+}
+
+StatusOr<std::shared_ptr<StagedState>> StagedState::Begin(
+    std::vector<SaveEntry> entries, std::shared_ptr<void> keep_alive,
+    const StagingOptions& options, std::shared_ptr<DeviceRuntime> device) {
+  return StagedEntries::Begin(
+      std::move(entries), std::move(keep_alive), options,
+      {.arena = ProcessArena(), .device = std::move(device)});
+}
+
+StatusOr<std::shared_ptr<StagedState>> StagedEntries::Begin(
+    std::vector<SaveEntry> entries, std::shared_ptr<void> keep_alive,
+    const StagingOptions& options, SnapshotParts parts) {
+  return Guarded([&]() -> StatusOr<std::shared_ptr<StagedState>> {
+    auto state = std::make_shared<StagedEntries>(
+        std::move(entries), std::move(keep_alive), options, std::move(parts));
+    state->Start();
+    return std::shared_ptr<StagedState>(std::move(state));
+  });
+}
+
+StagedEntries::StagedEntries(std::vector<SaveEntry> entries,
+                             std::shared_ptr<void> keep_alive,
+                             const StagingOptions& options, SnapshotParts parts)
+    : owner_(::getpid()), entries_(std::move(entries)) {
+  std::vector<TensorView> views = ViewsOf(entries_);
+  if (parts.device == nullptr) parts.device = RuntimeFor(views);
+  nbytes_ = BytesInMemory(views);
+  snapshot_ = std::make_shared<Snapshot>(
+      std::move(views), std::move(keep_alive),
+      SnapshotOptions{.max_nbytes = LimitOf(options),
+                      .threads = ThreadsFor(options)},
+      std::move(parts));
+}
+
+void StagedEntries::Start() {
+  try {
+    thread_ = std::thread([snapshot = snapshot_] { snapshot->Run(); });
+  } catch (const std::system_error&) {  // EAGAIN: a limit on threads
+    snapshot_->StreamAll();
+  } catch (const std::bad_alloc&) {
+    snapshot_->StreamAll();
+  }
+}
+
+StagedEntries::~StagedEntries() {
+  if (in_child()) {
+    if (thread_.joinable()) thread_.detach();
+    return;
+  }
+  snapshot_->Cancel();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool StagedEntries::in_child() const { return ::getpid() != owner_; }
+
+Status StagedEntries::CheckProcess() const {
+  if (!in_child()) return absl::OkStatus();
+  return FailedPrecondition("this state was staged by process " +
+                            std::to_string(owner_) +
+                            " before it forked, and is not in the child");
+}
+
+Status StagedEntries::WaitStaged(std::optional<Clock::Duration> timeout) {
+  DCP_RETURN_IF_ERROR(CheckProcess());
+  return snapshot_->AwaitCallerFree(timeout);
+}
+
+bool StagedEntries::is_staged() const {
+  return !in_child() && snapshot_->is_caller_free();
+}
+
+int64_t StagedEntries::nbytes_streamed() const {
+  if (in_child()) return 0;
+  return snapshot_->streams_all() ? nbytes_ : snapshot_->nbytes_streamed();
+}
+
+int64_t StagedEntries::nbytes_staged() const {
+  if (in_child()) return 0;
+  const int64_t to_stage = nbytes_ - nbytes_streamed();
+  // Copies have gaps between them, and views that share memory share a copy.
+  return snapshot_->is_copied()
+             ? to_stage
+             : std::min(to_stage, snapshot_->nbytes_copied());
+}
+
+void StagedEntries::Cancel() {
+  if (!in_child()) snapshot_->Cancel();
+}
+
+Status PrewarmStaging(int64_t nbytes, const StagingOptions& options) {
+  // Copies have gaps between them.
+  const int64_t with_gaps = nbytes > std::numeric_limits<int64_t>::max() / 2
+                                ? nbytes
+                                : nbytes + nbytes / 64 + (int64_t{1} << 20);
+  return Guarded([&] {
+    return ProcessArena().Prewarm(
+        {.nbytes = with_gaps, .max_nbytes = LimitOf(options)},
+        ThreadsFor(options));
+  });
+}
+
+void ReleaseStagingMemory() { ProcessArena().ReleaseFree(); }
+
+int64_t StagingMemoryNbytes() { return ProcessArena().nbytes(); }
+
+}  // namespace dcp

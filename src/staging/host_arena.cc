@@ -1,0 +1,218 @@
+// 1. Memory is mapped for a lease that no free extent can hold, and stays
+//    mapped when the lease ends. Free neighbors become one extent.
+// 2. A lease takes the front of the smallest extent that holds it. If none
+//    does, all free extents go: they are of smaller, earlier states.
+// 3. What is mapped stays below the limit of the lease that asks: free extents
+//    are unmapped first.
+// 4. A little more is mapped than was asked for, so that a state that grows
+//    a bit finds room; what is never touched costs nothing.
+
+#include "staging/host_arena.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <iterator>
+
+#include "staging/huge_pages.h"
+#include "staging/threads.h"
+
+namespace dcp {
+namespace {
+
+class AnonymousPages final : public PageSource {
+ public:
+  StatusOr<std::span<std::byte>> Map(size_t nbytes) override {
+    return MapHugePages(nbytes);
+  }
+  void Unmap(std::span<std::byte> memory) override {
+    munmap(memory.data(), memory.size());
+  }
+};
+
+constexpr auto kPageSize = static_cast<size_t>(HostArena::kPage);
+
+/// Whole huge pages where they fit the limit.
+size_t LeaseSize(const ArenaRequest& request) {
+  const auto nbytes = static_cast<size_t>(request.nbytes);
+  const size_t huge = RoundUpTo(nbytes, kHugePage);
+  const bool fits = huge <= static_cast<size_t>(request.max_nbytes);
+  return nbytes >= kHugePage && fits ? huge : RoundUpTo(nbytes, kPageSize);
+}
+
+/// Up to a sixteenth more.
+size_t WithRoom(size_t nbytes) {
+  return RoundUpTo(nbytes, std::max(kHugePage, std::bit_floor(nbytes) / 16));
+}
+
+/// Writes to each page, so that it is there.
+void Touch(std::span<std::byte> memory, int threads) {
+  const auto count = static_cast<size_t>(std::max(threads, 1));
+  const size_t share = RoundUpTo(memory.size() / count + 1, kHugePage);
+  RunOnThreads(count, [&](size_t thread) {
+    const size_t end = std::min(memory.size(), (thread + 1) * share);
+    for (size_t at = thread * share; at < end; at += kPageSize) {
+      memory[at] = std::byte{0};
+    }
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<PageSource> MakeAnonymousPages() {
+  return std::make_unique<AnonymousPages>();
+}
+
+ArenaLease::~ArenaLease() {
+  if (!memory_.empty()) arena_->Return(memory_);
+}
+
+HostArena::HostArena(std::unique_ptr<PageSource> pages)
+    : owner_(::getpid()), pages_(std::move(pages)) {}
+
+HostArena::~HostArena() { ReleaseFree(); }
+
+StatusOr<ArenaLease> HostArena::TryTake(const ArenaRequest& request) {
+  const MutexLock lock(mutex_);
+  return TryTakeLocked(request);
+}
+
+StatusOr<ArenaLease> HostArena::Take(const ArenaRequest& request,
+                                     const std::function<bool()>& gives_up) {
+  const MutexLock lock(mutex_);
+  while (!gives_up()) {
+    DCP_ASSIGN_OR_RETURN(ArenaLease lease, TryTakeLocked(request));
+    if (!lease.memory().empty()) return lease;
+    returned_.Wait(mutex_);
+  }
+  return ArenaLease();
+}
+
+void HostArena::WakeWaiters() {
+  const MutexLock lock(mutex_);
+  returned_.NotifyAll();
+}
+
+StatusOr<ArenaLease> HostArena::TryTakeLocked(const ArenaRequest& request) {
+  const size_t nbytes = LeaseSize(request);
+  const auto max_nbytes =
+      std::max(static_cast<size_t>(request.max_nbytes), nbytes);
+  if (leased_ > max_nbytes - nbytes) return ArenaLease();
+  Memory memory = TakeFree(nbytes);
+  if (memory.empty()) {
+    DCP_ASSIGN_OR_RETURN(memory, MapMore(nbytes, max_nbytes));
+  }
+  leased_ += nbytes;
+  TrimFree(max_nbytes);
+  return ArenaLease(*this, memory);
+}
+
+HostArena::Memory HostArena::TakeFree(size_t nbytes) {
+  auto best = free_.end();
+  for (auto extent = free_.begin(); extent != free_.end(); ++extent) {
+    if (extent->second < nbytes) continue;
+    if (best == free_.end() || extent->second < best->second) best = extent;
+  }
+  if (best == free_.end()) return {};
+  const Memory extent(best->first, best->second);
+  free_.erase(best);
+  if (extent.size() > nbytes) {
+    free_.emplace(extent.data() + nbytes, extent.size() - nbytes);
+  }
+  return extent.first(nbytes);
+}
+
+StatusOr<HostArena::Memory> HostArena::MapMore(size_t nbytes,
+                                               size_t max_nbytes) {
+  TrimFree(0);
+  const size_t room = (max_nbytes - std::min(max_nbytes, mapped_)) / kPageSize;
+  const size_t wanted =
+      std::max(nbytes, std::min(WithRoom(nbytes), room * kPageSize));
+  StatusOr<Memory> memory = pages_->Map(wanted);
+  if (!memory.ok() && wanted > nbytes) memory = pages_->Map(nbytes);
+  DCP_RETURN_IF_ERROR(memory.status());
+  mapped_ += memory->size();
+  if (memory->size() > nbytes) AddFree(memory->subspan(nbytes));
+  return memory->first(nbytes);
+}
+
+void HostArena::AddFree(Memory memory) {
+  auto next = free_.lower_bound(memory.data());
+  if (next != free_.end() && memory.data() + memory.size() == next->first) {
+    memory = Memory(memory.data(), memory.size() + next->second);
+    next = free_.erase(next);
+  }
+  if (next != free_.begin()) {
+    const auto previous = std::prev(next);
+    if (previous->first + previous->second == memory.data()) {
+      previous->second += memory.size();
+      return;
+    }
+  }
+  free_.emplace(memory.data(), memory.size());
+}
+
+void HostArena::TrimFree(size_t max_nbytes) {
+  while (mapped_ > max_nbytes && !free_.empty()) {
+    const auto last = std::prev(free_.end());
+    const size_t nbytes = std::min(last->second, mapped_ - max_nbytes);
+    const size_t excess = std::min(last->second, RoundUpTo(nbytes, kPageSize));
+    last->second -= excess;
+    pages_->Unmap({last->first + last->second, excess});
+    mapped_ -= excess;
+    if (last->second == 0) free_.erase(last);
+  }
+}
+
+void HostArena::Return(Memory memory) {
+  if (::getpid() != owner_) return;  // a forked child does not have it
+  const MutexLock lock(mutex_);
+  leased_ -= memory.size();
+  AddFree(memory);
+  returned_.NotifyAll();
+}
+
+Status HostArena::Prewarm(const ArenaRequest& request, int threads) {
+  const int64_t left = std::max<int64_t>(
+      0, request.max_nbytes / kPage * kPage - leased_nbytes());
+  const int64_t nbytes = std::min(request.nbytes, left);
+  if (nbytes <= 0) return absl::OkStatus();
+  DCP_ASSIGN_OR_RETURN(
+      const ArenaLease lease,
+      TryTake({.nbytes = nbytes, .max_nbytes = request.max_nbytes}));
+  Touch(lease.memory(), threads);
+  return absl::OkStatus();
+}
+
+void HostArena::ReleaseFree() {
+  if (::getpid() != owner_) return;
+  const MutexLock lock(mutex_);
+  TrimFree(0);
+}
+
+int64_t HostArena::nbytes() const {
+  const MutexLock lock(mutex_);
+  return static_cast<int64_t>(mapped_);
+}
+
+int64_t HostArena::leased_nbytes() const {
+  const MutexLock lock(mutex_);
+  return static_cast<int64_t>(leased_);
+}
+
+HostArena& ProcessArena() {
+  // Never destroyed: leases may be given back by threads that end after the
+  // statics. A child leaves its parent's alone: a thread that is not in the
+  // child may hold the mutex.
+  static std::atomic<HostArena*> place = nullptr;
+  HostArena* arena = place.load();
+  if (arena != nullptr && arena->owner_ == ::getpid()) return *arena;
+  auto made = std::make_unique<HostArena>(MakeAnonymousPages());
+  if (place.compare_exchange_strong(arena, made.get())) arena = made.release();
+  return *arena;
+}
+
+}  // namespace dcp

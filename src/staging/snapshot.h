@@ -1,0 +1,148 @@
+// Snapshot: a copy of tensors that is made while the caller goes on, and read
+// while it is made.
+
+#ifndef DCP_STAGING_SNAPSHOT_H_
+#define DCP_STAGING_SNAPSHOT_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
+#include "dcp/clock.h"
+#include "dcp/device_runtime.h"
+#include "dcp/status.h"
+#include "dcp/tensor_view.h"
+#include "staging/host_arena.h"
+#include "staging/lane_copier.h"
+#include "staging/snapshot_layout.h"
+
+namespace dcp {
+
+struct SnapshotOptions {
+  /// What all snapshots of the arena may have together.
+  int64_t max_nbytes = 0;
+  int threads = 1;
+};
+
+/// The seams that a snapshot stands on.
+struct SnapshotParts {
+  HostArena& arena;
+  std::shared_ptr<DeviceRuntime> device;
+};
+
+/// See snapshot.cc for the order of events. Thread-safe. One thread runs Run();
+/// what else is called waits, if it does, for what that does. Outlives Run().
+class Snapshot {
+ public:
+  /// `keep_alive` owns what `views` refer to.
+  Snapshot(std::vector<TensorView> views, std::shared_ptr<void> keep_alive,
+           const SnapshotOptions& options, SnapshotParts parts);
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+  /// Gets memory and copies, as long as that takes.
+  void Run();
+  /// In place of Run(): all views are read where they are.
+  void StreamAll();
+  /// Ends Run() early, and the use as soon as its next call comes.
+  void Cancel();
+
+  /// Waits until nobody reads the caller's memory any more.
+  /// \error kDeadlineExceeded  somebody still does
+  /// \error others  they were not copied
+  Status AwaitCallerFree(std::optional<Clock::Duration> timeout);
+  bool is_caller_free() const;
+  /// Whether all is copied that is not streamed.
+  bool is_copied() const;
+  /// Bytes of copies that are there, gaps between them included.
+  int64_t nbytes_copied() const;
+  /// Whether no view is copied.
+  bool streams_all() const { return streams_all_; }
+  /// Bytes of some views that are not copied, 0 as long as that is not known.
+  int64_t nbytes_streamed() const;
+
+  // What follows is for the one use: a save.
+
+  /// Called now and then by who waits; its error ends the wait.
+  using Ask = std::function<Status()>;
+
+  /// Waits until it is known which views are copied. If that hangs on memory
+  /// that other snapshots have, none is: the use has come and need not wait.
+  /// \error kFailedPrecondition  cancelled, or used before
+  Status BeginUse(const Ask& ask);
+  /// What is streamed has been read; nobody gets it any more.
+  void EndStreaming();
+  /// Nothing is read any more: the memory goes back, and Run() ends. For a use
+  /// that never came as well.
+  void EndUse();
+  /// OK while the use may go on.
+  Status Check() const;
+
+  bool IsStreamed(size_t view) const;
+  /// Whether AwaitView(view) would not wait.
+  bool IsThere(size_t view) const;
+  /// The copy of `view`, which is number `number`, when it is complete; or
+  /// `view` if it is not copied.
+  /// \error kFailedPrecondition  cancelled, or streamed before
+  StatusOr<TensorView> AwaitView(const TensorView& view, size_t number,
+                                 const Ask& ask);
+
+ private:
+  enum class Phase : uint8_t { kStarting, kAwaitingMemory, kCopying, kEnded };
+  /// What goes when nobody needs it any more, outside of the lock.
+  struct Unneeded {
+    std::shared_ptr<void> keep_alive;
+    ArenaLease memory;
+  };
+
+  Status TakeMemory();
+  Status CopyLanes();
+  void CopyUnits(LaneKind kind);
+  void End(const Status& status);
+  bool is_pointless() const { return stops_ || streams_all_; }
+
+  Status CheckLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsUnreadLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsCallerFreeLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsThereLocked(size_t view) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status AwaitThere(size_t view, const Ask& ask);
+  /// After every change; wakes all who wait.
+  Unneeded SettleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// Waits for a change, at most until it is time to ask, and asks.
+  Status WaitAndAsk(const Ask& ask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const SnapshotOptions options_;
+  const SnapshotParts parts_;
+  /// Both are only set, and make copies pointless.
+  std::atomic<bool> stops_ = false;
+  std::atomic<bool> streams_all_ = false;
+
+  /// Made before kCopying, then left as they are.
+  SnapshotLayout layout_;
+  std::byte* memory_ = nullptr;
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kStarting;
+  Status status_ ABSL_GUARDED_BY(mutex_);
+  std::vector<TensorView> views_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<void> keep_alive_ ABSL_GUARDED_BY(mutex_);
+  ArenaLease lease_ ABSL_GUARDED_BY(mutex_);
+  bool is_cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_used_ ABSL_GUARDED_BY(mutex_) = false;
+  bool was_used_ ABSL_GUARDED_BY(mutex_) = false;
+  bool has_streamed_ ABSL_GUARDED_BY(mutex_) = false;
+  /// Their units are taken and copied without the lock.
+  std::array<LaneCopier, kLaneCount> copiers_;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STAGING_SNAPSHOT_H_

@@ -121,7 +121,8 @@ class SaveQueue:
             self.raise_unseen()
 
     def _count(self) -> int:
-        return len(self._waiting) + (self._running is not None)
+        running = self._running is not None and not self._running.future.done()
+        return len(self._waiting) + running
 
     def _work(self) -> None:
         while (save := self._next()) is not None:

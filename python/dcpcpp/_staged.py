@@ -16,7 +16,7 @@ from dcpcpp._stalls import stalls
 class Staged(Protocol):
     """What `async_save` copies in the background."""
 
-    def wait_staged(self, timeout: float | None = None) -> bool:
+    def wait_staged(self, timeout: float | None) -> bool:
         """Whether the state may be changed; waits for it."""
         ...
 

@@ -14,6 +14,7 @@ and `offsets` are None for a tensor that is whole, `encoded` holds the bytes of
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -53,6 +54,11 @@ def code_of_dtype(dtype: torch.dtype) -> int:
 def is_tensor(value: object) -> bool:
     """Whether a leaf is stored as a tensor rather than as a pickled object."""
     return isinstance(value, torch.Tensor)
+
+
+def nbytes_of(entry: Entry) -> int:
+    """Bytes of the tensor that `entry` refers to."""
+    return math.prod(entry[3]) * _DTYPES_BY_CODE[entry[2]].itemsize
 
 
 class EntryMaker:

@@ -28,7 +28,7 @@ from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._staged import Staged, in_staging_thread
 from dcpcpp._stalls import stalls
 from dcpcpp._storage_setup import choose_writer
-from dcpcpp._tensors import EntryMaker, is_tensor
+from dcpcpp._tensors import EntryMaker, is_tensor, nbytes_of
 from dcpcpp.api import runs_alone, stateful_to_state_dict
 from dcpcpp.errors import CheckpointBusyError
 from dcpcpp.staging import DefaultStager
@@ -188,7 +188,7 @@ def _stage_natively(
 def _copy(save: SaveJob, state: dict[str, Any], stager: DefaultStager) -> _core.StagedState:
     """Begins to copy."""
     entries, keep_alive = save.entries(state)
-    return _core.StagedState(entries, keep_alive, stager.max_staging_bytes)
+    return _core.StagedState(entries, keep_alive, stager.max_staging_bytes, threads=0)
 
 
 def _stage_by(
@@ -242,13 +242,13 @@ def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = Non
     """
     stager = async_stager if async_stager is not None else _BLOCKING
     maker = EntryMaker()
-    entries = _core.SaveEntries(
-        entry
+    nbytes = sum(
+        nbytes_of(entry)
         for key, value in flatten(stateful_to_state_dict(state_dict), None).leaves.items()
         if is_tensor(value) or is_sharded(value) or hasattr(value, "__create_write_items__")
         for entry in maker.save_entries(key, value, ())
     )
-    _core.prewarm_staging(entries.nbytes, stager.max_staging_bytes)
+    _core.prewarm_staging(nbytes, stager.max_staging_bytes)
 
 
 _BLOCKING = DefaultStager(StagingOptions(False, False, False, False))

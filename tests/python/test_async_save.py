@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -188,19 +190,21 @@ def test_an_error_is_logged_and_raised_by_the_next_save(
     assert value_in(tmp_path / "d") == 2.0
 
 
-@pytest.mark.parametrize("call", ["save", "flush", "close"])
+CALLS: dict[str, Callable[[Path], Any]] = {
+    "save": lambda path: dcpcpp.save(state_of(2.0), checkpoint_id=path),
+    "flush": lambda path: dcpcpp.flush(),
+    "close": lambda path: dcpcpp.DefaultStager(IN_BACKGROUND).close(),
+}
+
+
+@pytest.mark.parametrize("call", list(CALLS))
 def test_an_error_that_nobody_saw_is_raised(
     tmp_path: Path, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     fail_in_background(tmp_path)
     with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
-        if call == "save":
-            dcpcpp.save(state_of(2.0), checkpoint_id=tmp_path / "d")
-        elif call == "flush":
-            dcpcpp.flush()
-        else:
-            dcpcpp.DefaultStager(IN_BACKGROUND).close()
+        CALLS[call](tmp_path / "d")
     dcpcpp.save(state_of(2.0), checkpoint_id=tmp_path / "d")
 
 
@@ -253,13 +257,15 @@ def test_prewarming_takes_the_memory_that_the_save_needs(tmp_path: Path) -> None
 
 
 def test_a_forked_child_has_no_saves_of_its_parent(tmp_path: Path) -> None:
+    childs = state_of(2.0)  # torch's threads do not survive a fork
     with held_files() as held:
         future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/c")
         held.wait_until_begun()
         pid = os.fork()
         if pid == 0:
+            faulthandler.dump_traceback_later(20, exit=True)
             done = dcpcpp.flush(5)
-            dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d").result()
+            dcpcpp.async_save(childs, checkpoint_id=tmp_path / "d").result()
             os._exit(0 if done else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         held.release()

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -103,11 +104,13 @@ void BindCheckpoint(py::module_& m) {
 
   py::class_<Checkpoint>(
       m, "Checkpoint", "A checkpoint opened for inspection (dcp/checkpoint.h).")
-      .def(py::init([](std::unique_ptr<StorageReader> reader) {
+      .def(py::init([](std::unique_ptr<StorageReader> reader,
+                       std::optional<int> rank) {
              const py::gil_scoped_release nogil;
-             return ValueOrThrow(Checkpoint::Open(std::move(reader)));
+             return ValueOrThrow(
+                 Checkpoint::Open(std::move(reader), {.rank = rank}));
            }),
-           py::arg("reader"))
+           py::arg("reader"), py::arg("rank"))
       .def_property_readonly("metadata", &Checkpoint::metadata,
                              py::return_value_policy::reference_internal)
       .def(

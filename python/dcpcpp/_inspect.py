@@ -196,27 +196,32 @@ def _box(
     return tuple(offsets), tuple(sizes), dropped
 
 
-def open(checkpoint_id: str | os.PathLike[str], *, verify: bool = True) -> Checkpoint:
+def open(
+    checkpoint_id: str | os.PathLike[str], *, rank: int | None = None, verify: bool = True
+) -> Checkpoint:
     """Open a checkpoint for reading, with no template and no process group.
 
     Args:
         checkpoint_id: directory or URL.
+        rank: open what this rank saved for itself, with `use_collectives=False`. It knows
+            no other rank's shards.
         verify: check all that is read against its checksum.
 
     Raises:
-        FileNotFoundError: no checkpoint there.
+        FileNotFoundError: no checkpoint there, or one per rank and no `rank`.
         CheckpointCorruptedError: its metadata is damaged.
     """
     reader = choose_reader(None, checkpoint_id)
     assert isinstance(reader, NativeReader)
     reader.set_verify(verify)
-    return Checkpoint(_core.Checkpoint(reader.make_core_reader()))
+    return Checkpoint(_core.Checkpoint(reader.make_core_reader(), rank))
 
 
 def load_full(
     checkpoint_id: str | os.PathLike[str],
     keys: set[str] | str | None = None,
     *,
+    rank: int | None = None,
     allow_pickle: bool | None = None,
 ) -> dict[str, Any]:
     """The state dict of a checkpoint, built from its metadata, on the CPU.
@@ -226,12 +231,13 @@ def load_full(
     Args:
         checkpoint_id: directory or URL.
         keys: flat keys or prefixes of them ("optim.state"); None for all.
+        rank: see `open`.
         allow_pickle: see `dcpcpp.load`.
 
     Returns:
         The nested state dict, as it was saved.
     """
-    checkpoint = open(checkpoint_id)
+    checkpoint = open(checkpoint_id, rank=rank)
     wanted = {keys} if isinstance(keys, str) else keys
     taken = [
         key

@@ -81,27 +81,7 @@ void LoadFromPython(const py::function& make_entries,
   ThrowIfError(loaded);
 }
 
-}  // namespace
-
-void BindCheckpoint(py::module_& m) {
-  py::class_<SaveOptions>(m, "SaveOptions", "dcp::SaveOptions")
-      .def(py::init<>())
-      .def_readwrite("dedup_to_lowest_rank", &SaveOptions::dedup_to_lowest_rank)
-      .def_readwrite("split_nbytes", &SaveOptions::split_nbytes)
-      .def_readwrite("record_paths", &SaveOptions::record_paths)
-      .def_readwrite("use_collectives", &SaveOptions::use_collectives);
-  py::class_<SaveEntries>(m, "SaveEntries",
-                          "What a save is given; see dcpcpp._tensors.")
-      .def(py::init<const py::iterable&>(), py::arg("tuples"));
-  py::class_<LoadEntries>(m, "LoadEntries",
-                          "What a load fills; see dcpcpp._tensors.")
-      .def(py::init<const py::iterable&>(), py::arg("tuples"));
-  m.def("save", &SaveFromPython, py::arg("entries"), py::arg("error"),
-        py::arg("writer"), py::arg("transport"), py::arg("options"), kSaveDoc);
-  m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("accept"),
-        py::arg("reader"), py::arg("transport"), py::arg("allow_partial_load"),
-        kLoadDoc);
-
+void BindInspection(py::module_& m) {
   py::class_<Checkpoint>(
       m, "Checkpoint", "A checkpoint opened for inspection (dcp/checkpoint.h).")
       .def(py::init([](std::unique_ptr<StorageReader> reader,
@@ -123,6 +103,29 @@ void BindCheckpoint(py::module_& m) {
             return ToDict(ValueOrThrow(std::move(result)));
           },
           py::arg("entries"), "Fills load entries; see load().");
+}
+
+}  // namespace
+
+void BindCheckpoint(py::module_& m) {
+  py::class_<SaveOptions>(m, "SaveOptions", "dcp::SaveOptions")
+      .def(py::init<>())
+      .def_readwrite("dedup_to_lowest_rank", &SaveOptions::dedup_to_lowest_rank)
+      .def_readwrite("split_nbytes", &SaveOptions::split_nbytes)
+      .def_readwrite("record_paths", &SaveOptions::record_paths)
+      .def_readwrite("use_collectives", &SaveOptions::use_collectives);
+  py::class_<SaveEntries>(m, "SaveEntries",
+                          "What a save is given; see dcpcpp._tensors.")
+      .def(py::init<const py::iterable&>(), py::arg("tuples"));
+  py::class_<LoadEntries>(m, "LoadEntries",
+                          "What a load fills; see dcpcpp._tensors.")
+      .def(py::init<const py::iterable&>(), py::arg("tuples"));
+  m.def("save", &SaveFromPython, py::arg("entries"), py::arg("error"),
+        py::arg("writer"), py::arg("transport"), py::arg("options"), kSaveDoc);
+  m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("accept"),
+        py::arg("reader"), py::arg("transport"), py::arg("allow_partial_load"),
+        kLoadDoc);
+  BindInspection(m);
 }
 
 }  // namespace dcp

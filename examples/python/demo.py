@@ -152,9 +152,12 @@ def compare(state: dict[str, Any], folder: pathlib.Path) -> None:
             times.setdefault(("load, cold", name), []).append(seconds_of(load))
             warm_page_cache(path)
             times.setdefault(("load, warm", name), []).append(seconds_of(load))
-    nbytes = nbytes_of(state)
     checkpoint = dcpcpp.open(path)
     tensors = sum(checkpoint.is_tensor(key) for key in checkpoint)
+    print_times(times, tensors, nbytes_of(state))
+
+
+def print_times(times: dict[tuple[str, str], list[float]], tensors: int, nbytes: int) -> None:
     table = Table(
         title=f"{tensors} tensors, {nbytes / 1e6:.0f} MB, one process, median of {REPEATS}"
     )

@@ -15,6 +15,7 @@ from dcpcpp._decoded import Box, empty_for, narrow, put
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
 from dcpcpp._tensors import EntryMaker, dtype_of_code
+from dcpcpp._text import is_unicode
 
 __all__ = ["Checkpoint", "load_full", "open"]
 
@@ -39,7 +40,7 @@ class Checkpoint:
         return self._core.metadata.keys()
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._core.metadata.describe(key) is not None
+        return isinstance(key, str) and self._find(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -141,8 +142,14 @@ class Checkpoint:
             whole = whole.squeeze(dim)
         return whole
 
+    def _find(self, key: str) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = None
+        if is_unicode(key):
+            found = self._core.metadata.describe(key)
+        return found
+
     def _describe(self, key: str) -> tuple[Any, ...]:
-        found: tuple[Any, ...] | None = self._core.metadata.describe(key)
+        found = self._find(key)
         if found is None:
             raise KeyError(f"no key {key!r} in the checkpoint")
         return found

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -97,6 +98,30 @@ void LoadFromPython(const py::function& make_entries,
   ThrowIfError(loaded);
 }
 
+void BindInspection(py::module_& m) {
+  py::class_<Checkpoint>(
+      m, "Checkpoint", "A checkpoint opened for inspection (dcp/checkpoint.h).")
+      .def(py::init([](std::unique_ptr<StorageReader> reader,
+                       std::optional<int> rank) {
+             const py::gil_scoped_release nogil;
+             return ValueOrThrow(
+                 Checkpoint::Open(std::move(reader), {.rank = rank}));
+           }),
+           py::arg("reader"), py::arg("rank"))
+      .def_property_readonly("metadata", &Checkpoint::metadata,
+                             py::return_value_policy::reference_internal)
+      .def(
+          "read",
+          [](Checkpoint& self, const LoadEntries& entries) {
+            StatusOr<LoadResult> result = [&] {
+              const py::gil_scoped_release nogil;
+              return self.Read(entries.entries);
+            }();
+            return ToDict(ValueOrThrow(std::move(result)));
+          },
+          py::arg("entries"), "Fills load entries; see load().");
+}
+
 }  // namespace
 
 void BindCheckpoint(py::module_& m) {
@@ -117,26 +142,7 @@ void BindCheckpoint(py::module_& m) {
   m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("accept"),
         py::arg("reader"), py::arg("transport"), py::arg("allow_partial_load"),
         kLoadDoc);
-
-  py::class_<Checkpoint>(
-      m, "Checkpoint", "A checkpoint opened for inspection (dcp/checkpoint.h).")
-      .def(py::init([](std::unique_ptr<StorageReader> reader) {
-             const py::gil_scoped_release nogil;
-             return ValueOrThrow(Checkpoint::Open(std::move(reader)));
-           }),
-           py::arg("reader"))
-      .def_property_readonly("metadata", &Checkpoint::metadata,
-                             py::return_value_policy::reference_internal)
-      .def(
-          "read",
-          [](Checkpoint& self, const LoadEntries& entries) {
-            StatusOr<LoadResult> result = [&] {
-              const py::gil_scoped_release nogil;
-              return self.Read(entries.entries);
-            }();
-            return ToDict(ValueOrThrow(std::move(result)));
-          },
-          py::arg("entries"), "Fills load entries; see load().");
+  BindInspection(m);
 }
 
 }  // namespace dcp

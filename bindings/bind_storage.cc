@@ -30,7 +30,7 @@ void SetExportDType(FileSystemWriterOptions& options, std::optional<int> code) {
       code ? DTypeFromCode(static_cast<uint8_t>(*code)) : std::nullopt;
 }
 
-void BindOptions(py::module_& m) {
+void BindIoOptions(py::module_& m) {
   py::class_<IoOptions>(m, "IoOptions", "How bytes move: dcp::IoOptions")
       .def(py::init<>())
       .def_property(
@@ -56,7 +56,9 @@ void BindOptions(py::module_& m) {
             o.stall_timeout = std::chrono::duration_cast<Clock::Duration>(
                 std::chrono::duration<double>(seconds));
           });
+}
 
+void BindStorageOptions(py::module_& m) {
   using W = FileSystemWriterOptions;
   py::class_<W>(m, "FileSystemWriterOptions", "dcp::FileSystemWriterOptions")
       .def(py::init<>())
@@ -175,7 +177,8 @@ void BindReader(py::module_& m) {
 }  // namespace
 
 void BindStorage(py::module_& m) {
-  BindOptions(m);
+  BindIoOptions(m);
+  BindStorageOptions(m);
   BindWriter(m);
   BindReader(m);
 }

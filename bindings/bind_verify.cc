@@ -21,6 +21,29 @@ StorageEnvironment Environment(const MaybeFileSystem& file_system) {
   return {.file_system = file_system.value_or(nullptr)};
 }
 
+void BindLatest(py::module_& m) {
+  py::class_<StepDirectory>(m, "StepDirectory", "dcp::StepDirectory")
+      .def_readonly("step", &StepDirectory::step)
+      .def_readonly("path", &StepDirectory::path);
+  py::class_<SkippedStep>(m, "SkippedStep", "dcp::SkippedStep")
+      .def_readonly("directory", &SkippedStep::directory)
+      .def_readonly("reason", &SkippedStep::reason);
+  py::class_<LatestStep>(m, "LatestStep", "dcp::LatestStep")
+      .def_readonly("found", &LatestStep::found)
+      .def_readonly("skipped", &LatestStep::skipped);
+  m.def(
+      "find_latest",
+      [](const std::string& root, bool verify, const IoOptions& io) {
+        const py::gil_scoped_release nogil;
+        return ValueOrThrow(FindLatest(
+            root,
+            {.check = verify ? StepCheck::kVerified : StepCheck::kCommitted,
+             .io = io}));
+      },
+      py::arg("root"), py::arg("verify"), py::arg("io"),
+      "Find the newest step of a run (dcp/latest.h).");
+}
+
 }  // namespace
 
 void BindVerify(py::module_& m) {
@@ -47,27 +70,7 @@ void BindVerify(py::module_& m) {
       },
       py::arg("path"), py::arg("io"), py::arg("file_system") = py::none(),
       "Check a whole checkpoint (dcp/verify.h).");
-
-  py::class_<StepDirectory>(m, "StepDirectory", "dcp::StepDirectory")
-      .def_readonly("step", &StepDirectory::step)
-      .def_readonly("path", &StepDirectory::path);
-  py::class_<SkippedStep>(m, "SkippedStep", "dcp::SkippedStep")
-      .def_readonly("directory", &SkippedStep::directory)
-      .def_readonly("reason", &SkippedStep::reason);
-  py::class_<LatestStep>(m, "LatestStep", "dcp::LatestStep")
-      .def_readonly("found", &LatestStep::found)
-      .def_readonly("skipped", &LatestStep::skipped);
-  m.def(
-      "find_latest",
-      [](const std::string& root, bool verify, const IoOptions& io) {
-        const py::gil_scoped_release nogil;
-        return ValueOrThrow(FindLatest(
-            root,
-            {.check = verify ? StepCheck::kVerified : StepCheck::kCommitted,
-             .io = io}));
-      },
-      py::arg("root"), py::arg("verify"), py::arg("io"),
-      "Find the newest step of a run (dcp/latest.h).");
+  BindLatest(m);
 }
 
 }  // namespace dcp

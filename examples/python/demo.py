@@ -78,7 +78,8 @@ def train_and_resume(folder: pathlib.Path) -> dict[str, Any]:
         losses = [again["losses"][step] for step in after]
         worst = max(abs(a - b) / abs(b) for a, b in zip(losses, wanted, strict=True))
         if ranks == 2:
-            require(losses == wanted, f"the losses of steps {after} are equal, bit for bit")
+            steps = ", ".join(after)
+            require(losses == wanted, f"the losses of steps {steps} are equal, bit for bit")
         else:
             require(worst <= 1e-5, f"the losses agree to {worst:.1e} (bar: 1e-5)")
     return first
@@ -152,15 +153,18 @@ def compare(state: dict[str, Any], folder: pathlib.Path) -> None:
             times.setdefault(("load, cold", name), []).append(seconds_of(load))
             warm_page_cache(path)
             times.setdefault(("load, warm", name), []).append(seconds_of(load))
-    nbytes = nbytes_of(state)
     checkpoint = dcpcpp.open(path)
     tensors = sum(checkpoint.is_tensor(key) for key in checkpoint)
+    print_times(times, tensors, nbytes_of(state))
+
+
+def print_times(times: dict[tuple[str, str], list[float]], tensors: int, nbytes: int) -> None:
     table = Table(
         title=f"{tensors} tensors, {nbytes / 1e6:.0f} MB, one process, median of {REPEATS}"
     )
     for column in ("", "seconds", "GB/s", "times stock"):
         table.add_column(column, justify="left" if not column else "right")
-    for (what, name), seconds in times.items():
+    for (what, name), seconds in sorted(times.items()):
         median = statistics.median(seconds)
         stock_median = statistics.median(times[(what, "stock DCP")])
         table.add_row(

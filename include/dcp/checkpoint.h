@@ -199,14 +199,23 @@ StatusOr<ObjectValue> DecodeObject(std::string_view bytes);
 /// \error kInvalidArgument  a string that is not UTF-8, or too deep a nesting
 StatusOr<std::string> EncodeObject(const ObjectValue& value);
 
+struct InspectOptions {
+  /// Opens what this rank saved for itself (use_collectives=False), instead of
+  /// what all ranks saved together.
+  std::optional<int> rank;
+};
+
 /// A checkpoint opened for inspection: no template, no other ranks.
 ///
 /// One thread at a time.
 class Checkpoint {
  public:
-  static StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& path);
+  /// \error kNotFound  there is no such metadata; says which ranks have some
   static StatusOr<std::unique_ptr<Checkpoint>> Open(
-      std::unique_ptr<StorageReader> reader);
+      const std::string& path, const InspectOptions& options = {});
+  static StatusOr<std::unique_ptr<Checkpoint>> Open(
+      std::unique_ptr<StorageReader> reader,
+      const InspectOptions& options = {});
 
   const Metadata& metadata() const { return index_.metadata; }
 

@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from dcpcpp import _core
+from dcpcpp._text import path_text
 
 
 class Leftover(NamedTuple):
@@ -38,7 +39,7 @@ def clean(path: str | os.PathLike[str], *, dry_run: bool = False) -> list[Leftov
         RuntimeError: data files without any metadata, which may be on another node;
             nothing was removed.
     """
-    return [Leftover(*found) for found in _core.clean(os.fspath(path), dry_run)]
+    return [Leftover(*found) for found in _core.clean(path_text(path), dry_run)]
 
 
 def clean_command(

@@ -288,7 +288,7 @@ class Checkpoint:
     """
     A checkpoint opened for inspection (dcp/checkpoint.h).
     """
-    def __init__(self, reader: StorageReader) -> None:
+    def __init__(self, reader: StorageReader, rank: typing.SupportsInt | typing.SupportsIndex | None) -> None:
         ...
     def read(self, entries: LoadEntries) -> dict:
         """

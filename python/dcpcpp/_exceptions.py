@@ -23,6 +23,12 @@ class CheckpointException(TorchCheckpointException, Exception):  # torch's name
     is a `BaseException`, which `except Exception` in a trainer does not catch; this one
     is both.
 
+    `args[0]` is the phase, as in torch: "plan", "write" or "read". What torch finds while it
+    writes or reads and dcpcpp before it begins to (an object that does not pickle, a data
+    file that is missing) counts as "plan": nothing has been touched. With
+    `use_collectives=False` the ranks meet once, at the end, and all is "write". Of a rank
+    that is lost it is also "arrival" or "commit".
+
     Attributes:
         failures: rank -> (exception, traceback summary), as in torch.
     """

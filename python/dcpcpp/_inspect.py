@@ -15,6 +15,7 @@ from dcpcpp._decoded import Box, empty_for, narrow, put
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
 from dcpcpp._tensors import EntryMaker, dtype_of_code
+from dcpcpp._text import is_unicode
 
 __all__ = ["Checkpoint", "load_full", "open"]
 
@@ -39,7 +40,7 @@ class Checkpoint:
         return self._core.metadata.keys()
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._core.metadata.describe(key) is not None
+        return isinstance(key, str) and self._find(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -141,8 +142,14 @@ class Checkpoint:
             whole = whole.squeeze(dim)
         return whole
 
+    def _find(self, key: str) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = None
+        if is_unicode(key):
+            found = self._core.metadata.describe(key)
+        return found
+
     def _describe(self, key: str) -> tuple[Any, ...]:
-        found: tuple[Any, ...] | None = self._core.metadata.describe(key)
+        found = self._find(key)
         if found is None:
             raise KeyError(f"no key {key!r} in the checkpoint")
         return found
@@ -196,27 +203,32 @@ def _box(
     return tuple(offsets), tuple(sizes), dropped
 
 
-def open(checkpoint_id: str | os.PathLike[str], *, verify: bool = True) -> Checkpoint:
+def open(
+    checkpoint_id: str | os.PathLike[str], *, rank: int | None = None, verify: bool = True
+) -> Checkpoint:
     """Open a checkpoint for reading, with no template and no process group.
 
     Args:
         checkpoint_id: directory or URL.
+        rank: open what this rank saved for itself, with `use_collectives=False`. It knows
+            no other rank's shards.
         verify: check all that is read against its checksum.
 
     Raises:
-        FileNotFoundError: no checkpoint there.
+        FileNotFoundError: no checkpoint there, or one per rank and no `rank`.
         CheckpointCorruptedError: its metadata is damaged.
     """
     reader = choose_reader(None, checkpoint_id)
     assert isinstance(reader, NativeReader)
     reader.set_verify(verify)
-    return Checkpoint(_core.Checkpoint(reader.make_core_reader()))
+    return Checkpoint(_core.Checkpoint(reader.make_core_reader(), rank))
 
 
 def load_full(
     checkpoint_id: str | os.PathLike[str],
     keys: set[str] | str | None = None,
     *,
+    rank: int | None = None,
     allow_pickle: bool | None = None,
 ) -> dict[str, Any]:
     """The state dict of a checkpoint, built from its metadata, on the CPU.
@@ -226,12 +238,13 @@ def load_full(
     Args:
         checkpoint_id: directory or URL.
         keys: flat keys or prefixes of them ("optim.state"); None for all.
+        rank: see `open`.
         allow_pickle: see `dcpcpp.load`.
 
     Returns:
         The nested state dict, as it was saved.
     """
-    checkpoint = open(checkpoint_id)
+    checkpoint = open(checkpoint_id, rank=rank)
     wanted = {keys} if isinstance(keys, str) else keys
     taken = [
         key

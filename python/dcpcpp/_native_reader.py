@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import pickle
 from typing import Any
 
@@ -25,6 +24,7 @@ from dcpcpp._config import log_choices_once
 from dcpcpp._decoded import narrow
 from dcpcpp._io_options import core_file_system
 from dcpcpp._tensors import EntryMaker
+from dcpcpp._text import path_text
 from dcpcpp.errors import CheckpointCorruptedError, CheckpointError
 
 
@@ -51,7 +51,7 @@ class NativeReader:
         """Libdcp's reader with this one's options."""
         log_choices_once(self._io_options.engine)
         options = _core.FileSystemReaderOptions()
-        options.path = os.fspath(self.path)
+        options.path = path_text(self.path)
         options.verify = self._verify
         options.io = self._io_options
         return self._open_core_reader(options)

@@ -29,6 +29,7 @@ from dcpcpp._config import log_choices_once
 from dcpcpp._io_options import core_file_system, is_zstd
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import EntryMaker, code_of_dtype
+from dcpcpp._text import path_text
 
 _VERSION = "1.0.0"  # torch 2.13 filesystem.CURRENT_DCP_VERSION
 _NOTES = "_dcpcpp_notes"
@@ -72,7 +73,7 @@ class NativeWriter:
         """Libdcp's writer with this one's options; those given here come first."""
         log_choices_once(self._io_options.engine)
         options = _core.FileSystemWriterOptions()
-        options.path = os.fspath(self.path)
+        options.path = path_text(self.path)
         options.checkpoint_id = str(self.path)
         options.save_id = self.save_id
         options.single_file_per_rank = self.single_file_per_rank  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from dcpcpp import _core, _plugins
+from dcpcpp._text import path_text
 
 _logger = logging.getLogger("dcpcpp")
 
@@ -159,7 +160,7 @@ def latest(root: str | os.PathLike[str], verify: bool = False) -> pathlib.Path |
         >>> if step is not None:
         ...     dcpcpp.load(state, checkpoint_id=step)
     """
-    found = _core.find_latest(os.fspath(root), verify, _core.IoOptions())
+    found = _core.find_latest(path_text(root), verify, _core.IoOptions())
     for skipped in found.skipped:
         _logger.warning("skipped %s: %s", skipped.directory.path, skipped.reason)
     return pathlib.Path(found.found.path) if found.found else None
@@ -167,7 +168,7 @@ def latest(root: str | os.PathLike[str], verify: bool = False) -> pathlib.Path |
 
 def _place_of(path: str | os.PathLike[str]) -> tuple[str, Any]:
     """The path for libdcp, and its file system; None for the machine's own."""
-    place = os.fspath(path)
+    place = path_text(path)
     if "://" not in place:
         return place, None
     if _plugins.serves(place):

@@ -8,15 +8,19 @@
 namespace dcp {
 
 StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
-    const std::string& path) {
-  return Guarded([&] { return Open(MakeFileSystemReader({.path = path})); });
+    const std::string& path, const InspectOptions& options) {
+  return Guarded(
+      [&] { return Open(MakeFileSystemReader({.path = path}), options); });
 }
 
 StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
-    std::unique_ptr<StorageReader> reader) {
+    std::unique_ptr<StorageReader> reader, const InspectOptions& options) {
   return Guarded([&]() -> StatusOr<std::unique_ptr<Checkpoint>> {
     std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(std::move(reader)));
-    DCP_ASSIGN_OR_RETURN(checkpoint->index_, checkpoint->reader_->ReadIndex());
+    StorageReader& from = *checkpoint->reader_;
+    DCP_ASSIGN_OR_RETURN(
+        checkpoint->index_,
+        options.rank ? from.ReadRankIndex(*options.rank) : from.ReadIndex());
     DCP_RETURN_IF_ERROR(checkpoint->reader_->SetUp(checkpoint->index_, {}));
     return checkpoint;
   });

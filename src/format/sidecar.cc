@@ -107,6 +107,22 @@ Status GetFiles(WireReader* in, std::vector<SidecarFile>* files) {
   return absl::OkStatus();
 }
 
+/// All but the files.
+Status GetSave(WireReader* in, Sidecar* sidecar) {
+  sidecar->save_id = in->String();
+  const uint8_t has_step = in->U8();
+  if (has_step > 1) in->Fail();
+  if (has_step == 1) sidecar->step = in->Signed();
+  sidecar->metadata_nbytes = GetSize(in);
+  sidecar->metadata_crc32 = in->U32();
+  DCP_RETURN_IF_ERROR(in->status());
+  if (!IsDcpcppSaveId(sidecar->save_id)) {
+    return DataLoss("sidecar has the save id \"" + Printable(sidecar->save_id) +
+                    "\"");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string SerializeSidecar(const Sidecar& sidecar) {
@@ -151,17 +167,7 @@ StatusOr<Sidecar> ParseSidecar(std::string_view data) {
     return DataLoss("sidecar has an impossible version");
   }
   Sidecar sidecar;
-  sidecar.save_id = in.String();
-  const uint8_t has_step = in.U8();
-  if (has_step > 1) in.Fail();
-  if (has_step == 1) sidecar.step = in.Signed();
-  sidecar.metadata_nbytes = GetSize(&in);
-  sidecar.metadata_crc32 = in.U32();
-  DCP_RETURN_IF_ERROR(in.status());
-  if (!IsDcpcppSaveId(sidecar.save_id)) {
-    return DataLoss("sidecar has the save id \"" + Printable(sidecar.save_id) +
-                    "\"");
-  }
+  DCP_RETURN_IF_ERROR(GetSave(&in, &sidecar));
   DCP_RETURN_IF_ERROR(GetFiles(&in, &sidecar.files));
   DCP_RETURN_IF_ERROR(in.status());
   // A newer format may append what this reader can do without.

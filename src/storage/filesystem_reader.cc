@@ -11,7 +11,7 @@
 #include "storage/compressed_item.h"
 #include "storage/item_places.h"
 #include "storage/limits.h"
-#include "storage/read_root.h"
+#include "storage/metadata_file.h"
 #include "storage/sidecar_file.h"
 #include "storage/stored_item.h"
 #include "storage/tensor_sink.h"
@@ -179,8 +179,7 @@ StatusOr<CheckpointIndex> FileSystemReader::ReadIndexFile(
     const std::string& name) {
   const std::string path = JoinPath(options_.path, name);
   const auto read_pickle = [&] {
-    return ReadFile(*file_system_, path, kMaxMetadataNbytes,
-                    {.beneath = ReadRoot(options_.path)});
+    return ReadMetadataFile(*file_system_, options_.path, name);
   };
   DCP_ASSIGN_OR_RETURN(const std::string pickle, read_pickle());
   StatusOr<CheckpointIndex> index = IndexOf(pickle, path);

@@ -14,6 +14,7 @@ import torch.distributed.checkpoint as stock
 
 import dcpcpp
 from support import faults
+from support.damage import copy_of, place
 
 STATE: dict[str, Any] = {
     "first": torch.arange(400_000, dtype=torch.float32),
@@ -46,17 +47,6 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer = dcpcpp.FileSystemWriter(directory / "zstd", compression="zstd")
     dcpcpp.save(STATE, storage_writer=writer)
     return directory
-
-
-def copy_of(originals: Path, name: str, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(originals / name, tmp_path / "copy"))
-
-
-def place(directory: Path, key: str) -> tuple[Path, int, int]:
-    """File, offset and length of an item."""
-    storage_data = faults.read_metadata(directory).storage_data
-    info = next(info for index, info in storage_data.items() if index.fqn == key)
-    return directory / info.relative_path, info.offset, info.length
 
 
 def load(directory: Path, *, verify: bool = True) -> dict[str, Any]:

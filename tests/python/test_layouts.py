@@ -213,6 +213,20 @@ def test_ranks_may_save_each_by_itself(tmp_path: pathlib.Path) -> None:
             "__1_0.distcp",
         ]
         assert names(tmp_path / f"alone-1-{library}") == [".metadata", "__0_0.distcp"]
+        check_opening_by_rank(tmp_path / library)
+
+
+def check_opening_by_rank(folder: pathlib.Path) -> None:
+    for rank in range(2):
+        state = {"own": ramp(3) + rank, "shared": ramp(2, 2), "rank": rank}
+        require_equal(dcpcpp.load_full(folder, rank=rank), state)
+        require_equal(dcpcpp.open(folder, rank=rank).get("own", 1), state["own"][1])
+    hint = "there is metadata of ranks 0, 1, saved with use_collectives=False: open it with rank=0"
+    for rank in (None, 2):
+        with pytest.raises(FileNotFoundError, match=hint):
+            dcpcpp.open(folder, rank=rank)
+    with pytest.raises(FileNotFoundError, match=hint):
+        dcpcpp.load_full(folder)
 
 
 def save_to_own_directory(path: str) -> None:

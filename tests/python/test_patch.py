@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch.distributed.checkpoint as stock
 
 import dcpcpp
 from support import faults
+from support.states import blank, require_equal
 
 STATE = {"w": torch.arange(6.0), "step": 7}
 
@@ -111,3 +113,59 @@ def test_what_torch_wrote_unpickles_while_patched(tmp_path: Path) -> None:
         state = {"w": torch.zeros(6), "step": 0}
         stock.load(state, checkpoint_id=tmp_path / "c")
     assert faults.same(state, STATE)
+
+
+# A trainer that knows nothing of dcpcpp, in the ways that trainers import and call these.
+TRAINER = """
+import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, load, save
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.stateful import Stateful
+from torch.distributed.checkpoint.state_dict_loader import load as load_again
+
+
+class AppState(Stateful):
+    def __init__(self, seed):
+        torch.manual_seed(seed)
+        self.model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
+        self.optim = torch.optim.AdamW(self.model.parameters(), lr=0.1)
+        self.model(torch.ones(1, 4)).sum().backward()
+        self.optim.step()
+
+    def state_dict(self):
+        model, optim = get_state_dict(self.model, self.optim)
+        return {"model": model, "optim": optim}
+
+    def load_state_dict(self, state):
+        set_state_dict(
+            self.model, self.optim, model_state_dict=state["model"], optim_state_dict=state["optim"]
+        )
+
+
+trained, resumed, again = AppState(1), AppState(2), AppState(3)
+dcp.save({"app": trained}, checkpoint_id=f"{folder}/step-1")
+save({"app": trained, "step": 2}, storage_writer=FileSystemWriter(f"{folder}/step-2"))
+dcp.load({"app": resumed}, checkpoint_id=f"{folder}/step-1")
+step = {"app": again, "step": 0}
+load(step, storage_reader=FileSystemReader(f"{folder}/step-2"))
+load_again(step, checkpoint_id=f"{folder}/step-2")
+states = [app.state_dict() for app in (trained, resumed, again)]
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*before patch_torch")
+def test_a_trainer_that_cannot_be_edited_saves_and_loads_through_dcpcpp(tmp_path: Path) -> None:
+    script = tmp_path / "trainer.py"
+    script.write_text(TRAINER)
+    with dcpcpp.patch_torch():
+        ran = runpy.run_path(str(script), {"folder": str(tmp_path)}, run_name="__main__")
+    trained, resumed, again = ran["states"]
+    require_equal(resumed, trained)
+    require_equal(again, trained)
+    assert ran["step"]["step"] == 2
+    for step in ("step-1", "step-2"):
+        assert list((tmp_path / step).glob(".dcpcpp-*")), f"libdcp wrote {step}"
+        by_stock = {"app": blank(trained)}
+        stock.load(by_stock, checkpoint_id=tmp_path / step)
+        require_equal(by_stock["app"], trained)

@@ -178,13 +178,6 @@ def fresh_copy(place: Path) -> Path:
     return directory
 
 
-def point_at(directory: Path, name: str) -> None:
-    metadata = faults.read_metadata(directory)
-    for info in metadata.storage_data.values():
-        info.relative_path = name
-    faults.write_metadata(directory, metadata)
-
-
 def module_of(subject: Subject) -> Any:
     return dcpcpp if subject == "dcpcpp" else stock
 
@@ -233,7 +226,7 @@ def test_no_path_leads_out_of_the_directory(place: Path, subject: Subject) -> No
     for name in NAMES:
         directory = fresh_copy(place)
         names = {"out": place / "out", "parent": place.name, "name": directory.name}
-        point_at(directory, name.format(**names) if "{" in name else name)
+        faults.point_at(directory, name.format(**names) if "{" in name else name)
         judge(repr(name[:60]), load_fault(subject, directory))
     for file in READ_FILES:
         for what, plant in SPECIAL.items():
@@ -242,7 +235,7 @@ def test_no_path_leads_out_of_the_directory(place: Path, subject: Subject) -> No
             judge(f"{what} for {file}", load_fault(subject, directory))
     directory = fresh_copy(place)
     link(directory / "way", "../out")
-    point_at(directory, "way/__0_0.distcp")
+    faults.point_at(directory, "way/__0_0.distcp")
     judge("a link to a directory out", load_fault(subject, directory))
     (place / "out" / "__0_1.distcp").write_text("precious")
     (place / "out" / ".metadata.tmp").write_text("precious")

@@ -30,17 +30,10 @@ def load(directory: Path) -> torch.Tensor:
     return state["w"]
 
 
-def point_at(directory: Path, relative_path: str) -> None:
-    metadata = faults.read_metadata(directory)
-    for info in metadata.storage_data.values():
-        info.relative_path = relative_path
-    faults.write_metadata(directory, metadata)
-
-
 def test_a_path_below_the_directory_is_read(saved: Path) -> None:
     (saved / "sub").mkdir()
     (saved / "__0_0.distcp").rename(saved / "sub" / "data")
-    point_at(saved, "sub/data")
+    faults.point_at(saved, "sub/data")
     assert torch.equal(load(saved), VALUE)
 
 
@@ -61,7 +54,7 @@ def test_a_path_below_the_directory_is_read(saved: Path) -> None:
 def test_a_path_that_leaves_the_directory_is_refused(saved: Path, path: str) -> None:
     (saved / "sub").mkdir()
     shutil.copy(saved / "__0_0.distcp", saved.parent / "victim.distcp")
-    point_at(saved, path.format(parent=saved.parent))
+    faults.point_at(saved, path.format(parent=saved.parent))
     with pytest.raises(dcpcpp.CheckpointException) as info:
         load(saved)
     cause = info.value.failures[0][0]
@@ -86,7 +79,7 @@ def test_a_link_to_a_directory_elsewhere_is_refused(saved: Path) -> None:
     outside.mkdir()
     (saved / "__0_0.distcp").rename(outside / "data")
     (saved / "sub").symlink_to(outside)
-    point_at(saved, "sub/data")
+    faults.point_at(saved, "sub/data")
     with pytest.raises(dcpcpp.CheckpointException, match="is not beneath"):
         load(saved)
 
@@ -192,7 +185,7 @@ def test_metadata_cannot_make_a_save_remove_files_of_others(tmp_path: Path) -> N
     (tmp_path / "victim").write_text("precious")
     (directory / "config.json").write_text("precious")
     for name in ("../victim", "config.json"):
-        point_at(directory, name)
+        faults.point_at(directory, name)
         dcpcpp.save({"w": VALUE}, checkpoint_id=directory)
         faults.forget_checksums(directory)
     assert (tmp_path / "victim").read_text() == "precious"

@@ -10,6 +10,7 @@ import torch
 import torch.distributed.checkpoint as stock
 
 import dcpcpp
+from support.ranks import run_on_ranks
 from support.states import blank, ramp, require_equal
 
 
@@ -149,3 +150,46 @@ def test_an_integer_is_no_export_dtype(tmp_path: pathlib.Path) -> None:
     with pytest.raises(dcpcpp.CheckpointException, match=pattern):
         dcpcpp.save({"w": ramp(2)}, checkpoint_id=tmp_path, export_dtype=torch.int32)
     assert not (tmp_path / ".metadata").exists()
+
+
+def sharded(whole: torch.Tensor) -> torch.Tensor:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    mesh = init_device_mesh("cpu", (2,))
+    return distribute_tensor(whole, mesh, [Shard(0)], src_data_rank=None)
+
+
+def export_renamed_parts(path: str) -> None:
+    """Save a part under other names and in half the size; load some of it back."""
+    rename = {"model.layers.*": "net.*"}
+    state = {
+        "model": {"layers": {"0": sharded(ramp(5, 3)), "1": sharded(ramp(5, 3, start=15))}},
+        "optim": sharded(ramp(4)),
+        "step": 7,
+    }
+    metadata = dcpcpp.save(
+        state, checkpoint_id=path, exclude="optim", rename=rename, export_dtype=torch.bfloat16
+    )
+    assert set(metadata.state_dict_metadata) == {"net.0", "net.1", "step"}
+    assert state["model"]["layers"]["0"].dtype == torch.float32, "memory is untouched"
+    loaded = {
+        "model": {
+            "layers": {name: sharded(torch.zeros(5, 3, dtype=torch.bfloat16)) for name in "01"}
+        },
+        "optim": sharded(torch.ones(4)),
+        "step": 0,
+    }
+    dcpcpp.load(loaded, checkpoint_id=path, include=["model.layers.1", "step"], rename=rename)
+    layers = loaded["model"]["layers"]
+    assert torch.equal(layers["0"].full_tensor(), torch.zeros(5, 3).bfloat16()), "not included"
+    assert torch.equal(layers["1"].full_tensor(), ramp(5, 3, start=15).bfloat16())
+    assert torch.equal(loaded["optim"].full_tensor(), torch.ones(4))
+    assert loaded["step"] == 7
+
+
+def test_shards_are_selected_renamed_and_exported(tmp_path: pathlib.Path) -> None:
+    run_on_ranks(2, export_renamed_parts, str(tmp_path))
+    by_stock = {"net": {"0": torch.zeros(5, 3, dtype=torch.bfloat16)}, "step": 0}
+    stock.load(by_stock, checkpoint_id=tmp_path)
+    require_equal(by_stock, {"net": {"0": ramp(5, 3).bfloat16()}, "step": 7})

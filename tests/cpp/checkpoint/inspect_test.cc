@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,29 @@ TEST_CASE("parts of tensors and objects are read by name", "[checkpoint]") {
   REQUIRE(step.ok());
   CHECK(DecodeObject(*step).value().value.index() ==
         ObjectValue{ObjectDict{}}.value.index());
+}
+
+TEST_CASE("what ranks saved for themselves opens by rank", "[checkpoint]") {
+  const State state = SmallState(1);
+  const NativePlace place{.fs = MakeMemoryFileSystem()};
+  RequireAllSucceed(SaveOnRanks(Sharded(state, 2), NativeStorage(place),
+                                {.use_collectives = false}));
+  const auto opened = [&](std::optional<int> rank) {
+    return Checkpoint::Open(NativeStorage(place).make_reader(), {.rank = rank});
+  };
+  const auto last = opened(1);
+  REQUIRE(last.ok());
+  const Box box{.offsets = {63, 0}, .sizes = {1, 4}};
+  std::string part(16, '?');
+  DCP_CHECK_OK((*last)->ReadTensor(
+      "weight", box, ContiguousView(part.data(), DType::kFloat32, box.sizes)));
+  CHECK((part == conformance::BytesOf(state.tensors.at("weight"), box)));
+  for (const auto rank : {std::optional<int>(), std::optional<int>(2)}) {
+    const Status missing = opened(rank).status();
+    CHECK(missing.code() == absl::StatusCode::kNotFound);
+    CHECK_THAT(std::string(Message(missing)),
+               Catch::Contains("there is metadata of ranks 0, 1"));
+  }
 }
 
 TEST_CASE("a wrong name, kind or shape is an error", "[checkpoint]") {

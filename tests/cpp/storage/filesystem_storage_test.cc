@@ -9,6 +9,7 @@
 #include "storage/storage_cases.h"
 #include "testing/direct_file_system.h"
 #include "testing/fault_injection_file_system.h"
+#include "testing/forwarding_file_system.h"
 #include "testing/temp_directory.h"
 
 namespace dcp {
@@ -122,32 +123,22 @@ TEST_CASE("the native storage conforms without verification and syncs",
 }
 
 /// A file system as object stores are: no rename, files grow at their end.
-class ObjectStore final : public FileSystem {
+class ObjectStore final : public testing::ForwardingFileSystem {
  public:
+  ObjectStore() : ForwardingFileSystem(MakeMemoryFileSystem()) {}
+
   const FileSystemTraits& traits() const override { return traits_; }
   StatusOr<std::unique_ptr<File>> Open(const std::string& path,
                                        const OpenOptions& options) override {
     OpenOptions plain = options;
     if (options.mode == OpenMode::kReplace) {
       plain.mode = OpenMode::kCreateNew;
-      base_->Remove(path).IgnoreError();
+      base().Remove(path).IgnoreError();
     }
-    return base_->Open(path, plain);
-  }
-  Status MakeDirectories(const std::string& path) override {
-    return base_->MakeDirectories(path);
-  }
-  StatusOr<std::vector<DirectoryEntry>> List(const std::string& path) override {
-    return base_->List(path);
-  }
-  StatusOr<bool> Exists(const std::string& path) override {
-    return base_->Exists(path);
+    return base().Open(path, plain);
   }
   Status Rename(const std::string&, const std::string&) override {
     return Unimplemented("no rename here");
-  }
-  Status Remove(const std::string& path) override {
-    return base_->Remove(path);
   }
   Status SyncDirectory(const std::string&) override {
     return Unimplemented("no directories here");
@@ -155,13 +146,16 @@ class ObjectStore final : public FileSystem {
   StatusOr<std::optional<SpaceInfo>> Space(const std::string&) override {
     return std::optional<SpaceInfo>();
   }
+  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
+                                           const std::string& owner) override {
+    return FileSystem::Lock(path, owner);
+  }
 
  private:
   const FileSystemTraits traits_{.name = "objects",
                                  .positional_writes = false,
                                  .atomic_rename = false,
                                  .directory_sync = false};
-  const std::shared_ptr<FileSystem> base_ = MakeMemoryFileSystem();
 };
 
 TEST_CASE("the native storage conforms on an object store",

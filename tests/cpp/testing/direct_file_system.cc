@@ -49,7 +49,7 @@ StatusOr<std::unique_ptr<File>> DirectFileSystem::Open(
     const std::string& path, const OpenOptions& options) {
   OpenOptions plain = options;
   plain.direct_io = DirectIo::kOff;
-  DCP_ASSIGN_OR_RETURN(auto file, base_->Open(path, plain));
+  DCP_ASSIGN_OR_RETURN(auto file, base().Open(path, plain));
   if (options.direct_io == DirectIo::kOff) return file;
   return std::make_unique<DirectFile>(*this, std::move(file));
 }

@@ -5,48 +5,20 @@
 
 #include <memory>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include "dcp/file_system.h"
+#include "testing/forwarding_file_system.h"
 
 namespace dcp::testing {
 
 /// Passes everything on to `base` but Lock(). Thread-safe.
-class NoLockFileSystem final : public FileSystem {
+class NoLockFileSystem final : public ForwardingFileSystem {
  public:
-  explicit NoLockFileSystem(std::shared_ptr<FileSystem> base)
-      : base_(std::move(base)) {}
+  using ForwardingFileSystem::ForwardingFileSystem;
 
-  const FileSystemTraits& traits() const override { return base_->traits(); }
-  StatusOr<std::unique_ptr<File>> Open(const std::string& path,
-                                       const OpenOptions& options) override {
-    return base_->Open(path, options);
+  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
+                                           const std::string& owner) override {
+    return FileSystem::Lock(path, owner);
   }
-  Status MakeDirectories(const std::string& path) override {
-    return base_->MakeDirectories(path);
-  }
-  StatusOr<std::vector<DirectoryEntry>> List(const std::string& path) override {
-    return base_->List(path);
-  }
-  StatusOr<bool> Exists(const std::string& path) override {
-    return base_->Exists(path);
-  }
-  Status Rename(const std::string& from, const std::string& to) override {
-    return base_->Rename(from, to);
-  }
-  Status Remove(const std::string& path) override {
-    return base_->Remove(path);
-  }
-  Status SyncDirectory(const std::string& path) override {
-    return base_->SyncDirectory(path);
-  }
-  StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override {
-    return base_->Space(path);
-  }
-
- private:
-  const std::shared_ptr<FileSystem> base_;
 };
 
 }  // namespace dcp::testing

@@ -33,6 +33,14 @@ def write_metadata(directory: Path, metadata: object) -> None:
     (directory / ".metadata").write_bytes(pickle.dumps(metadata, protocol=4))
 
 
+def point_at(directory: Path, relative_path: str) -> None:
+    """Make the metadata name one file as that of every item."""
+    metadata = read_metadata(directory)
+    for info in metadata.storage_data.values():
+        info.relative_path = relative_path
+    write_metadata(directory, metadata)
+
+
 def forget_checksums(directory: Path) -> None:
     """Make a checkpoint of ours look like one of stock torch: items carry CRCs only."""
     metadata = read_metadata(directory)

@@ -1,0 +1,26 @@
+"""Text as libdcp takes it: Unicode, with no half of a surrogate pair."""
+
+from __future__ import annotations
+
+import os
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` has a form in UTF-8, which what `os.fsdecode` gives may lack."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """`path` for libdcp.
+
+    Raises:
+        ValueError: a name in it is no Unicode text. Linux allows that.
+    """
+    text = os.fspath(path)
+    if isinstance(text, str) and not is_unicode(text):
+        raise ValueError(f"the path {text!r} is not Unicode text")
+    return text

@@ -141,7 +141,7 @@ Status Snapshot::CheckLocked() const {
   DCP_RETURN_IF_ERROR(status_);
   if (!is_cancelled_) return absl::OkStatus();
   return WithDetail(FailedPrecondition("the save was cancelled"),
-                    {.op = "cancel"});
+                    {.op = kCancelOp});
 }
 
 Status Snapshot::Check() const {

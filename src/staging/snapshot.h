@@ -37,6 +37,9 @@ struct SnapshotParts {
   std::shared_ptr<DeviceRuntime> device;
 };
 
+/// The ErrorDetail::op of errors that only say that somebody cancelled.
+inline constexpr char kCancelOp[] = "cancel";
+
 /// See snapshot.cc for the order of events. Thread-safe. One thread runs Run();
 /// what else is called waits, if it does, for what that does. Outlives Run().
 class Snapshot {

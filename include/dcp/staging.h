@@ -84,7 +84,8 @@ class StagedState {
   /// with kFailedPrecondition, unless its ranks have met to commit.
   virtual void Cancel() = 0;
 
- protected:
+ private:
+  friend class StagedEntries;  // there is no other
   StagedState() = default;
 };
 

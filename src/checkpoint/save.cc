@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "base/guarded.h"
-#include "base/wire.h"
 #include "checkpoint/in_doubt.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/save_planning.h"
@@ -26,7 +25,6 @@ namespace {
 /// One rank's part in one save.
 class SaveOperation {
  public:
-  /// `staged`, if it is not null, has the data of the entries.
   SaveOperation(StorageWriter& writer, Transport& transport,
                 const SaveOptions& options, StagedEntries* staged)
       : staged_(staged),
@@ -50,11 +48,6 @@ class SaveOperation {
   }
 
  private:
-  struct LocalPlan {
-    SavePlan plan;
-    std::string notes;
-  };
-
   StatusOr<SaveResult> SaveTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
     StatusOr<LocalPlan> mine = PlanTogether(entries);
@@ -86,7 +79,7 @@ class SaveOperation {
                                        [this](std::vector<std::string> all) {
                                          return PlanGlobally(std::move(all));
                                        }));
-    return Decode(reply);
+    return ParseLocalPlan(reply);
   }
 
   /// This rank's message to the coordinator.
@@ -94,7 +87,7 @@ class SaveOperation {
       const StatusOr<std::span<const SaveEntry>>& entries) {
     return Guarded([&]() -> StatusOr<std::string> {
       DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
-      return Encode(local.plan, local.notes);
+      return SerializeLocalPlan(local.plan, local.notes);
     });
   }
 
@@ -115,7 +108,7 @@ class SaveOperation {
     std::vector<SavePlan> plans;
     std::vector<std::string> notes;
     for (std::string& message : messages) {
-      DCP_ASSIGN_OR_RETURN(LocalPlan local, Decode(message));
+      DCP_ASSIGN_OR_RETURN(LocalPlan local, ParseLocalPlan(message));
       message = {};
       plans.push_back(std::move(local.plan));
       notes.push_back(std::move(local.notes));
@@ -124,7 +117,7 @@ class SaveOperation {
                          MakeGlobalPlan(std::move(plans), notes));
     std::vector<std::string> replies;
     for (size_t rank = 0; rank < plans_.size(); ++rank) {
-      replies.push_back(Encode(plans_[rank], final_notes[rank]));
+      replies.push_back(SerializeLocalPlan(plans_[rank], final_notes[rank]));
     }
     return replies;
   }
@@ -171,7 +164,7 @@ class SaveOperation {
 
   /// Not OK once somebody has cancelled the state.
   Status CheckStaged() const {
-    return staged_ == nullptr ? absl::OkStatus() : staged_->snapshot().Check();
+    return staged_ ? staged_->snapshot().Check() : absl::OkStatus();
   }
 
   /// Coordinator: the commit.
@@ -260,23 +253,7 @@ class SaveOperation {
     return Publish({std::move(outcome)});
   }
 
-  static std::string Encode(const SavePlan& plan, std::string_view notes) {
-    WireWriter out;
-    out.PutString(SerializeSavePlan(plan));
-    out.PutString(notes);
-    return std::move(out).Take();
-  }
-
-  static StatusOr<LocalPlan> Decode(std::string_view data) {
-    WireReader in(data, "a rank's plan");
-    const std::string_view plan = in.String();
-    LocalPlan local{.notes = std::string(in.String())};
-    DCP_RETURN_IF_ERROR(in.Finish());
-    DCP_ASSIGN_OR_RETURN(local.plan, ParseSavePlan(plan));
-    return local;
-  }
-
-  StagedEntries* const staged_;
+  StagedEntries* const staged_;  // has the entries' data, or null
   StorageWriter& writer_;
   Transport& transport_;
   const SaveOptions& options_;
@@ -299,17 +276,15 @@ StatusOr<SaveResult> Save(const StatusOr<std::span<const SaveEntry>>& entries,
 StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
                           StorageWriter& writer, Transport& transport,
                           const SaveOptions& options) {
-  using Entries = StatusOr<std::span<const SaveEntry>>;
-  if (!staged.ok()) {
-    return Save(Entries(staged.status()), writer, transport, options);
-  }
-  auto& state = static_cast<StagedEntries&>(**staged);
-  if (const Status usable = state.CheckProcess(); !usable.ok()) {
-    return Save(Entries(usable), writer, transport, options);
+  auto* const state =
+      staged.ok() ? static_cast<StagedEntries*>(staged->get()) : nullptr;
+  const Status usable = state ? state->CheckProcess() : staged.status();
+  if (!usable.ok()) {
+    return SaveOperation(writer, transport, options, nullptr).Run(usable);
   }
   StatusOr<SaveResult> saved =
-      SaveOperation(writer, transport, options, &state).Run(state.entries());
-  state.snapshot().EndUse();
+      SaveOperation(writer, transport, options, state).Run(state->entries());
+  state->snapshot().EndUse();
   return saved;
 }
 

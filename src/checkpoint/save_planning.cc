@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/wire.h"
 #include "checkpoint/check_view.h"
 
 namespace dcp {
@@ -73,6 +74,22 @@ StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
     }
   }
   return plan;
+}
+
+std::string SerializeLocalPlan(const SavePlan& plan, std::string_view notes) {
+  WireWriter out;
+  out.PutString(SerializeSavePlan(plan));
+  out.PutString(notes);
+  return std::move(out).Take();
+}
+
+StatusOr<LocalPlan> ParseLocalPlan(std::string_view data) {
+  WireReader in(data, "a rank's plan");
+  const std::string_view plan = in.String();
+  LocalPlan local{.notes = std::string(in.String())};
+  DCP_RETURN_IF_ERROR(in.Finish());
+  DCP_ASSIGN_OR_RETURN(local.plan, ParseSavePlan(plan));
+  return local;
 }
 
 Box PartOf(const TensorShard& shard, const WriteItem& item) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "dcp/checkpoint.h"
@@ -19,6 +20,17 @@ namespace dcp {
 StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
                                  const StorageWriter& writer,
                                  const SaveOptions& options);
+
+/// A rank's plan, and the storage's notes on it.
+struct LocalPlan {
+  SavePlan plan;
+  std::string notes;
+};
+
+/// As bytes, for sending between ranks.
+std::string SerializeLocalPlan(const SavePlan& plan, std::string_view notes);
+/// \error kDataLoss  garbled
+StatusOr<LocalPlan> ParseLocalPlan(std::string_view data);
 
 /// Which part of `shard` is `item`: the planner may have given this rank less
 /// than it holds.

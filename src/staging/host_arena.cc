@@ -16,6 +16,7 @@
 #include <atomic>
 #include <bit>
 #include <iterator>
+#include <new>
 
 #include "staging/huge_pages.h"
 #include "staging/threads.h"
@@ -117,12 +118,12 @@ HostArena::Memory HostArena::TakeFree(size_t nbytes) {
     if (best == free_.end() || extent->second < best->second) best = extent;
   }
   if (best == free_.end()) return {};
-  const Memory extent(best->first, best->second);
-  free_.erase(best);
-  if (extent.size() > nbytes) {
-    free_.emplace(extent.data() + nbytes, extent.size() - nbytes);
-  }
-  return extent.first(nbytes);
+  const Memory memory(best->first, nbytes);
+  auto node = free_.extract(best);
+  node.key() += nbytes;
+  node.mapped() -= nbytes;
+  if (node.mapped() > 0) free_.insert(std::move(node));
+  return memory;
 }
 
 StatusOr<HostArena::Memory> HostArena::MapMore(size_t nbytes,
@@ -140,19 +141,39 @@ StatusOr<HostArena::Memory> HostArena::MapMore(size_t nbytes,
 }
 
 void HostArena::AddFree(Memory memory) {
-  auto next = free_.lower_bound(memory.data());
-  if (next != free_.end() && memory.data() + memory.size() == next->first) {
-    memory = Memory(memory.data(), memory.size() + next->second);
-    next = free_.erase(next);
-  }
+  const auto next = free_.lower_bound(memory.data());
+  auto extent = next;
   if (next != free_.begin()) {
     const auto previous = std::prev(next);
     if (previous->first + previous->second == memory.data()) {
       previous->second += memory.size();
-      return;
+      extent = previous;
     }
   }
-  free_.emplace(memory.data(), memory.size());
+  const bool touches_next =
+      next != free_.end() && memory.data() + memory.size() == next->first;
+  if (extent != next) {
+    if (!touches_next) return;
+    extent->second += next->second;
+    free_.erase(next);
+  } else if (touches_next) {
+    auto node = free_.extract(next);
+    node.key() = memory.data();
+    node.mapped() += memory.size();
+    free_.insert(std::move(node));
+  } else {
+    Remember(memory);
+  }
+}
+
+/// A lease ends where nothing may be thrown.
+void HostArena::Remember(Memory memory) {
+  try {
+    free_.emplace(memory.data(), memory.size());
+  } catch (const std::bad_alloc&) {
+    pages_->Unmap(memory);
+    mapped_ -= memory.size();
+  }
 }
 
 void HostArena::TrimFree(size_t max_nbytes) {

@@ -115,6 +115,7 @@ class HostArena {
   StatusOr<Memory> MapMore(size_t nbytes, size_t max_nbytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddFree(Memory memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Remember(Memory memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// Unmaps free extents until `max_nbytes` are mapped, or none is left.
   void TrimFree(size_t max_nbytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Return(Memory memory);

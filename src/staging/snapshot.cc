@@ -141,7 +141,7 @@ Status Snapshot::CheckLocked() const {
   DCP_RETURN_IF_ERROR(status_);
   if (!is_cancelled_) return absl::OkStatus();
   return WithDetail(FailedPrecondition("the save was cancelled"),
-                    {.op = "cancel"});
+                    {.op = kCancelOp});
 }
 
 Status Snapshot::Check() const {
@@ -151,7 +151,7 @@ Status Snapshot::Check() const {
 
 /// Nobody will look at anything any more, copies or not.
 bool Snapshot::IsUnreadLocked() const {
-  return !is_used_ && (was_used_ || !CheckLocked().ok());
+  return !is_used_ && (was_used_ || is_cancelled_ || !status_.ok());
 }
 
 bool Snapshot::IsCallerFreeLocked() const {
@@ -189,11 +189,6 @@ Status Snapshot::AwaitCallerFree(std::optional<Clock::Duration> timeout) {
   return status_;
 }
 
-bool Snapshot::is_caller_free() const {
-  const MutexLock lock(mutex_);
-  return IsCallerFreeLocked();
-}
-
 bool Snapshot::is_copied() const {
   const MutexLock lock(mutex_);
   return phase_ == Phase::kEnded && !streams_all_ &&
@@ -217,7 +212,7 @@ Status Snapshot::WaitAndAsk(const Ask& ask) {
   changed_.WaitUntil(mutex_, next);
   if (std::chrono::steady_clock::now() < next) return absl::OkStatus();
   mutex_.Unlock();  // it may take long
-  const Status answer = ask();
+  const Status answer = Guarded(ask);
   mutex_.Lock();
   return answer;
 }
@@ -270,11 +265,6 @@ bool Snapshot::IsThereLocked(size_t view) const {
   const StagedPlace& place = layout_.places[view];
   return place.kind != StagedPlace::Kind::kStaged ||
          copiers_[static_cast<size_t>(place.lane)].front() >= place.end;
-}
-
-bool Snapshot::IsThere(size_t view) const {
-  const MutexLock lock(mutex_);
-  return IsThereLocked(view);
 }
 
 Status Snapshot::AwaitThere(size_t view, const Ask& ask) {

@@ -37,6 +37,9 @@ struct SnapshotParts {
   std::shared_ptr<DeviceRuntime> device;
 };
 
+/// The ErrorDetail::op of errors that only say that somebody cancelled.
+inline constexpr char kCancelOp[] = "cancel";
+
 /// See snapshot.cc for the order of events. Thread-safe. One thread runs Run();
 /// what else is called waits, if it does, for what that does. Outlives Run().
 class Snapshot {
@@ -58,7 +61,10 @@ class Snapshot {
   /// \error kDeadlineExceeded  somebody still does
   /// \error others  they were not copied
   Status AwaitCallerFree(std::optional<Clock::Duration> timeout);
-  bool is_caller_free() const;
+  bool is_caller_free() const {
+    const MutexLock lock(mutex_);
+    return IsCallerFreeLocked();
+  }
   /// Whether all is copied that is not streamed.
   bool is_copied() const;
   /// Bytes of copies that are there, gaps between them included.
@@ -87,7 +93,10 @@ class Snapshot {
 
   bool IsStreamed(size_t view) const;
   /// Whether AwaitView(view) would not wait.
-  bool IsThere(size_t view) const;
+  bool IsThere(size_t view) const {
+    const MutexLock lock(mutex_);
+    return IsThereLocked(view);
+  }
   /// The copy of `view`, which is number `number`, when it is complete; or
   /// `view` if it is not copied.
   /// \error kFailedPrecondition  cancelled, or streamed before

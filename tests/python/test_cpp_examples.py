@@ -130,6 +130,19 @@ def test_cpp_lists_and_loads_what_fsdp2_wrote(
     _check_listing(printed, fsdp_checkpoint)
 
 
+def test_a_cpp_trainer_saves_the_weights_of_a_step_while_it_goes_on(
+    examples: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    printed = _run_without_python(examples / "async_save", tmp_path, "5")
+    assert [line.partition(":")[0] for line in printed.splitlines()] == ["step 2", "step 4"]
+    for step in (2, 4):
+        state = {"weight": torch.zeros(1000, 1000), "bias": torch.tensor(0.0), "step": 0}
+        state_dict_loader.load(state, checkpoint_id=tmp_path / f"step-{step}")
+        assert torch.equal(state["weight"], torch.full((1000, 1000), float(step)))
+        assert state["bias"].item() == step
+        assert state["step"] == step
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 5])
 def test_stock_torch_loads_what_cpp_wrote(
     examples: pathlib.Path, tmp_path: pathlib.Path, ranks: int

@@ -12,9 +12,11 @@
 #include <thread>
 
 #include "allocation/failing_resources.h"
+#include "base/guarded.h"
 #include "checkpoint/rank_threads.h"
 #include "dcp/clean.h"
 #include "dcp/latest.h"
+#include "dcp/staging.h"
 #include "dcp/verify.h"
 #include "reliability/save_trials.h"
 #include "testing/scoreboard.h"
@@ -113,7 +115,33 @@ int64_t StepOf(Resource resource, int64_t quick) {
   return resource == Resource::kMemory ? Trials(quick, 1) : 1;
 }
 
-void CheckSaves(const SaveKind& kind, Resource resource) {
+/// One way to save what is not in the directory.
+struct SaveCall {
+  const char* name;
+  Status (*run)(const SaveTrials& trials, StorageWriter& writer,
+                Transport& transport);
+};
+
+Status SavePlainly(const SaveTrials& trials, StorageWriter& writer,
+                   Transport& transport) {
+  return trials.TrySaveOther(writer, transport);
+}
+
+/// Its memory is not there yet.
+Status SaveStaged(const SaveTrials& trials, StorageWriter& writer,
+                  Transport& transport) {
+  ReleaseStagingMemory();
+  const auto entries = trials.OtherEntries();
+  return Guarded([&] {
+    return Save(StagedState::Begin({entries.begin(), entries.end()}, nullptr,
+                                   {}),
+                writer, transport, {})
+        .status();
+  });
+}
+
+void CheckSaves(const SaveKind& kind, Resource resource,
+                const SaveCall& save = {"save", &SavePlainly}) {
   SaveTrials trials(kind);
   REQUIRE(trials.SaveUndisturbed());  // what is made once per process
   const Counts counts = RefuseEach(
@@ -121,7 +149,7 @@ void CheckSaves(const SaveKind& kind, Resource resource) {
       [&] {
         return [&, writer = trials.MakeWriter(),
                 transport = MakeSingleProcessTransport()] {
-          return trials.TrySaveOther(*writer, *transport);
+          return save.run(trials, *writer, *transport);
         };
       },
       [&](bool failed) {
@@ -132,7 +160,8 @@ void CheckSaves(const SaveKind& kind, Resource resource) {
         return right && trials.SaveUndisturbed() && trials.Leftovers().empty();
       });
   if (resource == Resource::kMemory) CHECK(counts.failed > 0);
-  ReportCounts("save, " + ToString(kind), resource, counts);
+  ReportCounts(std::string(save.name) + ", " + ToString(kind), resource,
+               counts);
 }
 
 TEST_CASE("a save survives that every request is refused", "[R7]") {
@@ -143,6 +172,12 @@ TEST_CASE("a save survives that every request is refused", "[R7]") {
     }
   }
   CheckSaves({.compression = Compression::kZstd}, Resource::kMemory);
+}
+
+TEST_CASE("a staged save survives that every request is refused", "[R7]") {
+  for (const Resource resource : RefusableResources()) {
+    CheckSaves({}, resource, {"staged save", &SaveStaged});
+  }
 }
 
 /// A checkpoint on a disk, and memory to load it to.

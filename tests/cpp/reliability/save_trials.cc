@@ -83,8 +83,11 @@ std::unique_ptr<StorageWriter> SaveTrials::MakeWriter() const {
 
 Status SaveTrials::TrySaveOther(StorageWriter& writer,
                                 Transport& transport) const {
-  const auto& entries = swapped_ ? old_entries_ : new_entries_;
-  return Save(entries[0].span(), writer, transport, {}).status();
+  return Save(OtherEntries(), writer, transport, {}).status();
+}
+
+std::span<const SaveEntry> SaveTrials::OtherEntries() const {
+  return (swapped_ ? old_entries_ : new_entries_)[0].span();
 }
 
 Found SaveTrials::Look() const {

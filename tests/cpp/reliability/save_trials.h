@@ -3,6 +3,8 @@
 #ifndef DCP_TESTS_RELIABILITY_SAVE_TRIALS_H_
 #define DCP_TESTS_RELIABILITY_SAVE_TRIALS_H_
 
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,8 @@ class SaveTrials {
   /// The same in two steps.
   std::unique_ptr<StorageWriter> MakeWriter() const;
   Status TrySaveOther(StorageWriter& writer, Transport& transport) const;
+  /// The entries of that state, whose memory this has.
+  std::span<const SaveEntry> OtherEntries() const;
 
   /// What is in the directory now. kOld is what was there before the last
   /// trial, kNew what it was to save.

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,10 @@ class FakeDevice final : public DeviceRuntime {
                       Device device, uintptr_t stream) override {
     return Copy(device_data, host, nbytes, device, stream);
   }
+
+  /// Is called before each copy, in the thread that asks for it; set before
+  /// there is any.
+  std::function<void()> on_copy;
 
   /// The copy with this number, from 1, and all later ones fail.
   void FailFrom(int64_t copy) { fail_from_ = copy; }
@@ -52,6 +57,7 @@ class FakeDevice final : public DeviceRuntime {
  private:
   Status Copy(void* to, const void* from, size_t nbytes, Device device,
               uintptr_t stream) {
+    if (on_copy) on_copy();
     const int64_t number = ++copies_;
     if (fail_from_ > 0 && number >= fail_from_) {
       return MakeStatus(absl::StatusCode::kUnknown, "the device fell off");

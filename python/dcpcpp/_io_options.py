@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Sequence
@@ -16,8 +17,13 @@ MIB = 1 << 20
 
 def supported(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     """Those of `arguments` that this torch's `function` takes."""
-    known = inspect.signature(function).parameters
+    known = _parameters(function)
     return {name: value for name, value in arguments.items() if name in known}
+
+
+@functools.cache
+def _parameters(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 def storage_timeout() -> float:

@@ -130,7 +130,8 @@ void BindCheckpoint(py::module_& m) {
       .def_readwrite("dedup_to_lowest_rank", &SaveOptions::dedup_to_lowest_rank)
       .def_readwrite("split_nbytes", &SaveOptions::split_nbytes)
       .def_readwrite("record_paths", &SaveOptions::record_paths)
-      .def_readwrite("use_collectives", &SaveOptions::use_collectives);
+      .def_readwrite("use_collectives", &SaveOptions::use_collectives)
+      .def_readwrite("trace", &SaveOptions::trace);
   py::class_<LoadEntries>(m, "LoadEntries",
                           "What a load fills; see dcpcpp._tensors.")
       .def(py::init<const py::iterable&>(), py::arg("tuples"));

@@ -60,13 +60,15 @@ class Kept {
 std::shared_ptr<StagedState> BeginStaging(SaveEntries& entries,
                                           const py::object& keep_alive,
                                           std::optional<int64_t> max_nbytes,
-                                          int threads) {
+                                          int threads,
+                                          std::shared_ptr<Trace> trace) {
   auto kept = std::make_shared<Kept>(py::make_tuple(keep_alive, entries.kept));
   auto taken = std::exchange(entries.entries, {});
   const py::gil_scoped_release nogil;
-  return ValueOrThrow(
-      StagedState::Begin(std::move(taken), std::move(kept),
-                         {.max_nbytes = max_nbytes, .threads = threads}));
+  return ValueOrThrow(StagedState::Begin(std::move(taken), std::move(kept),
+                                         {.max_nbytes = max_nbytes,
+                                          .threads = threads,
+                                          .trace = std::move(trace)}));
 }
 
 /// Waits in slices, between which signal handlers run.
@@ -102,7 +104,7 @@ void BindStaging(py::module_& m) {
       m, "StagedState", kStagedStateDoc,
       py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&BeginStaging), py::arg("entries"), py::arg("keep_alive"),
-           py::arg("max_nbytes"), py::arg("threads"))
+           py::arg("max_nbytes"), py::arg("threads"), py::arg("trace"))
       .def("wait_staged", &WaitStaged, py::arg("timeout"), kWaitStagedDoc)
       .def("cancel", &StagedState::Cancel,
            py::call_guard<py::gil_scoped_release>(),

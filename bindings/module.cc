@@ -4,6 +4,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "libdcp: the C++ core of dcpcpp. Private; use dcpcpp.";
   dcp::BindStatus(m);
   dcp::BindInfo(m);
+  dcp::BindTrace(m);
   dcp::BindTransport(m);
   dcp::BindFileSystem(m);
   dcp::BindMetadata(m);

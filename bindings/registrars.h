@@ -9,6 +9,7 @@ namespace dcp {
 
 void BindStatus(pybind11::module_& m);
 void BindInfo(pybind11::module_& m);
+void BindTrace(pybind11::module_& m);
 void BindStaging(pybind11::module_& m);
 void BindTransport(pybind11::module_& m);
 void BindFileSystem(pybind11::module_& m);

@@ -32,6 +32,7 @@
 #include "dcp/status.h"
 #include "dcp/storage.h"
 #include "dcp/tensor_view.h"
+#include "dcp/trace.h"
 #include "dcp/transport.h"
 
 namespace dcp {
@@ -76,6 +77,8 @@ struct SaveOptions {
   /// Whether planner_data (the paths) is written: torch's flatten_state_dict.
   bool record_paths = true;
   bool use_collectives = true;
+  /// Learns what this rank did when; may be null.
+  std::shared_ptr<Trace> trace;
 };
 
 /// The metadata that a save published, as the bytes of a `.metadata` file: few

@@ -20,6 +20,7 @@
 #include "dcp/device_runtime.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
+#include "dcp/trace.h"
 #include "dcp/transport.h"
 
 namespace dcp {
@@ -32,6 +33,8 @@ struct StagingOptions {
   std::optional<int64_t> max_nbytes;
   /// Threads that copy; 0: as many as there are cores, 4 at most.
   int threads = 0;
+  /// Learns of every copy; may be null.
+  std::shared_ptr<Trace> trace;
 };
 
 /// The entries of one rank and their data, for one save.

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +23,7 @@
 #include "dcp/plan.h"
 #include "dcp/status.h"
 #include "dcp/tensor_view.h"
+#include "dcp/trace.h"
 
 namespace dcp {
 
@@ -55,6 +57,9 @@ class WriteSource {
   /// A writer asks for it now and then, in the thread that called WriteData:
   /// an error ends the writing, and WriteData returns it.
   virtual Status Proceed() { return absl::OkStatus(); }
+
+  /// Where a writer may tell what it does; null: nobody wants to know.
+  virtual std::shared_ptr<Trace> trace() const { return nullptr; }
 };
 
 /// Where one item went: torch WriteResult.

@@ -21,6 +21,7 @@ from dcpcpp._report import LoadReport
 from dcpcpp._save_queue import flush
 from dcpcpp._staged import Fence, fence
 from dcpcpp._stalls import StallReport, stall_report, step
+from dcpcpp._stats import SaveStats
 from dcpcpp._trust import options
 from dcpcpp.errors import (
     CheckpointBusyError,
@@ -202,6 +203,7 @@ __all__ = [  # ours, then what is lazy
     "CheckpointCorruptedError",
     "CheckpointError",
     "LoadReport",
+    "SaveStats",
     "StorageError",
     "Fence",
     "StallReport",

@@ -16,6 +16,7 @@ from dcpcpp._native_path import flatten, is_default, is_sharded, native_writer
 from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_savers
 from dcpcpp._state_dict import Path
+from dcpcpp._stats import SaveStats
 from dcpcpp._tensors import Entry, EntryMaker, is_tensor
 from dcpcpp._transport import SAVE_PHASES, transport_for
 from dcpcpp.errors import RankFailuresError
@@ -36,7 +37,10 @@ class SaveJob:
         *,
         export_dtype: torch.dtype | None = None,
         compression: str | None = None,
+        stats: SaveStats | None = None,
     ) -> None:
+        self.stats = stats if stats is not None else SaveStats()
+        self.stats.begin()
         self._planner = planner
         self._selection = selection
         self._writer = native_writer(writer)
@@ -115,10 +119,13 @@ class SaveJob:
         options.use_collectives = use_collectives
         options.dedup_to_lowest_rank = getattr(self._planner, "dedup_save_to_lowest_rank", False)
         options.record_paths = getattr(self._planner, "flatten_state_dict", True)
+        options.trace = self.stats.trace
         try:
             data = _core.save(entries, local_error, core_writer, transport, options)
         except RankFailuresError as error:
             _exceptions.raise_failures(error, transport.rank(), local_error)
+        assert self._writer is not None
+        self.stats.finish(transport.rank(), self._writer.path)
         return LazyMetadata(data)
 
     def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> Iterator[Entry]:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from dcpcpp._stalls import stalls
+from dcpcpp._stats import SaveStats
 
 
 class Staged(Protocol):
@@ -26,9 +27,9 @@ class _InProgress:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._staged: list[Staged] = []
+        self._staged: list[Copying] = []
 
-    def add(self, staged: Staged) -> None:
+    def add(self, staged: Copying) -> None:
         with self._mutex:
             self._staged.append(staged)
 
@@ -39,7 +40,9 @@ class _InProgress:
             begin = time.perf_counter()
             with contextlib.suppress(Exception):  # the save tells all ranks of it
                 staged.wait_staged(None)
-            stalls().add_wait(time.perf_counter() - begin)
+            end = time.perf_counter()
+            stalls().add_wait(end - begin)
+            staged.stats.add("fence", begin, end)
             with self._mutex:
                 if staged in self._staged:
                     self._staged.remove(staged)
@@ -100,9 +103,11 @@ class Copying:
 
     Attributes:
         done: done when the state may be changed.
+        stats: of the save.
     """
 
-    def __init__(self, begin: Callable[[], Staged], begun: Future[Any]) -> None:
+    def __init__(self, begin: Callable[[], Staged], begun: Future[Any], stats: SaveStats) -> None:
+        self.stats = stats
         self.done: Future[None] = _staging_thread.submit(_begin_and_wait, begin, begun)
 
     def wait_staged(self, timeout: float | None = None) -> bool:
@@ -126,7 +131,7 @@ def _begin_and_wait(begin: Callable[[], Staged], begun: Future[Any]) -> None:
     staged.wait_staged(None)
 
 
-def in_staging_thread(begin: Callable[[], Staged]) -> tuple[Copying, Future[Any]]:
+def in_staging_thread(begin: Callable[[], Staged], stats: SaveStats) -> tuple[Copying, Future[Any]]:
     """Have `begin` called in the background; fences wait for the copy.
 
     Returns:
@@ -134,7 +139,7 @@ def in_staging_thread(begin: Callable[[], Staged]) -> tuple[Copying, Future[Any]
         because its memory is wanted for the next one when the save is done.
     """
     begun: Future[Any] = Future()
-    copying = Copying(begin, begun)
+    copying = Copying(begin, begun, stats)
     _in_progress.add(copying)
     return copying, begun
 

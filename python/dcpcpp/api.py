@@ -28,6 +28,7 @@ from dcpcpp._report import LoadReport
 from dcpcpp._save_queue import save_queue
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._setup_failure import told_to_loaders, told_to_savers
+from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_reader, choose_writer
 
 __all__ = ["load", "load_state_dict", "save", "save_state_dict"]
@@ -87,6 +88,7 @@ def save(
     rename: Rename | None = None,
     export_dtype: torch.dtype | None = None,
     compression: str | None = None,
+    stats: SaveStats | None = None,
 ) -> Metadata:
     """Save a distributed state dict; collective over `process_group`.
 
@@ -110,6 +112,8 @@ def save(
         rename: from the state dict's keys to the checkpoint's; see `Selection`.
         export_dtype: store floating-point tensors in this dtype.
         compression: None or "zstd".
+        stats: is filled with what this rank did and how long it took. (Not where torch's
+            protocol runs a planner or storage.)
 
     Returns:
         torch's Metadata of the checkpoint, on every rank.
@@ -131,7 +135,14 @@ def save(
         save_queue().settle()  # they may be for the same directory
         writer = choose_writer(storage_writer, checkpoint_id)
     selection = Selection(include, exclude, rename)
-    job = SaveJob(writer, planner, selection, export_dtype=export_dtype, compression=compression)
+    job = SaveJob(
+        writer,
+        planner,
+        selection,
+        export_dtype=export_dtype,
+        compression=compression,
+        stats=stats,
+    )
     if job.is_native:
         return job.save(
             lambda: stateful_to_state_dict(state_dict),

@@ -27,6 +27,7 @@ from dcpcpp._save_queue import SaveFuture, save_queue
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._staged import Staged, in_staging_thread
 from dcpcpp._stalls import stalls
+from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
 from dcpcpp._tensors import EntryMaker, is_tensor, nbytes_of
 from dcpcpp.api import runs_alone, stateful_to_state_dict
@@ -72,6 +73,7 @@ def async_save(
     rename: Rename | None = None,
     export_dtype: torch.dtype | None = None,
     compression: str | None = None,
+    stats: SaveStats | None = None,
     if_busy: IfBusy = "queue",
 ) -> Future[Metadata] | AsyncSaveResponse:
     """Save a copy of a distributed state dict in the background; collective.
@@ -100,6 +102,7 @@ def async_save(
         rename: as for `save`.
         export_dtype: as for `save`.
         compression: as for `save`.
+        stats: as for `save`.
         if_busy: while an earlier async save runs: "queue" this one, which waits only if
             another one is queued already; "wait" for it to end; or "refuse".
 
@@ -134,6 +137,7 @@ def async_save(
             Selection(include, exclude, rename),
             export_dtype=export_dtype,
             compression=compression,
+            stats=stats,
         )
         stager = _stager_for(async_stager, writer)
         state = stateful_to_state_dict(state_dict)
@@ -146,6 +150,7 @@ def async_save(
         raise
     finally:
         stalls().add_call(time.perf_counter() - begin)
+    save.stats.add("call", begin, time.perf_counter())
     return response
 
 
@@ -180,7 +185,7 @@ def _stage_natively(
         staged.wait_staged(None)
         return upload
     # To look at every tensor takes Python some time, too.
-    copying, begun = in_staging_thread(functools.partial(_copy, save, state, stager))
+    copying, begun = in_staging_thread(functools.partial(_copy, save, state, stager), save.stats)
     run = functools.partial(job.write_when_begun, save, writer, begun)
     return AsyncSaveHandle(copying.done, save_queue().put(run), copying)
 
@@ -188,7 +193,9 @@ def _stage_natively(
 def _copy(save: SaveJob, state: dict[str, Any], stager: DefaultStager) -> _core.StagedState:
     """Begins to copy."""
     entries, keep_alive = save.entries(state)
-    return _core.StagedState(entries, keep_alive, stager.max_staging_bytes, threads=0)
+    return _core.StagedState(
+        entries, keep_alive, stager.max_staging_bytes, threads=0, trace=save.stats.trace
+    )
 
 
 def _stage_by(
@@ -213,7 +220,7 @@ def _stage_by(
             stager.synchronize_staging()
         return upload
     staged = _StagedByOther(copy)
-    copying, _ = in_staging_thread(lambda: staged)
+    copying, _ = in_staging_thread(lambda: staged, save.stats)
     return AsyncSaveHandle(copying.done, upload, copying)
 
 

@@ -11,8 +11,10 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/traced.h"
 #include "checkpoint/in_doubt.h"
 #include "checkpoint/rank_exchange.h"
+#include "checkpoint/save_coordinator.h"
 #include "checkpoint/save_planning.h"
 #include "checkpoint/staged_source.h"
 #include "checkpoint/write_outcome_codec.h"
@@ -34,7 +36,8 @@ class SaveOperation {
         role_{.rank = transport.rank(),
               .world_size = transport.world_size(),
               .is_coordinator = transport.rank() == transport.coordinator(),
-              .use_collectives = options.use_collectives} {}
+              .use_collectives = options.use_collectives},
+        coordinator_(writer, options) {}
 
   StatusOr<SaveResult> Run(
       const StatusOr<std::span<const SaveEntry>>& entries) {
@@ -50,7 +53,8 @@ class SaveOperation {
  private:
   StatusOr<SaveResult> SaveTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    StatusOr<LocalPlan> mine = PlanTogether(entries);
+    StatusOr<LocalPlan> mine =
+        Traced(trace(), "plan", [&] { return PlanTogether(entries); });
     if (!mine.ok()) {
       Abort();
       return mine.status();
@@ -58,9 +62,7 @@ class SaveOperation {
     StatusOr<std::string> outcome =
         Guarded([&] { return Write(*entries, *mine); });
     mine->plan = {};  // large, and the commit needs memory of its own
-    Status met = WasInterrupted(outcome.status())
-                     ? outcome.status()
-                     : transport_.AwaitAll("write");
+    Status met = WasInterrupted(outcome.status()) ? outcome.status() : Meet();
     if (!met.ok()) {
       Abort();  // without this rank's results nobody publishes
       return met;
@@ -74,11 +76,12 @@ class SaveOperation {
 
   StatusOr<LocalPlan> PlanTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    DCP_ASSIGN_OR_RETURN(const std::string reply,
-                         ReduceScatter(transport_, "plan", Propose(entries),
-                                       [this](std::vector<std::string> all) {
-                                         return PlanGlobally(std::move(all));
-                                       }));
+    DCP_ASSIGN_OR_RETURN(
+        const std::string reply,
+        ReduceScatter(transport_, "plan", Propose(entries),
+                      [this](std::vector<std::string> all) {
+                        return coordinator_.Plan(std::move(all));
+                      }));
     return ParseLocalPlan(reply);
   }
 
@@ -103,55 +106,13 @@ class SaveOperation {
     return local;
   }
 
-  StatusOr<std::vector<std::string>> PlanGlobally(
-      std::vector<std::string> messages) {
-    std::vector<SavePlan> plans;
-    std::vector<std::string> notes;
-    for (std::string& message : messages) {
-      DCP_ASSIGN_OR_RETURN(LocalPlan local, ParseLocalPlan(message));
-      message = {};
-      plans.push_back(std::move(local.plan));
-      notes.push_back(std::move(local.notes));
-    }
-    DCP_ASSIGN_OR_RETURN(const std::vector<std::string> final_notes,
-                         MakeGlobalPlan(std::move(plans), notes));
-    std::vector<std::string> replies;
-    for (size_t rank = 0; rank < plans_.size(); ++rank) {
-      replies.push_back(SerializeLocalPlan(plans_[rank], final_notes[rank]));
-    }
-    return replies;
-  }
-
-  /// Fills metadata_ and plans_, and returns the notes of each rank.
-  StatusOr<std::vector<std::string>> MakeGlobalPlan(
-      std::vector<SavePlan> plans, std::span<const std::string> notes) {
-    const bool shared = plans.size() > 1;
-    DCP_ASSIGN_OR_RETURN(
-        GlobalPlan global,
-        CreateGlobalSavePlan(
-            std::move(plans),
-            {.dedup_to_lowest_rank = options_.dedup_to_lowest_rank,
-             .split_nbytes = options_.split_nbytes,
-             .require_full_coverage = shared}));
-    DCP_ASSIGN_OR_RETURN(std::vector<std::string> final_notes,
-                         writer_.PrepareGlobalPlan(global, notes));
-    if (final_notes.size() != notes.size()) {
-      return Internal("the storage has notes for " +
-                      std::to_string(final_notes.size()) + " of " +
-                      std::to_string(notes.size()) + " ranks");
-    }
-    metadata_ = std::move(global.metadata);
-    plans_ = std::move(global.plans);
-    return final_notes;
-  }
-
   StatusOr<std::string> Write(std::span<const SaveEntry> entries,
                               LocalPlan& mine) {
     if (staged_ == nullptr) {
-      EntrySource source(entries, transport_);
+      EntrySource source(entries, transport_, options_.trace);
       return WriteFrom(source, mine);
     }
-    StagedSource source(*staged_, transport_);
+    StagedSource source(*staged_, transport_, options_.trace);
     DCP_RETURN_IF_ERROR(source.Begin(mine.plan));
     return WriteFrom(source, mine);
   }
@@ -162,27 +123,22 @@ class SaveOperation {
     return SerializeWriteOutcome(outcome);
   }
 
+  StatusOr<std::string> Publish(std::vector<std::string> outcomes) {
+    return Traced(trace(), "commit",
+                  [&] { return coordinator_.Publish(std::move(outcomes)); });
+  }
+
+  /// Waits for the other ranks.
+  Status Meet() {
+    return Traced(trace(), "meet",
+                  [this] { return transport_.AwaitAll("write"); });
+  }
+
+  Trace* trace() const { return options_.trace.get(); }
+
   /// Not OK once somebody has cancelled the state.
   Status CheckStaged() const {
     return staged_ ? staged_->snapshot().Check() : absl::OkStatus();
-  }
-
-  /// Coordinator: the commit.
-  StatusOr<std::string> Publish(std::vector<std::string> messages) {
-    std::vector<WriteOutcome> outcomes;
-    ChunkNumbering numbering;
-    for (size_t rank = 0; rank < messages.size(); ++rank) {
-      DCP_ASSIGN_OR_RETURN(WriteOutcome outcome,
-                           ParseWriteOutcome(messages[rank]));
-      DCP_RETURN_IF_ERROR(
-          Annotate(RequireExactlyOnce(plans_[rank], outcome.results),
-                   "rank " + std::to_string(rank)));
-      numbering.Number(plans_[rank], outcome.results);
-      plans_[rank] = {};
-      messages[rank] = {};
-      outcomes.push_back(std::move(outcome));
-    }
-    return writer_.Finish(std::move(metadata_), outcomes);
   }
 
   /// Sends this rank's outcome, publishes on the coordinator, and brings every
@@ -233,7 +189,7 @@ class SaveOperation {
         Guarded([&] { return PublishAlone(entries); });
     if (!published.ok() && !writer_.commit_attempted()) Abort();
     if (WasInterrupted(published.status())) return published.status();
-    DCP_RETURN_IF_ERROR(transport_.AwaitAll("write"));
+    DCP_RETURN_IF_ERROR(Meet());
     const StatusOr<std::string> done =
         published.ok() ? StatusOr<std::string>("") : published.status();
     DCP_RETURN_IF_ERROR(AllReduce(transport_, "write", done, [](const auto&) {
@@ -245,9 +201,7 @@ class SaveOperation {
   StatusOr<std::string> PublishAlone(
       const StatusOr<std::span<const SaveEntry>>& entries) {
     DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
-    DCP_ASSIGN_OR_RETURN(const std::vector<std::string> notes,
-                         MakeGlobalPlan({local.plan}, {&local.notes, 1}));
-    LocalPlan mine{.plan = plans_[0], .notes = notes[0]};
+    DCP_ASSIGN_OR_RETURN(LocalPlan mine, coordinator_.PlanAlone(local));
     DCP_ASSIGN_OR_RETURN(std::string outcome, Write(*entries, mine));
     DCP_RETURN_IF_ERROR(CheckStaged());
     return Publish({std::move(outcome)});
@@ -260,9 +214,7 @@ class SaveOperation {
   const StorageRole role_;
   bool set_up_ = false;         // writer_, for this save
   bool meets_verdict_ = false;  // the coordinator may have this rank's outcome
-  /// Coordinator only: what is to be published, and who writes what.
-  Metadata metadata_;
-  std::vector<SavePlan> plans_;
+  SaveCoordinator coordinator_;
 };
 
 }  // namespace

@@ -4,10 +4,12 @@
 #define DCP_CHECKPOINT_SAVE_PLANNING_H_
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "dcp/checkpoint.h"
 #include "dcp/storage.h"
@@ -39,15 +41,18 @@ Box PartOf(const TensorShard& shard, const WriteItem& item);
 /// Finds the data of planned items in the entries they came from.
 class EntrySource final : public WriteSource {
  public:
-  EntrySource(std::span<const SaveEntry> entries, Transport& transport)
-      : entries_(entries), transport_(transport) {}
+  EntrySource(std::span<const SaveEntry> entries, Transport& transport,
+              std::shared_ptr<Trace> trace = nullptr)
+      : entries_(entries), transport_(transport), trace_(std::move(trace)) {}
 
   StatusOr<WritePayload> Resolve(const WriteItem& item) override;
   Status Proceed() override { return transport_.Check(); }
+  std::shared_ptr<Trace> trace() const override { return trace_; }
 
  private:
   std::span<const SaveEntry> entries_;
   Transport& transport_;
+  const std::shared_ptr<Trace> trace_;
 };
 
 /// Checks that `results` are the items of `plan`, each exactly once.

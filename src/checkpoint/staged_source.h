@@ -19,8 +19,9 @@ namespace dcp {
 /// alone may ask the transport.
 class StagedSource final : public WriteSource {
  public:
-  StagedSource(StagedEntries& staged, Transport& transport)
-      : staged_(staged), transport_(transport) {}
+  StagedSource(StagedEntries& staged, Transport& transport,
+               std::shared_ptr<Trace> trace)
+      : staged_(staged), transport_(transport), trace_(std::move(trace)) {}
   StagedSource(const StagedSource&) = delete;
   StagedSource& operator=(const StagedSource&) = delete;
   /// Nothing that was resolved is read any more.
@@ -34,6 +35,7 @@ class StagedSource final : public WriteSource {
   bool JoinsBatch(const WriteItem& item) override;
   void Release() override;
   Status Proceed() override;
+  std::shared_ptr<Trace> trace() const override { return trace_; }
 
  private:
   /// What was resolved since the last Release.
@@ -49,6 +51,7 @@ class StagedSource final : public WriteSource {
 
   StagedEntries& staged_;
   Transport& transport_;
+  const std::shared_ptr<Trace> trace_;
   const std::thread::id thread_ = std::this_thread::get_id();
   bool has_begun_ = false;
   Mutex mutex_;

@@ -87,11 +87,12 @@ StagedEntries::StagedEntries(std::vector<SaveEntry> entries,
   std::vector<TensorView> views = ViewsOf(entries_);
   if (parts.device == nullptr) parts.device = RuntimeFor(views);
   nbytes_ = BytesInMemory(views);
-  snapshot_ = std::make_shared<Snapshot>(
-      std::move(views), std::move(keep_alive),
-      SnapshotOptions{.max_nbytes = LimitOf(options),
-                      .threads = ThreadsFor(options)},
-      std::move(parts));
+  snapshot_ =
+      std::make_shared<Snapshot>(std::move(views), std::move(keep_alive),
+                                 SnapshotOptions{.max_nbytes = LimitOf(options),
+                                                 .threads = ThreadsFor(options),
+                                                 .trace = options.trace},
+                                 std::move(parts));
 }
 
 void StagedEntries::Start() {

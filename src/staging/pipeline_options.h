@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
+#include "dcp/trace.h"
 
 namespace dcp {
 
@@ -28,6 +30,8 @@ struct PipelineOptions {
   /// If set, asked now and then, and after the last block, in the thread that
   /// runs the pipeline, which ends with the error it returns.
   std::function<Status()> proceed;
+  /// Of a write: learns of every block; may be null.
+  std::shared_ptr<Trace> trace;
 };
 
 /// Divides `io.max_buffer_nbytes` between workers and blocks. Every worker

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/traced.h"
 #include "staging/threads.h"
 
 namespace dcp {
@@ -126,8 +127,10 @@ void Snapshot::CopyUnits(LaneKind kind) {
   while (!stops_) {
     const auto unit = copier.TakeUnit();
     if (!unit) return;
-    const Status copied =
-        Guarded([&] { return copier.CopyUnit(*unit, parts_.device.get()); });
+    const Status copied = Traced(options_.trace.get(), "copy", [&] {
+      return Guarded(
+          [&] { return copier.CopyUnit(*unit, parts_.device.get()); });
+    });
     const MutexLock lock(mutex_);
     status_.Update(copied);
     if (!status_.ok()) return;

@@ -19,6 +19,7 @@
 #include "dcp/device_runtime.h"
 #include "dcp/status.h"
 #include "dcp/tensor_view.h"
+#include "dcp/trace.h"
 #include "staging/host_arena.h"
 #include "staging/lane_copier.h"
 #include "staging/snapshot_layout.h"
@@ -29,6 +30,7 @@ struct SnapshotOptions {
   /// What all snapshots of the arena may have together.
   int64_t max_nbytes = 0;
   int threads = 1;
+  std::shared_ptr<Trace> trace;  // may be null
 };
 
 /// The seams that a snapshot stands on.

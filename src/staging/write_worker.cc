@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/guarded.h"
+#include "base/traced.h"
 
 namespace dcp {
 namespace {
@@ -48,7 +49,8 @@ WriteWork::WriteWork(std::span<const FileRegion> files,
           regions.begin(), regions.end(),
           [](const FileRegion& r) { return r.file->direct_io().has_value(); })),
       blocks(CutIntoBlocks(regions, options)),
-      queue(blocks) {}
+      queue(blocks),
+      trace(options.trace) {}
 
 Status WriteWorker::Prepare(const PipelineOptions& options) {
   const int count = work_.has_direct ? options.blocks_per_worker : 1;
@@ -98,9 +100,12 @@ Status WriteWorker::WriteOne(const WriteBlock& block) {
   const auto direct = file.direct_io();
   // Without a descriptor it is not the kernel that reads the slices.
   const bool copies = direct || file.fd() < 0;
-  DCP_RETURN_IF_ERROR(
-      filler_.Fill(block, copies ? FillMode::kCopy : FillMode::kReference,
-                   slot.buffer.memory(), &slot.slices));
+  {
+    const ScopedSpan span(work_.trace.get(), "fill", block.nbytes);
+    DCP_RETURN_IF_ERROR(
+        filler_.Fill(block, copies ? FillMode::kCopy : FillMode::kReference,
+                     slot.buffer.memory(), &slot.slices));
+  }
   slot.name = {.op = "pwrite",
                .path = file.path(),
                .byte_offset = block.byte_offset,
@@ -109,12 +114,15 @@ Status WriteWorker::WriteOne(const WriteBlock& block) {
     Pad(slot.slices[0], direct->offset);
     return Submit(block, slot);
   }
+  const ScopedSpan span(work_.trace.get(), "write", block.nbytes);
   return Watched(slot.name, [&] {
     return file.WriteFully(block.byte_offset, slot.slices);
   });
 }
 
 Status WriteWorker::Submit(const WriteBlock& block, Slot& slot) {
+  const ScopedSpan span(work_.trace.get(), "submit", block.nbytes);
+  slot.submitted = std::chrono::steady_clock::now();
   return Watched(slot.name, [&]() -> Status {
     DCP_RETURN_IF_ERROR(
         engine_->Submit({.op = IoOp::kWrite,
@@ -133,8 +141,13 @@ Status WriteWorker::Reap() {
   return Watched(OldestInFlight().name, [this]() -> Status {
     DCP_ASSIGN_OR_RETURN(const IoCompletion done, engine_->Wait());
     --in_flight_;
-    slots_[done.tag].in_flight_as = -1;
-    free_.push_back(&slots_[done.tag]);
+    Slot& slot = slots_[done.tag];
+    if (work_.trace != nullptr) {
+      work_.trace->Add("write", slot.submitted,
+                       std::chrono::steady_clock::now(), slot.name.nbytes);
+    }
+    slot.in_flight_as = -1;
+    free_.push_back(&slot);
     return done.status;
   });
 }

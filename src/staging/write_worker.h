@@ -28,6 +28,7 @@ struct WriteWork {
   const bool has_direct;
   const std::vector<WriteBlock> blocks;
   BlockQueue<WriteBlock> queue;
+  const std::shared_ptr<Trace> trace;
 };
 
 /// Owns an engine, buffers, and transfers in flight.
@@ -50,6 +51,7 @@ class WriteWorker {
     std::vector<IoSlice> slices;
     ErrorDetail name;           // of the transfer
     int64_t in_flight_as = -1;  // counted from 0; or it is not
+    Trace::TimePoint submitted;
   };
 
   void Fail(const Status& status);

@@ -6,6 +6,7 @@
 
 #include "base/checksum.h"
 #include "base/random_id.h"
+#include "base/traced.h"
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "format/sidecar.h"
@@ -201,7 +202,9 @@ Status FileSystemWriter::WriteSomeFiles(
                           ? WriteItems(writer, work)
                           : WriteCompressedItems(writer, work));
   for (const FileItems& written : work) {
-    DCP_RETURN_IF_ERROR(written.file->Finish(sync_mode()));
+    DCP_RETURN_IF_ERROR(Traced(source.trace().get(), "sync", [&] {
+      return written.file->Finish(sync_mode());
+    }));
   }
   return absl::OkStatus();
 }

@@ -123,6 +123,7 @@ Status WriteWave(const ItemWriter& writer, std::vector<WaveFile> wave) {
   WaveFiller filler;
   PipelineOptions options = OptionsFor(wave, writer.options.io);
   options.proceed = [&writer] { return writer.source.Proceed(); };
+  options.trace = writer.source.trace();
   for (WaveFile& part : wave) {
     if (writer.file_system.traits().positional_writes &&
         part.file->file().direct_io()) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import json
 import logging
 import os
 import time
@@ -292,3 +293,29 @@ def test_stalls_are_reported(tmp_path: Path) -> None:
     assert report.steps_beside_saves >= before.steps_beside_saves + 2
     assert report.step_seconds is not None
     assert report.slowdown_seconds > 0.04
+
+
+def test_an_async_saves_statistics_and_trace_tell_what_it_did(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stats = dcpcpp.SaveStats()
+    stager = dcpcpp.DefaultStager(IN_BACKGROUND)
+    response = dcpcpp.async_save(
+        state_of(1.0), checkpoint_id=tmp_path / "c", async_stager=stager, stats=stats
+    )
+    with dcpcpp.fence():
+        pass
+    assert isinstance(response, AsyncSaveResponse)
+    response.upload_completion.result()
+    assert {"call", "fence", "copy", "plan", "fill", "write", "sync", "meet", "commit"} <= set(
+        stats.phases
+    )
+    assert stats.nbytes >= 4 * NUMEL
+    assert stats.seconds is not None
+    assert all(seconds <= stats.seconds + 0.01 for seconds in stats.phases.values())
+    assert f"saved {tmp_path}/c: rank 0 wrote" in caplog.text
+    stats.write_trace(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert {event["name"] for event in events} == set(stats.phases)
+    assert all(event["ph"] == "X" and event["dur"] >= 0 for event in events)

@@ -64,9 +64,11 @@ TensorView StagedViewOf(const SaveEntry& entry) {
 StatusOr<std::shared_ptr<StagedState>> StagedState::Begin(
     std::vector<SaveEntry> entries, std::shared_ptr<void> keep_alive,
     const StagingOptions& options, std::shared_ptr<DeviceRuntime> device) {
-  return StagedEntries::Begin(
-      std::move(entries), std::move(keep_alive), options,
-      {.arena = ProcessArena(), .device = std::move(device)});
+  return Guarded([&] {
+    return StagedEntries::Begin(
+        std::move(entries), std::move(keep_alive), options,
+        {.arena = ProcessArena(), .device = std::move(device)});
+  });
 }
 
 StatusOr<std::shared_ptr<StagedState>> StagedEntries::Begin(
@@ -162,8 +164,13 @@ Status PrewarmStaging(int64_t nbytes, const StagingOptions& options) {
   });
 }
 
-void ReleaseStagingMemory() { ProcessArena().ReleaseFree(); }
+void ReleaseStagingMemory() {
+  if (HostArena* const arena = FindProcessArena()) arena->ReleaseFree();
+}
 
-int64_t StagingMemoryNbytes() { return ProcessArena().nbytes(); }
+int64_t StagingMemoryNbytes() {
+  const HostArena* const arena = FindProcessArena();
+  return arena == nullptr ? 0 : arena->nbytes();
+}
 
 }  // namespace dcp

@@ -224,16 +224,35 @@ int64_t HostArena::leased_nbytes() const {
   return static_cast<int64_t>(leased_);
 }
 
-HostArena& ProcessArena() {
-  // Never destroyed: leases may be given back by threads that end after the
-  // statics. A child leaves its parent's alone: a thread that is not in the
-  // child may hold the mutex.
+namespace {
+
+// Never destroyed: leases may be given back by threads that end after the
+// statics. A child leaves its parent's alone: a thread that is not in the child
+// may hold the mutex.
+std::atomic<HostArena*>& ThePlace() {
   static std::atomic<HostArena*> place = nullptr;
-  HostArena* arena = place.load();
-  if (arena != nullptr && arena->owner_ == ::getpid()) return *arena;
+  return place;
+}
+
+}  // namespace
+
+HostArena* FindProcessArena() {
+  HostArena* const arena = ThePlace().load();
+  return arena != nullptr && arena->owner_ == ::getpid() ? arena : nullptr;
+}
+
+HostArena& ProcessArena() {
+  HostArena* arena = FindProcessArena();
+  if (arena != nullptr) return *arena;
   auto made = std::make_unique<HostArena>(MakeAnonymousPages());
-  if (place.compare_exchange_strong(arena, made.get())) arena = made.release();
-  return *arena;
+  HostArena* of_parent = ThePlace().load();
+  while (true) {
+    if (ThePlace().compare_exchange_strong(of_parent, made.get())) {
+      return *made.release();
+    }
+    arena = FindProcessArena();
+    if (arena != nullptr) return *arena;
+  }
 }
 
 }  // namespace dcp

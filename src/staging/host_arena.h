@@ -105,7 +105,7 @@ class HostArena {
 
  private:
   friend class ArenaLease;
-  friend HostArena& ProcessArena();
+  friend HostArena* FindProcessArena();
   using Memory = std::span<std::byte>;
 
   StatusOr<ArenaLease> TryTakeLocked(const ArenaRequest& request)
@@ -131,6 +131,8 @@ class HostArena {
 
 /// The arena of this process; lives as long. A forked child gets a new one.
 HostArena& ProcessArena();
+/// Null if nobody has asked for it yet.
+HostArena* FindProcessArena();
 
 }  // namespace dcp
 

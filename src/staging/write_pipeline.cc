@@ -31,6 +31,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/guarded.h"
 #include "staging/stall_monitor.h"
 #include "staging/write_worker.h"
 
@@ -60,6 +61,10 @@ class Crew {
 
   static Status Run(const std::shared_ptr<Crew>& crew, BlockFiller& filler,
                     const std::function<Status()>& proceed) {
+    // What allocates comes before the threads, which must be joined.
+    const auto ask = [&] { crew->AskWhetherTo(proceed, filler); };
+    const std::function<void()> meanwhile =
+        proceed ? std::function<void()>(ask) : nullptr;
     std::vector<std::thread> threads;
     threads.reserve(crew->workers_.size());
     size_t i = 0;
@@ -68,9 +73,7 @@ class Crew {
     for (; i < crew->workers_.size(); ++i) {
       crew->workers_[i]->Run(*crew->monitor_, i);
     }
-    const auto ask = [&] { crew->AskWhetherTo(proceed, filler); };
-    const Status stall = crew->monitor_->AwaitEndOrStall(
-        proceed ? std::function<void()>(ask) : nullptr);
+    const Status stall = crew->monitor_->AwaitEndOrStall(meanwhile);
     if (!stall.ok()) {
       crew->work_.queue.Fail(stall);
       filler.Cancel();
@@ -87,7 +90,7 @@ class Crew {
   void AskWhetherTo(const std::function<Status()>& proceed,
                     BlockFiller& filler) {
     if (!work_.queue.status().ok()) return;  // it ends anyway
-    const Status answer = proceed();
+    const Status answer = Guarded(proceed);
     if (answer.ok()) return;
     work_.queue.Fail(answer);
     filler.Cancel();

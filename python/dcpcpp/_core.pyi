@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -42,6 +42,21 @@ class Status:
     def phase(self) -> str:
         """
         Phase of a save or load in which ranks failed.
+        """
+class Trace:
+    """
+    What a save did when (dcp/trace.h).
+    """
+    def __init__(self) -> None:
+        ...
+    def spans(self) -> list[tuple[str, float, float, int, int]]:
+        """
+        (name, begin, end, thread, nbytes) each, in seconds since the trace was made.
+        """
+    @property
+    def dropped(self) -> int:
+        """
+        How many spans there was no room for.
         """
 class Transport:
     """
@@ -233,7 +248,7 @@ class StagedState:
     
     Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `max_nbytes` bounds the memory of all staged states of the process.
     """
-    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace) -> None:
         ...
     def cancel(self) -> None:
         """
@@ -269,6 +284,7 @@ class SaveOptions:
     """
     dedup_to_lowest_rank: bool
     record_paths: bool
+    trace: Trace
     use_collectives: bool
     def __init__(self) -> None:
         ...

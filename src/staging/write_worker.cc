@@ -144,7 +144,8 @@ Status WriteWorker::Reap() {
     Slot& slot = slots_[done.tag];
     if (work_.trace != nullptr) {
       work_.trace->Add("write", slot.submitted,
-                       std::chrono::steady_clock::now(), slot.name.nbytes);
+                       std::chrono::steady_clock::now(),
+                       slot.name.nbytes.value_or(0));
     }
     slot.in_flight_as = -1;
     free_.push_back(&slot);

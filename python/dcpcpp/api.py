@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
-import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
-from torch.distributed.checkpoint.stateful import Stateful
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 from typing_extensions import deprecated
 
+from dcpcpp._calls import (
+    accept_second_positional,
+    is_stateful,
+    runs_alone,
+    stateful_to_state_dict,
+)
 from dcpcpp._exceptions import torch_errors
 from dcpcpp._in_flight import saving
 from dcpcpp._native_load import LoadJob
@@ -33,47 +34,8 @@ from dcpcpp._storage_setup import choose_reader, choose_writer
 
 __all__ = ["load", "load_state_dict", "save", "save_state_dict"]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
-def _accept_second_positional(function: _Function) -> _Function:
-    """Take a second positional argument as the storage, as torch does, with its warning."""
-    keyword = next(
-        name
-        for name in inspect.signature(function).parameters
-        if name in ("storage_writer", "storage_reader")
-    )
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 2:
-            warnings.warn(
-                f"The argument order of {function.__name__} has been changed. "
-                "Please check the document to avoid future breakages.",
-                stacklevel=2,
-            )
-            if keyword in kwargs:
-                raise AssertionError(f"{keyword} in kwargs: {(args, kwargs)}")
-            kwargs[keyword] = args[1]
-            args = args[:1]
-        return function(*args, **kwargs)
-
-    return wrapper  # type: ignore[return-value]  # the same signature
-
-
-def runs_alone(no_dist: bool, verb: str, stacklevel: int) -> bool:
-    """Whether no group is there, or wanted; the former with torch's warning."""
-    if not (no_dist or not dist.is_available() or not dist.is_initialized()):
-        return False
-    warnings.warn(
-        "torch.distributed is disabled, unavailable or uninitialized, assuming the intent is to "
-        f"{verb} in a single process.",
-        stacklevel=stacklevel,
-    )
-    return True
-
-
-@_accept_second_positional
+@accept_second_positional
 def save(
     state_dict: dict[str, Any],
     *,
@@ -161,7 +123,7 @@ def save(
         )
 
 
-@_accept_second_positional
+@accept_second_positional
 def load(
     state_dict: dict[str, Any],
     *,
@@ -229,7 +191,7 @@ def load(
         if key not in state_dict:
             continue
         element = state_dict[key]
-        if _is_stateful(element):
+        if is_stateful(element):
             element.load_state_dict(flat[key])
         else:
             state_dict[key] = flat[key]
@@ -241,21 +203,8 @@ def _collect(
     for key in keys:
         if key in state_dict:
             element = state_dict[key]
-            collected[key] = element.state_dict() if _is_stateful(element) else element
+            collected[key] = element.state_dict() if is_stateful(element) else element
     return collected
-
-
-def _is_stateful(value: object) -> bool:
-    # Checking a runtime protocol costs microseconds; most values are tensors.
-    return not isinstance(value, torch.Tensor) and isinstance(value, Stateful)
-
-
-def stateful_to_state_dict(state_dict: dict[str, Any]) -> dict[str, Any]:
-    """A shallow copy in which `Stateful` values are replaced by their state."""
-    return {
-        key: value.state_dict() if _is_stateful(value) else value
-        for key, value in state_dict.items()
-    }
 
 
 @deprecated(

@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.storage import StorageWriter
 
 from dcpcpp import _core
 from dcpcpp._async_job import AsyncJob
+from dcpcpp._calls import runs_alone, stateful_to_state_dict
 from dcpcpp._native_path import flatten, is_sharded, native_writer
 from dcpcpp._native_save import SaveJob
 from dcpcpp._save_queue import SaveFuture, save_queue
@@ -30,7 +31,6 @@ from dcpcpp._stalls import stalls
 from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
 from dcpcpp._tensors import EntryMaker, is_tensor, nbytes_of
-from dcpcpp.api import runs_alone, stateful_to_state_dict
 from dcpcpp.errors import CheckpointBusyError
 from dcpcpp.staging import DefaultStager
 
@@ -146,7 +146,8 @@ def async_save(
         else:
             response = _stage_by(stager, job, save, state, writer, planner)
     except Exception as error:
-        save_queue().put(functools.partial(job.tell, error)).was_seen = True
+        if not alone:
+            save_queue().put(functools.partial(job.tell, error)).was_seen = True
         raise
     finally:
         stalls().add_call(time.perf_counter() - begin)

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,11 @@ import pytest
 import torch
 import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint import staging as torch_staging
-from torch.distributed.checkpoint.staging import StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse
 
 import dcpcpp
+from support.async_states import IN_BACKGROUND, NUMEL, state_of, value_in
 from support.held_files import held_files
-
-NUMEL = 1_000_000
-IN_BACKGROUND = StagingOptions(False, False, True, False)
-
-
-def state_of(value: float) -> dict[str, Any]:
-    return {
-        "w": torch.full((NUMEL,), value),
-        "t": torch.full((30, 50), value).t(),
-        "step": int(value),
-    }
-
-
-def value_in(directory: Path) -> float:
-    """The one value of a checkpoint of state_of()."""
-    state = state_of(0.0)
-    stock.load(state, checkpoint_id=directory, no_dist=True)
-    values = {*state["w"].unique().tolist(), *state["t"].unique().tolist(), float(state["step"])}
-    (value,) = values
-    return float(value)
 
 
 @pytest.fixture(autouse=True)
@@ -175,56 +154,6 @@ def test_a_busy_queue_refuses_if_asked_to(tmp_path: Path) -> None:
         held.release()
         future.result()
     dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d", if_busy="refuse").result()
-
-
-def test_an_error_is_logged_and_raised_by_the_next_save(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    fail_in_background(tmp_path)
-    deadline = time.monotonic() + 1
-    while not caplog.records and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert "No space left" in caplog.text
-    with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
-        dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d")
-    dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d").result()
-    assert value_in(tmp_path / "d") == 2.0
-
-
-CALLS: dict[str, Callable[[Path], Any]] = {
-    "save": lambda path: dcpcpp.save(state_of(2.0), checkpoint_id=path),
-    "flush": lambda path: dcpcpp.flush(),
-    "close": lambda path: dcpcpp.DefaultStager(IN_BACKGROUND).close(),
-}
-
-
-@pytest.mark.parametrize("call", list(CALLS))
-def test_an_error_that_nobody_saw_is_raised(
-    tmp_path: Path, call: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.CRITICAL)
-    fail_in_background(tmp_path)
-    with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
-        CALLS[call](tmp_path / "d")
-    dcpcpp.save(state_of(2.0), checkpoint_id=tmp_path / "d")
-
-
-def test_an_error_that_the_future_told_is_not_raised_again(tmp_path: Path) -> None:
-    future = fail_in_background(tmp_path)
-    with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
-        future.result()
-    dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d").result()
-
-
-def fail_in_background(tmp_path: Path) -> Future[Any]:
-    """An async save whose storage fails."""
-    with held_files() as held:
-        held.error = OSError(28, "No space left on device")
-        future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/failing")
-        held.release()
-        while not future.done():
-            time.sleep(0.001)
-    return future
 
 
 def test_what_a_state_dict_method_raises_comes_out_of_the_call(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ inline StatusOr<SaveResult> SaveStaged(
   return Save(state, *storage.make_writer(), *transport, options);
 }
 
+inline NativePlace PlaceOn(std::shared_ptr<FileSystem> fs,
+                           FileSystemWriterOptions options = {}) {
+  options.io = ModestIo(IoEngineKind::kThreads);
+  return {.fs = std::move(fs), .writer = std::move(options)};
+}
+
 inline void RequireSaved(const StatusOr<SaveResult>& saved) {
   INFO(Message(saved.status()));
   REQUIRE(saved.ok());

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.lost_ranks import NBYTES
 from support.random_kills import FINE, RandomKills
 from support.scoreboard import SUBJECTS, Subject, report, trials
 
@@ -14,7 +15,8 @@ from support.scoreboard import SUBJECTS, Subject, report, trials
 def kill(row: str, folder: Path, world_sizes: Sequence[int], count: int, subject: Subject) -> None:
     """Try, report, and fail if it was ours and not all were fine."""
     seed = int(row[1:])
-    outcomes = RandomKills(folder, world_sizes, subject).run(count, seed)
+    nbytes = trials(quick=NBYTES, deep=16_000_000)
+    outcomes = RandomKills(folder, world_sizes, subject, nbytes).run(count, seed)
     bad = sum(times for outcome, times in outcomes.items() if outcome not in FINE)
     note = ", ".join(f"{outcome}: {times}" for outcome, times in sorted(outcomes.items()))
     what = "in flight, from Python" if row == "R2" else "all ranks, or one, in flight"

@@ -49,18 +49,21 @@ class Ending:
     left_behind: list[str] = field(default_factory=list)
 
 
-def state_of(rank: int, value: float) -> dict[str, Any]:
+def state_of(rank: int, value: float, nbytes: int = NBYTES) -> dict[str, Any]:
     return {
-        f"own-{rank}": torch.full((NBYTES // 4,), value),
-        "shared": torch.full((NBYTES // 4,), value),
+        f"own-{rank}": torch.full((nbytes // 4,), value),
+        "shared": torch.full((nbytes // 4,), value),
     }
 
 
-def value_in(directory: Path, world_size: int, subject: Subject = "dcpcpp") -> float:
+def value_in(
+    directory: Path, world_size: int, subject: Subject = "dcpcpp", nbytes: int = NBYTES
+) -> float:
     """The one value in every element of a checkpoint of state_of()."""
-    state = {name: torch.zeros(NBYTES // 4) for name in names(world_size)}
+    state = {name: torch.zeros(nbytes // 4) for name in names(world_size)}
     LIBRARIES[subject].load(state, checkpoint_id=directory, no_dist=True)
-    values = {float(value) for tensor in state.values() for value in tensor.unique()}
+    extremes = [extreme for tensor in state.values() for extreme in tensor.aminmax()]
+    values = {float(extreme) for extreme in extremes}
     (value,) = values
     return value
 
@@ -143,22 +146,22 @@ def save_when_rank_0_is_gone(me: Rank, directory: Path) -> Ending:
     return attempt(lambda: dcpcpp.save(state_of(me.rank, NEW), checkpoint_id=directory))
 
 
-def save_old(me: Rank, directory: Path, subject: Subject) -> float:
+def save_old(me: Rank, directory: Path, subject: Subject, nbytes: int) -> float:
     """Saves OLD, twice; how long the second one took."""
     for _ in range(2):
         begun = time.monotonic()
-        LIBRARIES[subject].save(state_of(me.rank, OLD), checkpoint_id=directory)
+        LIBRARIES[subject].save(state_of(me.rank, OLD, nbytes), checkpoint_id=directory)
         seconds = time.monotonic() - begun
     return seconds
 
 
-def save_new_at_go(me: Rank, directory: Path, subject: Subject) -> Ending:
+def save_new_at_go(me: Rank, directory: Path, subject: Subject, nbytes: int) -> Ending:
     """Saves NEW, once "go" is marked."""
     library = LIBRARIES[subject]
     library.save({"x": torch.zeros(1)}, checkpoint_id=me.folder / "first")  # connects the ranks
     me.mark(f"ready-{me.rank}")
     me.wait_for("go")
-    return attempt(lambda: library.save(state_of(me.rank, NEW), checkpoint_id=directory))
+    return attempt(lambda: library.save(state_of(me.rank, NEW, nbytes), checkpoint_id=directory))
 
 
 def held() -> Counter[str]:

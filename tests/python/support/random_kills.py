@@ -50,9 +50,13 @@ class RandomKills:
         folder: for checkpoints; empty.
         world_sizes: numbers of ranks to try.
         subject: who saves.
+        nbytes: of each tensor. The larger, the more of a save is writing.
     """
 
-    def __init__(self, folder: Path, world_sizes: Sequence[int], subject: Subject) -> None:
+    def __init__(
+        self, folder: Path, world_sizes: Sequence[int], subject: Subject, nbytes: int
+    ) -> None:
+        self._nbytes = nbytes
         self._folder = folder
         self._world_sizes = world_sizes
         self._subject = subject
@@ -75,7 +79,7 @@ class RandomKills:
 
     def _save_old(self, world_size: int) -> float:
         """How long a save takes."""
-        arguments = (self._folder / f"old-{world_size}", self._subject)
+        arguments = (self._folder / f"old-{world_size}", self._subject, self._nbytes)
         with start_job(world_size, lost_ranks.save_old, *arguments) as job:
             return float(max(job.all_told()))
 
@@ -89,7 +93,8 @@ class RandomKills:
 
     def _outcome(self, kill: Kill, directory: Path) -> str:
         size, subject = kill.world_size, self._subject
-        with start_job(size, lost_ranks.save_new_at_go, directory, subject, timeout=20) as job:
+        arguments = (directory, subject, self._nbytes)
+        with start_job(size, lost_ranks.save_new_at_go, *arguments, timeout=20) as job:
             for rank in range(size):
                 job.wait_for(f"ready-{rank}")
             job.mark("go")
@@ -107,22 +112,22 @@ class RandomKills:
 
     def _what_is_in(self, directory: Path, world_size: int) -> str:
         try:
-            value = lost_ranks.value_in(directory, world_size, self._subject)
+            value = lost_ranks.value_in(directory, world_size, self._subject, self._nbytes)
         except ValueError:  # more than one
             return "a mix"
         except (Exception, CheckpointException):
             return "unreadable"
-        if self._subject == "dcpcpp" and not _next_save_works(directory, world_size):
+        if self._subject == "dcpcpp" and not self._next_save_works(directory, world_size):
             return "the next save failed"
         return {OLD: "old", NEW: "new"}.get(value, "a mix")
 
-
-def _next_save_works(directory: Path, world_size: int) -> bool:
-    """Whether a save by one process works, and leaves its own files alone."""
-    state = {
-        name: value
-        for rank in range(world_size)
-        for name, value in lost_ranks.state_of(rank, 3.0).items()
-    }
-    dcpcpp.save(state, checkpoint_id=directory, no_dist=True)
-    return lost_ranks.value_in(directory, world_size) == 3.0 and len(list(directory.iterdir())) == 3
+    def _next_save_works(self, directory: Path, world_size: int) -> bool:
+        """Whether a save by one process works, and leaves its own files alone."""
+        state = {
+            name: value
+            for rank in range(world_size)
+            for name, value in lost_ranks.state_of(rank, 3.0, self._nbytes).items()
+        }
+        dcpcpp.save(state, checkpoint_id=directory, no_dist=True)
+        value = lost_ranks.value_in(directory, world_size, nbytes=self._nbytes)
+        return value == 3.0 and len(list(directory.iterdir())) == 3

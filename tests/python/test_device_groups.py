@@ -39,7 +39,7 @@ tell(
     step=loaded["step"],
     failures=failures,
     devices=[str(device) for device in dist.group.WORLD._device_types],
-    timeout=group_of(dist.group.WORLD).timeout,
+    timeout=group_of(dist.group.WORLD, "foreground").timeout,
 )
 """
 

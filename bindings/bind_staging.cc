@@ -43,6 +43,8 @@ class Kept {
   explicit Kept(py::object objects) : objects_(std::move(objects)) {}
   Kept(const Kept&) = delete;
   Kept& operator=(const Kept&) = delete;
+  // Taking the GIL throws only while the interpreter ends.
+  // NOLINTNEXTLINE(bugprone-exception-escape)
   ~Kept() {
     // A thread that asks for the GIL then does not come back.
     if (Py_IsInitialized() == 0 || IsFinalizing()) {

@@ -114,7 +114,7 @@ class LoadOperation {
     const Status planned = Guarded([&] { return Plan(has_index); });
     DCP_RETURN_IF_ERROR(AgreeOn(transport_, "plan", planned));
     touched_ = true;
-    const Status read = Guarded([&] { return Read(); });
+    Status read = Guarded([&] { return Read(); });
     if (WasInterrupted(read)) return read;
     DCP_RETURN_IF_ERROR(transport_.AwaitAll(wait));
     return AgreeOn(transport_, "read", read);

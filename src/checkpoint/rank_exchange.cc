@@ -73,7 +73,7 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
                        transport.Gather(SealMessage(local)));
   std::vector<std::string> replies;
   if (IsCoordinator(transport)) {
-    const Status reduced = Guarded([&]() -> Status {
+    Status reduced = Guarded([&]() -> Status {
       DCP_ASSIGN_OR_RETURN(auto payloads, OpenAll(std::move(gathered), phase));
       DCP_ASSIGN_OR_RETURN(auto results, reduce(std::move(payloads)));
       for (std::string& result : results) {

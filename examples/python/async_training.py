@@ -17,11 +17,11 @@ import warnings
 
 import torch
 import torch.distributed as dist
+from tiny_lm import load_text
 from torch.distributed.checkpoint.staging import StagingOptions
 from train_fsdp import TrainState, build, train_step
 
 import dcpcpp
-from tiny_lm import load_text
 
 SAVE_EVERY = 5
 

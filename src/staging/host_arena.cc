@@ -227,8 +227,8 @@ int64_t HostArena::leased_nbytes() const {
 namespace {
 
 // Never destroyed: leases may be given back by threads that end after the
-// statics. A child leaves its parent's alone: a thread that is not in the child
-// may hold the mutex.
+// static objects. A child leaves its parent's alone: a thread that is not in
+// the child may hold the mutex.
 std::atomic<HostArena*>& ThePlace() {
   static std::atomic<HostArena*> place = nullptr;
   return place;

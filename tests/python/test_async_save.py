@@ -187,7 +187,7 @@ def test_prewarming_takes_the_memory_that_the_save_needs(tmp_path: Path) -> None
 
 
 def test_a_forked_child_has_no_saves_of_its_parent(tmp_path: Path) -> None:
-    childs = state_of(2.0)  # torch's threads do not survive a fork
+    for_child = state_of(2.0)  # torch's threads do not survive a fork
     with held_files() as held:
         future = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/c")
         held.wait_until_begun()
@@ -195,7 +195,7 @@ def test_a_forked_child_has_no_saves_of_its_parent(tmp_path: Path) -> None:
         if pid == 0:
             faulthandler.dump_traceback_later(20, exit=True)
             done = dcpcpp.flush(5)
-            dcpcpp.async_save(childs, checkpoint_id=tmp_path / "d").result()
+            dcpcpp.async_save(for_child, checkpoint_id=tmp_path / "d").result()
             os._exit(0 if done else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         held.release()

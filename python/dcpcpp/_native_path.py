@@ -94,6 +94,11 @@ def is_leaf_tensor(value: object) -> bool:
     return is_tensor(value) or is_sharded(value)
 
 
+def has_tensors(value: object) -> bool:
+    """Whether a leaf is saved as tensors, not as an object."""
+    return is_leaf_tensor(value) or hasattr(value, "__create_write_items__")
+
+
 def flatten(state_dict: dict[str, Any], planner: Any) -> FlatState:
     """The leaves of `state_dict` by flat key, as `planner` wants them."""
     if getattr(planner, "flatten_state_dict", True):

@@ -12,12 +12,12 @@ from torch.distributed.checkpoint.metadata import Metadata
 from dcpcpp import _core, _exceptions, _objects
 from dcpcpp._in_flight import saving
 from dcpcpp._metadata import LazyMetadata
-from dcpcpp._native_path import flatten, is_default, is_sharded, native_writer
+from dcpcpp._native_path import flatten, has_tensors, is_default, native_writer
 from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_savers
 from dcpcpp._state_dict import Path
 from dcpcpp._stats import SaveStats
-from dcpcpp._tensors import Entry, EntryMaker, is_tensor
+from dcpcpp._tensors import Entry, EntryMaker
 from dcpcpp._transport import SAVE_PHASES, transport_for
 from dcpcpp.errors import RankFailuresError
 
@@ -137,7 +137,7 @@ class SaveJob:
                 continue
             name = key if trivial else self._selection.stored_name(key)
             path = flat.paths[key] if name == key else _renamed_path(flat.paths[key], name)
-            if is_tensor(value) or hasattr(value, "__create_write_items__") or is_sharded(value):
+            if has_tensors(value):
                 yield from maker.save_entries(name, value, path)
             else:
                 data = _objects.encode(value)

@@ -54,7 +54,7 @@ class SaveFuture(Future):  # type: ignore[type-arg]  # generic in the stubs only
 
     def unseen_error(self) -> BaseException | None:
         """What went wrong, if nobody knows it yet; from then on somebody does."""
-        if self.was_seen or not self.done() or self.cancelled():
+        if self.was_seen or not self.done():
             return None
         return self.exception()
 
@@ -110,7 +110,7 @@ class SaveQueue:
 
     def raise_unseen(self) -> None:
         """Raise the error of the last save that has ended, if nobody saw it."""
-        error = self._last.unseen_error() if self._last is not None else None
+        error = self._unseen()
         if error is not None:
             raise error
 
@@ -120,13 +120,16 @@ class SaveQueue:
             self.wait_until_at_most(0)
             self.raise_unseen()
 
+    def _unseen(self) -> BaseException | None:
+        return self._last.unseen_error() if self._last is not None else None
+
     def _count(self) -> int:
         running = self._running is not None and not self._running.future.done()
         return len(self._waiting) + running
 
     def _work(self) -> None:
         while (save := self._next()) is not None:
-            error = self._last.unseen_error() if self._last is not None else None
+            error = self._unseen()
             try:
                 save.future.set_result(save.run(error))
             except BaseException as failure:

@@ -112,13 +112,18 @@ class Copying:
 
     def wait_staged(self, timeout: float | None = None) -> bool:
         """Whether the state may be changed; waits for it."""
-        try:
-            self.done.result(timeout)
-        except TimeoutError:
-            if not self.done.done():
-                return False
-            raise
-        return True
+        return is_done(self.done, timeout)
+
+
+def is_done(future: Future[Any], timeout: float | None) -> bool:
+    """Whether `future` is done, after `timeout` seconds at most; raises its error."""
+    try:
+        future.result(timeout)
+    except TimeoutError:
+        if not future.done():
+            return False
+        raise
+    return True
 
 
 def _begin_and_wait(begin: Callable[[], Staged], begun: Future[Any]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import pathlib
 import threading
 import time
-from collections.abc import Iterator
 
 from dcpcpp import _core
 
@@ -72,17 +70,8 @@ class SaveStats:
         content = {"traceEvents": events, "otherData": {"dropped": self.trace.dropped}}
         pathlib.Path(path).write_text(json.dumps(content))
 
-    @contextlib.contextmanager
-    def span(self, name: str) -> Iterator[None]:
-        """Around work of Python's that belongs to the save."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, begin, time.perf_counter())
-
     def add(self, name: str, begin: float, end: float) -> None:
-        """The same, by `time.perf_counter`."""
+        """Work of Python's that belongs to the save, by `time.perf_counter`."""
         thread = threading.get_native_id()
         self._own.append((name, begin - self._begin, end - self._begin, thread, 0))
 

@@ -22,15 +22,15 @@ from torch.distributed.checkpoint.storage import StorageWriter
 from dcpcpp import _core
 from dcpcpp._async_job import AsyncJob
 from dcpcpp._calls import runs_alone, stateful_to_state_dict
-from dcpcpp._native_path import flatten, is_sharded, native_writer
+from dcpcpp._native_path import flatten, has_tensors, native_writer
 from dcpcpp._native_save import SaveJob
 from dcpcpp._save_queue import SaveFuture, save_queue
 from dcpcpp._selection import Patterns, Rename, Selection
-from dcpcpp._staged import Staged, in_staging_thread
+from dcpcpp._staged import Staged, in_staging_thread, is_done
 from dcpcpp._stalls import stalls
 from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
-from dcpcpp._tensors import EntryMaker, is_tensor, nbytes_of
+from dcpcpp._tensors import EntryMaker, nbytes_of
 from dcpcpp.errors import CheckpointBusyError
 from dcpcpp.staging import DefaultStager
 
@@ -232,13 +232,7 @@ class _StagedByOther:
         self._copy = copy
 
     def wait_staged(self, timeout: float | None = None) -> bool:
-        try:
-            self._copy.result(timeout)
-        except TimeoutError:
-            if not self._copy.done():
-                return False
-            raise
-        return True
+        return is_done(self._copy, timeout)
 
 
 def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = None) -> None:
@@ -253,7 +247,7 @@ def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = Non
     nbytes = sum(
         nbytes_of(entry)
         for key, value in flatten(stateful_to_state_dict(state_dict), None).leaves.items()
-        if is_tensor(value) or is_sharded(value) or hasattr(value, "__create_write_items__")
+        if has_tensors(value)
         for entry in maker.save_entries(key, value, ())
     )
     _core.prewarm_staging(nbytes, stager.max_staging_bytes)

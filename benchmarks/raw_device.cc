@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -85,12 +86,14 @@ class Slots {
   std::vector<IoSlice> slices_;
 };
 
-/// One measured pass over all blocks.
+/// One thread's part of a measured pass: all blocks of the files from
+/// `first_file` on, options.files in number.
 class Pass {
  public:
-  Pass(const RawDeviceOptions& options, IoOp op,
+  Pass(const RawDeviceOptions& options, int first_file, IoOp op,
        std::unique_ptr<IoEngine> engine)
       : options_(options),
+        first_file_(first_file),
         op_(op),
         slots_(engine->queue_depth(), options.block_nbytes),
         engine_(std::move(engine)) {}
@@ -107,6 +110,7 @@ class Pass {
   Status SyncAll(FileSystem& fs);
 
   const RawDeviceOptions options_;
+  const int first_file_;
   const IoOp op_;
   Slots slots_;
   std::vector<int64_t> block_of_slot_;
@@ -148,7 +152,8 @@ Status Pass::OpenAll(FileSystem& fs) {
   const bool allocates = op_ == IoOp::kWrite &&
                          options_.preallocation == Preallocation::kWholeFile;
   for (int i = 0; i < options_.files; ++i) {
-    DCP_ASSIGN_OR_RETURN(auto file, fs.Open(PathOf(options_, i), open));
+    DCP_ASSIGN_OR_RETURN(auto file,
+                         fs.Open(PathOf(options_, first_file_ + i), open));
     if (allocates) DCP_RETURN_IF_ERROR(file->Allocate(file_nbytes()));
     files_.push_back(std::move(file));
   }
@@ -199,11 +204,42 @@ Status Pass::SyncAll(FileSystem& fs) {
   return fs.SyncDirectory(options_.directory);
 }
 
-StatusOr<RawDeviceResult> RunPass(FileSystem& fs,
-                                  const RawDeviceOptions& options, IoOp op) {
+/// Splits the files between as many threads as there are to be.
+StatusOr<std::vector<std::unique_ptr<Pass>>> MakePasses(
+    RawDeviceOptions options, IoOp op) {
+  const int threads = options.direct_io == DirectIo::kOff ? options.files : 1;
+  options.nbytes /= threads;
+  options.files /= threads;
+  std::vector<std::unique_ptr<Pass>> passes;
+  for (int i = 0; i < threads; ++i) {
+    DCP_ASSIGN_OR_RETURN(auto engine, MakeIoEngine(options.engine));
+    passes.push_back(std::make_unique<Pass>(options, i * options.files, op,
+                                            std::move(engine)));
+  }
+  return passes;
+}
+
+StatusOr<RawDeviceResult> RunPasses(FileSystem& fs,
+                                    const RawDeviceOptions& options, IoOp op) {
   DCP_ASSIGN_OR_RETURN(const RawDeviceOptions rounded, Rounded(options));
-  DCP_ASSIGN_OR_RETURN(auto engine, MakeIoEngine(rounded.engine));
-  return Pass(rounded, op, std::move(engine)).Run(fs);
+  DCP_ASSIGN_OR_RETURN(const auto passes, MakePasses(rounded, op));
+  if (rounded.before_start) rounded.before_start();
+  if (passes.size() == 1) return passes[0]->Run(fs);
+  const auto start = SteadyClock::now();
+  std::vector<StatusOr<RawDeviceResult>> results(passes.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < passes.size(); ++i) {
+    threads.emplace_back([&, i] { results[i] = passes[i]->Run(fs); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  RawDeviceResult all{.seconds = SecondsSince(start)};
+  for (const auto& result : results) {
+    DCP_RETURN_IF_ERROR(result.status());
+    all.nbytes += result->nbytes;
+    all.sync_seconds = std::max(all.sync_seconds, result->sync_seconds);
+    all.engine = result->engine;
+  }
+  return all;
 }
 
 /// Makes the kernel forget the clean pages of the files.
@@ -224,7 +260,7 @@ Status DropFromCache(FileSystem& fs, const RawDeviceOptions& options) {
 
 StatusOr<RawDeviceResult> WriteRaw(FileSystem& fs,
                                    const RawDeviceOptions& options) {
-  return RunPass(fs, options, IoOp::kWrite);
+  return RunPasses(fs, options, IoOp::kWrite);
 }
 
 StatusOr<RawDeviceResult> ReadRaw(FileSystem& fs,
@@ -232,7 +268,7 @@ StatusOr<RawDeviceResult> ReadRaw(FileSystem& fs,
   if (options.page_cache == PageCache::kCold) {
     DCP_RETURN_IF_ERROR(DropFromCache(fs, options));
   }
-  return RunPass(fs, options, IoOp::kRead);
+  return RunPasses(fs, options, IoOp::kRead);
 }
 
 Status RemoveRaw(FileSystem& fs, const RawDeviceOptions& options) {

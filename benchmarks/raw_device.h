@@ -3,15 +3,18 @@
 //
 // Method: blocks of one size, `queue_depth` of them in flight through one
 // IoEngine, round-robin over the files, from page-aligned memory that was
-// touched before the clock starts. The time of a write runs from before the
-// files are opened until they are synced (if asked for) and closed, that of a
-// read from before they are opened until they are closed. Every block that was
-// written here carries its number, and a read checks it.
+// touched before the clock starts. With direct_io off the transfers are copies
+// by the CPU, and every file has a thread and an engine of its own. The time of
+// a write runs from before the files are opened until they are synced (if asked
+// for) and closed, that of a read from before they are opened until they are
+// closed. Every block that was written here carries its number, and a read
+// checks it.
 
 #ifndef DCP_BENCHMARKS_RAW_DEVICE_H_
 #define DCP_BENCHMARKS_RAW_DEVICE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -44,6 +47,9 @@ struct RawDeviceOptions {
   Preallocation preallocation = Preallocation::kWholeFile;
   SyncMode sync = SyncMode::kSync;
   PageCache page_cache = PageCache::kCold;
+  /// Called once the memory is there, before the clock starts: where several
+  /// processes wait for each other.
+  std::function<void()> before_start;
 };
 
 struct RawDeviceResult {

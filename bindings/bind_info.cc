@@ -1,6 +1,9 @@
+#include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,10 +45,12 @@ using SecondsAndBytes = std::pair<double, int64_t>;
 
 SecondsAndBytes RawWrite(const std::string& directory, int64_t nbytes,
                          int files, int64_t block_nbytes, int queue_depth,
-                         bool direct) {
+                         bool direct,
+                         std::optional<std::function<void()>> before_start) {
   auto options =
       RawOptions(directory, nbytes, block_nbytes, queue_depth, direct);
   options.files = files;
+  if (before_start) options.before_start = *std::move(before_start);
   const auto result =
       ValueOrThrow(benchmarks::WriteRaw(*MakePosixFileSystem(), options));
   return {result.seconds, result.nbytes};
@@ -65,7 +70,8 @@ SecondsAndBytes RawRead(const std::string& directory,
 void BindRawDevice(py::module_& m) {
   m.def("raw_write", &RawWrite, py::arg("directory"), py::arg("nbytes"),
         py::arg("files"), py::arg("block_nbytes"), py::arg("queue_depth"),
-        py::arg("direct"), py::call_guard<py::gil_scoped_release>(),
+        py::arg("direct"), py::arg("before_start") = py::none(),
+        py::call_guard<py::gil_scoped_release>(),
         "Write files through plain I/O, synced; (seconds, bytes moved).");
   m.def("raw_read", &RawRead, py::arg("directory"), py::arg("names"),
         py::arg("nbytes"), py::arg("block_nbytes"), py::arg("queue_depth"),

@@ -67,6 +67,10 @@ class AsyncJob:
     ) -> Metadata:
         """Save what the staging thread begins to copy."""
         error = earlier if earlier is not None else copy.exception()
+        try:
+            save.warn_if_exists(use_collectives=self.use_collectives, stacklevel=1)
+        except Exception as failure:
+            error = error or failure
         entries = _core.SaveEntries(()) if error is not None else copy.result()
         return self.write(save, writer, entries, error)
 

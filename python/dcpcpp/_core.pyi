@@ -439,7 +439,7 @@ def raw_read(directory: str, names: collections.abc.Sequence[str], nbytes: typin
     """
     Read files of a directory through plain I/O, equally much of each; (seconds, bytes moved).
     """
-def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
+def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex, files: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool, before_start: collections.abc.Callable[[], None] | None = None) -> tuple[float, int]:
     """
     Write files through plain I/O, synced; (seconds, bytes moved).
     """

@@ -35,10 +35,8 @@ class _Operations:
 
     @contextlib.contextmanager
     def add(self, *, is_save: bool, thread: threading.Thread | None = None) -> Iterator[None]:
-        running, thread = (
-            self._saves if is_save else self._loads,
-            thread or threading.current_thread(),
-        )
+        running = self._saves if is_save else self._loads
+        thread = thread or threading.current_thread()
         with self._changed:
             running.append(thread)
         try:

@@ -91,6 +91,11 @@ class SaveJob:
             del keep_alive
             return result
 
+    @property
+    def writes_natively(self) -> bool:
+        """Whether libdcp does the writing if the planner lets it."""
+        return self._writer is not None
+
     def make_core_writer(self) -> _core.StorageWriter:
         """Libdcp's writer for this save; it does no I/O yet."""
         assert self._writer is not None

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint import filesystem as torch_filesystem
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import SavePlanner
 from torch.distributed.checkpoint.staging import AsyncStager, StagingOptions
@@ -22,7 +21,7 @@ from torch.distributed.checkpoint.storage import StorageWriter
 from dcpcpp import _core
 from dcpcpp._async_job import AsyncJob
 from dcpcpp._calls import runs_alone, stateful_to_state_dict
-from dcpcpp._native_path import flatten, has_tensors, native_writer
+from dcpcpp._native_path import flatten, has_tensors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._save_queue import SaveFuture, save_queue
 from dcpcpp._selection import Patterns, Rename, Selection
@@ -139,7 +138,7 @@ def async_save(
             compression=compression,
             stats=stats,
         )
-        stager = _stager_for(async_stager, writer)
+        stager = _stager_for(async_stager, writer, save)
         state = stateful_to_state_dict(state_dict)
         if save.is_native and isinstance(stager, DefaultStager):
             response = _stage_natively(job, save, state, stager)
@@ -164,13 +163,11 @@ def _make_room(if_busy: IfBusy) -> None:
         save_queue().wait_until_at_most(_ROOM[if_busy])
 
 
-def _stager_for(stager: AsyncStager | None, writer: StorageWriter) -> AsyncStager:
+def _stager_for(stager: AsyncStager | None, writer: StorageWriter, save: SaveJob) -> AsyncStager:
     """The caller's, or torch's rule, with our stager in the place of torch's default."""
     if stager is not None:
         return stager
-    stages_itself = isinstance(writer, AsyncStager) and native_writer(writer) is None
-    if stages_itself:
-        assert isinstance(writer, torch_filesystem.FileSystemWriter)
+    if isinstance(writer, AsyncStager) and not save.writes_natively:
         return writer
     return _BLOCKING
 

@@ -47,8 +47,12 @@ bool WasInterrupted(const Status& status) {
          !GetRankFailures(status);
 }
 
-std::string SealMessage(const StatusOr<std::string>& content) {
-  if (content.ok()) return kPayload + *content;
+std::string SealMessage(StatusOr<std::string> content) {
+  if (content.ok()) {
+    std::string message = *std::move(content);
+    message.insert(message.begin(), kPayload);
+    return message;
+  }
   return kError + SerializeStatus(content.status());
 }
 
@@ -66,11 +70,11 @@ StatusOr<std::string> OpenMessage(std::string_view message) {
 
 StatusOr<std::string> ReduceScatter(Transport& transport,
                                     std::string_view phase,
-                                    const StatusOr<std::string>& local,
+                                    StatusOr<std::string> local,
                                     const ReduceToEach& reduce) {
   if (WasInterrupted(local.status())) return local.status();
   DCP_ASSIGN_OR_RETURN(std::vector<std::string> gathered,
-                       transport.Gather(SealMessage(local)));
+                       transport.Gather(SealMessage(std::move(local))));
   std::vector<std::string> replies;
   if (IsCoordinator(transport)) {
     Status reduced = Guarded([&]() -> Status {
@@ -93,11 +97,11 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
 }
 
 StatusOr<std::string> AllReduce(Transport& transport, std::string_view phase,
-                                const StatusOr<std::string>& local,
+                                StatusOr<std::string> local,
                                 const ReduceToOne& reduce) {
   if (WasInterrupted(local.status())) return local.status();
   DCP_ASSIGN_OR_RETURN(std::vector<std::string> gathered,
-                       transport.Gather(SealMessage(local)));
+                       transport.Gather(SealMessage(std::move(local))));
   return BroadcastFrom(transport, phase, [&]() -> StatusOr<std::string> {
     DCP_ASSIGN_OR_RETURN(std::vector<std::string> payloads,
                          OpenAll(std::move(gathered), phase));
@@ -114,7 +118,7 @@ StatusOr<std::string> BroadcastFrom(
     if (WasInterrupted(made.status())) return made.status();
     message =
         made.ok()
-            ? SealMessage(made)
+            ? SealMessage(std::move(made))
             : SealMessage(AsFailureOf(transport.rank(), phase, made.status()));
   }
   DCP_ASSIGN_OR_RETURN(const std::string received,

@@ -19,7 +19,7 @@ namespace dcp {
 bool WasInterrupted(const Status& status);
 
 /// A message between ranks: an OK payload, or an error.
-std::string SealMessage(const StatusOr<std::string>& content);
+std::string SealMessage(StatusOr<std::string> content);
 /// \error the error that was sealed, or kDataLoss for a garbled message
 StatusOr<std::string> OpenMessage(std::string_view message);
 
@@ -32,7 +32,7 @@ using ReduceToEach =
     std::function<StatusOr<std::vector<std::string>>(std::vector<std::string>)>;
 StatusOr<std::string> ReduceScatter(Transport& transport,
                                     std::string_view phase,
-                                    const StatusOr<std::string>& local,
+                                    StatusOr<std::string> local,
                                     const ReduceToEach& reduce);
 
 /// As ReduceScatter, with one payload for all (torch's all_reduce). What
@@ -41,7 +41,7 @@ StatusOr<std::string> ReduceScatter(Transport& transport,
 using ReduceToOne =
     std::function<StatusOr<std::string>(std::vector<std::string>)>;
 StatusOr<std::string> AllReduce(Transport& transport, std::string_view phase,
-                                const StatusOr<std::string>& local,
+                                StatusOr<std::string> local,
                                 const ReduceToOne& reduce);
 
 /// Every rank gets the coordinator's payload, or its error as RankFailures.

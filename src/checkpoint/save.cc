@@ -70,7 +70,8 @@ class SaveOperation {
     if (Status state = CheckStaged(); outcome.ok() && !state.ok()) {
       outcome = std::move(state);
     }
-    DCP_ASSIGN_OR_RETURN(std::string published, MeetVerdict(outcome));
+    DCP_ASSIGN_OR_RETURN(std::string published,
+                         MeetVerdict(std::move(outcome)));
     return SaveResult{std::move(published)};
   }
 
@@ -144,10 +145,10 @@ class SaveOperation {
   /// Sends this rank's outcome, publishes on the coordinator, and brings every
   /// rank the result. A rank whose connection breaks here is in doubt, and its
   /// files stay for the next save to judge.
-  StatusOr<std::string> MeetVerdict(const StatusOr<std::string>& outcome) {
+  StatusOr<std::string> MeetVerdict(StatusOr<std::string> outcome) {
     meets_verdict_ = true;
     StatusOr<std::string> verdict = AllReduce(
-        transport_, "write", outcome,
+        transport_, "write", std::move(outcome),
         [this](std::vector<std::string> outcomes) -> StatusOr<std::string> {
           StatusOr<std::string> result =
               Guarded([&] { return Publish(std::move(outcomes)); });

@@ -6,11 +6,15 @@
 #include "io/watched_file_system.h"
 
 #include <utility>
+#include <vector>
 
 #include "io/slices.h"
 
 namespace dcp {
 namespace {
+
+// A call of the watched file owns a copy of its bytes: this much at a time.
+constexpr int64_t kPieceNbytes = int64_t{4} << 20;
 
 int64_t TotalOf(std::span<const IoSlice> slices) {
   int64_t total = 0;
@@ -26,6 +30,22 @@ std::shared_ptr<std::string> Buffer(int64_t nbytes) {
 
 IoSlice SliceOf(std::string& bytes) {
   return {reinterpret_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
+/// Calls `transfer` with one piece after the other; with nothing, once.
+template <typename Transfer>
+Status InPieces(const std::string& path, int64_t byte_offset,
+                std::span<const IoSlice> slices, const Transfer& transfer) {
+  DCP_ASSIGN_OR_RETURN(const int64_t nbytes,
+                       CheckedTotal(path, byte_offset, slices));
+  int64_t done = 0;
+  do {
+    const std::vector<IoSlice> piece = SubSlices(slices, done, kPieceNbytes);
+    DCP_RETURN_IF_ERROR(
+        transfer(byte_offset + done, std::span<const IoSlice>(piece)));
+    done += kPieceNbytes;
+  } while (done < nbytes);
+  return absl::OkStatus();
 }
 
 class WatchedLock final : public FileLock {
@@ -68,6 +88,13 @@ WatchedFile::~WatchedFile() {
 
 Status WatchedFile::ReadFully(int64_t byte_offset,
                               std::span<const IoSlice> slices) {
+  return InPieces(path(), byte_offset, slices, [this](int64_t at, auto piece) {
+    return ReadPiece(at, piece);
+  });
+}
+
+Status WatchedFile::ReadPiece(int64_t byte_offset,
+                              std::span<const IoSlice> slices) {
   const int64_t nbytes = TotalOf(slices);
   const auto buffer = Buffer(nbytes);
   DCP_RETURN_IF_ERROR(watch_->Run<Status>(
@@ -96,6 +123,13 @@ StatusOr<int64_t> WatchedFile::ReadCached(int64_t byte_offset,
 }
 
 Status WatchedFile::WriteFully(int64_t byte_offset,
+                               std::span<const IoSlice> slices) {
+  return InPieces(path(), byte_offset, slices, [this](int64_t at, auto piece) {
+    return WritePiece(at, piece);
+  });
+}
+
+Status WatchedFile::WritePiece(int64_t byte_offset,
                                std::span<const IoSlice> slices) {
   const int64_t nbytes = TotalOf(slices);
   const auto buffer = Buffer(nbytes);

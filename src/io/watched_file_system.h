@@ -44,6 +44,9 @@ class WatchedFile final : public File {
   int direct_fd() const override { return base_->direct_fd(); }
 
  private:
+  Status ReadPiece(int64_t byte_offset, std::span<const IoSlice> slices);
+  Status WritePiece(int64_t byte_offset, std::span<const IoSlice> slices);
+
   std::shared_ptr<File> base_;
   const std::shared_ptr<CallWatch> watch_;
   bool is_closed_ = false;

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include "base/round_up.h"
 #include "staging/buffer_cache.h"
 #include "staging/huge_pages.h"
 

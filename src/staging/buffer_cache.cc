@@ -5,6 +5,7 @@
 #include "staging/buffer_cache.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <array>
 #include <atomic>
@@ -76,6 +77,14 @@ bool KeepBuffer(std::span<std::byte> memory) {
   }
   cache->nbytes -= nbytes;
   return false;
+}
+
+void TrimKeptBuffers(int64_t max_nbytes) {
+  while (KeptBufferNbytes() > max_nbytes) {
+    const std::span<std::byte> memory = TakeKeptBuffer();
+    if (memory.empty()) return;
+    munmap(memory.data(), memory.size());
+  }
 }
 
 int64_t KeptBufferNbytes() {

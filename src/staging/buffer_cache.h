@@ -29,6 +29,9 @@ std::span<std::byte> TakeKeptBuffer();
 /// there is no room.
 bool KeepBuffer(std::span<std::byte> memory);
 
+/// Gives buffers back to the system until at most `max_nbytes` are kept.
+void TrimKeptBuffers(int64_t max_nbytes);
+
 }  // namespace dcp
 
 #endif  // DCP_STAGING_BUFFER_CACHE_H_

@@ -18,6 +18,7 @@
 #include <iterator>
 #include <new>
 
+#include "base/round_up.h"
 #include "staging/huge_pages.h"
 #include "staging/threads.h"
 

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstdint>
 
+#include "base/round_up.h"
+
 namespace dcp {
 
 StatusOr<std::span<std::byte>> MapHugePages(size_t nbytes) {

@@ -21,11 +21,6 @@ inline constexpr size_t kHugePage = size_t{2} << 20;
 /// \error kResourceExhausted  no memory
 StatusOr<std::span<std::byte>> MapHugePages(size_t nbytes);
 
-/// The next multiple of `unit`.
-constexpr size_t RoundUpTo(size_t nbytes, size_t unit) {
-  return (nbytes + unit - 1) / unit * unit;
-}
-
 }  // namespace dcp
 
 #endif  // DCP_STAGING_HUGE_PAGES_H_

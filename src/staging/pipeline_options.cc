@@ -45,6 +45,7 @@ PipelineOptions ResolvePipelineOptions(const IoOptions& io, size_t item_count) {
   options.buffered_block_nbytes = std::min(block, kMinBlock);
   options.blocks_per_worker = static_cast<int>(std::clamp<int64_t>(
       budget / (block * options.workers), 2, kMaxBlocksPerWorker));
+  options.max_kept_nbytes = std::min(budget + budget / 16, kMaxKeptNbytes);
   return options;
 }
 

@@ -11,6 +11,7 @@
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
 #include "dcp/trace.h"
+#include "staging/buffer_cache.h"
 
 namespace dcp {
 
@@ -25,6 +26,9 @@ struct PipelineOptions {
   /// Bytes of one transfer through it: small enough that what the checksum
   /// just read is still in the core's cache.
   int64_t buffered_block_nbytes = int64_t{1} << 20;
+  /// Of the buffers of earlier calls at most this much is still kept while the
+  /// pipeline runs: what it uses itself, and some.
+  int64_t max_kept_nbytes = kMaxKeptNbytes;
   /// See IoOptions.
   Clock::Duration stall_timeout{0};
   /// If set, asked now and then, and after the last block, in the thread that

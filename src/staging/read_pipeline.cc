@@ -22,6 +22,7 @@
 #include "dcp/io_engine.h"
 #include "staging/aligned_buffer.h"
 #include "staging/block_queue.h"
+#include "staging/buffer_cache.h"
 #include "staging/proceed.h"
 #include "staging/threads.h"
 
@@ -211,6 +212,7 @@ StatusOr<ReadStats> RunReadPipeline(std::span<const ReadBlock> blocks,
                                     BlockConsumer& consumer,
                                     const PipelineOptions& options) {
   if (blocks.empty()) return ReadStats{};
+  TrimKeptBuffers(options.max_kept_nbytes);
   DCP_ASSIGN_OR_RETURN(const FileSizes sizes, GetSizes(blocks));
   BlockQueue<ReadBlock> queue(blocks);
   std::vector<std::unique_ptr<Worker>> workers;

@@ -32,6 +32,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "staging/buffer_cache.h"
 #include "staging/stall_monitor.h"
 #include "staging/write_worker.h"
 
@@ -118,6 +119,7 @@ class Crew {
 
 Status RunWritePipeline(std::span<const FileRegion> regions, WriteOrder order,
                         BlockFiller& filler, const PipelineOptions& options) {
+  TrimKeptBuffers(options.max_kept_nbytes);
   const auto crew = std::make_shared<Crew>(regions, options);
   DCP_RETURN_IF_ERROR(crew->Prepare(order, filler, options));
   return Crew::Run(crew, filler, options.proceed);

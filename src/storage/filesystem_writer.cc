@@ -11,6 +11,8 @@
 #include "format/file_names.h"
 #include "format/sidecar.h"
 #include "io/stall.h"
+#include "staging/buffer_cache.h"
+#include "staging/pipeline_options.h"
 #include "storage/checkpoint_directory.h"
 #include "storage/file_assignment.h"
 #include "storage/leftovers.h"
@@ -90,7 +92,10 @@ Status FileSystemWriter::CheckOverwrite() {
       "Checkpoint already exists and self.overwrite=False. (" + path + ")");
 }
 
-StatusOr<std::string> FileSystemWriter::PrepareLocalPlan(const SavePlan&) {
+StatusOr<std::string> FileSystemWriter::PrepareLocalPlan(const SavePlan& plan) {
+  // Before the plans of many items take their memory.
+  TrimKeptBuffers(
+      ResolvePipelineOptions(options_.io, plan.items.size()).max_kept_nbytes);
   DCP_ASSIGN_OR_RETURN(const auto entries, file_system_->List(options_.path));
   own_names_.clear();
   for (const DirectoryEntry& entry : entries) {
@@ -225,6 +230,7 @@ StatusOr<std::string> FileSystemWriter::Finish(
   metadata.storage_meta = storage_meta();
   metadata.version = std::string(kMetadataVersion);
   DCP_ASSIGN_OR_RETURN(std::string pickle, SerializeMetadata(metadata));
+  metadata = {};  // large, and no longer needed
   DCP_RETURN_IF_ERROR(Publish(pickle, storage_data));
   return pickle;
 }

@@ -13,20 +13,17 @@
 #include <memory>
 #include <utility>
 
+#include "base/round_up.h"
 #include "storage/file_image.h"
 
 namespace dcp {
 namespace {
 
-int64_t RoundUp(int64_t value, int64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
 /// The first offset behind what `file` holds where a region may begin: direct
 /// writes cannot begin in mid-block; other files have no hole.
 int64_t NextRegionBegin(DataFile& file) {
   const auto direct = file.file().direct_io();
-  return direct ? RoundUp(file.end(), direct->offset) : file.end();
+  return direct ? RoundUpTo(file.end(), direct->offset) : file.end();
 }
 
 /// The part of one file that a wave writes.

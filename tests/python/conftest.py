@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import dcpcpp
 from support.forked_ranks import close_server
 from support.ranks import close_pools
 
@@ -50,6 +51,16 @@ def _quiet_single_process() -> Iterator[None]:
         ):
             warnings.filterwarnings("ignore", message=said)
         yield
+
+
+@pytest.fixture
+def no_save_is_left() -> Iterator[None]:
+    """After the test: async saves have ended, and their errors were raised."""
+    yield
+    try:
+        dcpcpp.flush()
+    finally:
+        dcpcpp.flush()
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,7 @@ import dcpcpp
 from support.async_states import IN_BACKGROUND, state_of, value_in
 from support.held_files import held_files
 
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left() -> Any:
-    yield
-    try:
-        dcpcpp.flush()
-    finally:
-        dcpcpp.flush()
+pytestmark = pytest.mark.usefixtures("no_save_is_left")
 
 
 def test_an_error_is_logged_and_raised_by_the_next_save(

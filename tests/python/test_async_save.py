@@ -22,14 +22,7 @@ import dcpcpp
 from support.async_states import IN_BACKGROUND, NUMEL, state_of, value_in
 from support.held_files import held_files
 
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left() -> Any:
-    yield
-    try:
-        dcpcpp.flush()
-    finally:
-        dcpcpp.flush()
+pytestmark = pytest.mark.usefixtures("no_save_is_left")
 
 
 def test_the_future_gives_the_metadata_and_stock_torch_loads_it(tmp_path: Path) -> None:
@@ -51,6 +44,20 @@ def test_the_state_may_change_when_the_call_has_returned(tmp_path: Path) -> None
         held.release()
         future.result()
     assert value_in(tmp_path / "c") == 1.0
+
+
+@pytest.mark.parametrize("stager", [None, dcpcpp.DefaultStager(IN_BACKGROUND)])
+def test_a_checkpoint_that_is_replaced_is_told_of(
+    tmp_path: Path, stager: dcpcpp.DefaultStager | None
+) -> None:
+    def save() -> None:
+        dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "c", async_stager=stager)
+        dcpcpp.flush()
+
+    dcpcpp.save(state_of(1.0), checkpoint_id=tmp_path / "c")
+    with pytest.warns(UserWarning, match="Detected an existing checkpoint"):
+        save()
+    assert value_in(tmp_path / "c") == 2.0
 
 
 @pytest.mark.parametrize("how", ["handle", "future", "fence", "optimizer"])

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dcpcpp.bench.async_contestants import MAKERS, is_installed
+from dcpcpp.bench.measures import rotated
 from dcpcpp.bench.meter import drop_page_cache
 
 Progress = Callable[[str], None]
@@ -137,12 +138,9 @@ class AsyncSuite:
         return str(path)
 
     def _rounds(self, names: list[str], say: Progress, what: str) -> Iterator[str]:
-        """Every contestant once in each repeat, another one first each time."""
-        for repeat in range(self.repeats):
-            first = repeat % len(names)
-            for name in names[first:] + names[:first]:
-                say(f"{what}: {name}, {repeat + 1} of {self.repeats}")
-                yield name
+        for repeat, name in rotated(names, self.repeats):
+            say(f"{what}: {name}, {repeat + 1} of {self.repeats}")
+            yield name
 
     def _steady(self, say: Progress) -> list[Times | Slowdown]:
         """The Llama-like state, after a first save that is not counted."""

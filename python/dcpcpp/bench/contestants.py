@@ -33,6 +33,7 @@ class Contestant:
     load: Callable[[Tensors, Path], float | None] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     files: str = ""  # contestants of the same read the same files
+    is_ours: bool = False
 
 
 def _quietly(call: Callable[[], Any]) -> None:
@@ -53,7 +54,7 @@ def dcpcpp_contestant(threads: int = 1) -> Contestant:
         _quietly(lambda: dcpcpp.load(state, checkpoint_id=path))
 
     name = "dcpcpp" if threads == 1 else f"dcpcpp, thread_count={threads}"
-    return Contestant(name, save, load, {"thread_count": threads}, files=name)
+    return Contestant(name, save, load, {"thread_count": threads}, files=name, is_ours=True)
 
 
 def verification_contestants() -> list[Contestant]:
@@ -124,12 +125,20 @@ def safetensors_contestant() -> Contestant:
     return Contestant("safetensors", save, load)
 
 
-def raw_write(path: Path, nbytes: int, *, direct: bool, files: int = 1) -> float:
+def raw_write(
+    path: Path,
+    nbytes: int,
+    *,
+    direct: bool,
+    files: int = 1,
+    before_start: Callable[[], None] | None = None,
+) -> float:
     """Seconds for `nbytes` through plain I/O, with dcpcpp's block and depth.
 
     Only whole blocks are moved; the time of the rest is put in at the same rate.
+    `before_start` is called when the memory is there, before the clock starts.
     """
-    seconds, moved = _core.raw_write(str(path), nbytes, files, _BLOCK, _DEPTH, direct)
+    seconds, moved = _core.raw_write(str(path), nbytes, files, _BLOCK, _DEPTH, direct, before_start)
     return seconds * nbytes / moved
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from dcpcpp.bench.contestants import (
     Contestant,
@@ -50,7 +52,10 @@ def contestants(state: Tensors, folder: Path, *, direct: bool) -> list[Contestan
     return listed
 
 
-def rotated(listed: list[Contestant], repeats: int) -> Iterator[tuple[int, Contestant]]:
+_T = TypeVar("_T")
+
+
+def rotated(listed: list[_T], repeats: int) -> Iterator[tuple[int, _T]]:
     """Every contestant once in each repeat, another one first each time."""
     for repeat in range(repeats):
         first = repeat % len(listed)
@@ -80,7 +85,9 @@ def measure_saves(
         say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
         with _fresh(folder / "save") as path:
             drop_page_cache(folder)
-            measure(lambda: contestant.save(state, path), outcome.samples[contestant.name])  # noqa: B023
+            samples = outcome.samples[contestant.name]
+            save = functools.partial(contestant.save, state, path)
+            measure(save, samples, is_ours=contestant.is_ours)
     return outcome
 
 
@@ -115,7 +122,9 @@ def measure_loads(
                 warm_page_cache(path)
             _poison(target)
             samples = outcome.samples[contestant.name]
-            measure(lambda: contestant.load(target, path), samples)  # type: ignore[misc] # noqa: B023
+            assert contestant.load is not None
+            load = functools.partial(contestant.load, target, path)
+            measure(load, samples, is_ours=contestant.is_ours)
             if not contestant.name.startswith("raw"):
                 require_equal(target, state)
     finally:

@@ -22,15 +22,17 @@ class Samples:
     extra_rss_mib: list[float] = field(default_factory=list)
 
 
-def measure(call: Callable[[], float | None], samples: Samples) -> None:
+def measure(call: Callable[[], float | None], samples: Samples, *, is_ours: bool) -> None:
     """Run `call` once and add what it took to `samples`.
 
     A call that returns a number took that many seconds by its own clock: the raw device
-    touches its memory before it starts it.
+    touches its memory before it starts it. `is_ours`: buffers that dcpcpp kept from an
+    earlier call are memory that this one uses.
     """
     _return_free_memory()
-    # Buffers that dcpcpp kept from an earlier call are memory that this one uses.
-    before = _status_kib("VmRSS") - _core.kept_buffer_nbytes() // 1024
+    before = _status_kib("VmRSS")
+    if is_ours:
+        before -= _core.kept_buffer_nbytes() // 1024
     _reset_peak()
     cpu = _cpu_seconds()
     start = time.perf_counter()

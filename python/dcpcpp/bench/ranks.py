@@ -46,7 +46,7 @@ def _savers(state: dict[str, Any], local_nbytes: int) -> dict[str, Save]:
     def raw(path: Path) -> float:
         own = path / str(rank)
         own.mkdir(parents=True, exist_ok=True)
-        return raw_write(own, local_nbytes, direct=True)
+        return raw_write(own, local_nbytes, direct=True, before_start=dist.barrier)
 
     return {
         "dcpcpp": ours,

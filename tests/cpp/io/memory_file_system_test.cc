@@ -11,8 +11,8 @@ namespace {
 using conformance::FileSystemUnderTest;
 
 FileSystemUnderTest InDirectory(std::shared_ptr<FileSystem> fs) {
-  REQUIRE(fs->MakeDirectories("/work/dir").ok());
-  return {std::move(fs), "/work/dir"};
+  REQUIRE(fs->MakeDirectories("/parent/dir").ok());
+  return {std::move(fs), "/parent/dir"};
 }
 
 TEST_CASE("the memory file system conforms", "[memory][conformance]") {

@@ -11,6 +11,8 @@
 
 #include "dcp/kept_buffers.h"
 #include "staging/aligned_buffer.h"
+#include "staging/pipeline_options.h"
+#include "staging/write_pipeline.h"
 
 namespace dcp {
 namespace {
@@ -25,6 +27,16 @@ void EmptyCache() {
     munmap(memory.data(), memory.size());
   }
 }
+
+class NothingToWrite final : public BlockFiller {
+ public:
+  Status Fill(const WriteBlock& /*block*/, FillMode /*mode*/,
+              std::span<std::byte> /*buffer*/,
+              std::vector<IoSlice>* /*slices*/) override {
+    return Internal("there is no block");
+  }
+  void Cancel() override {}
+};
 
 TEST_CASE("a buffer of a save serves the load after it", "[staging]") {
   EmptyCache();
@@ -66,6 +78,29 @@ TEST_CASE("no more is kept than the limit, and nothing small", "[staging]") {
   EmptyCache();
   { const auto small = AlignedBuffer::Allocate(kMiB / 2); }
   CHECK(KeptBufferNbytes() == 0);
+}
+
+TEST_CASE("a pipeline with a small budget gives kept buffers back",
+          "[staging]") {
+  EmptyCache();
+  {
+    std::vector<AlignedBuffer> buffers;
+    for (int i = 0; i < 20; ++i) {
+      buffers.push_back(AlignedBuffer::Allocate(4 * kMiB).value());
+    }
+  }
+  REQUIRE(KeptBufferNbytes() >= int64_t{80} << 20);
+  const PipelineOptions roomy = ResolvePipelineOptions(
+      {.workers = 2, .max_buffer_nbytes = int64_t{128} << 20});
+  TrimKeptBuffers(roomy.max_kept_nbytes);
+  CHECK(KeptBufferNbytes() >= int64_t{80} << 20);
+  const IoOptions small{.workers = 2, .max_buffer_nbytes = int64_t{32} << 20};
+  const PipelineOptions options = ResolvePipelineOptions(small);
+  NothingToWrite nothing;
+  REQUIRE(RunWritePipeline({}, WriteOrder::kAny, nothing, options).ok());
+  CHECK(KeptBufferNbytes() <= int64_t{34} << 20);
+  CHECK(KeptBufferNbytes() > int64_t{25} << 20);
+  EmptyCache();
 }
 
 TEST_CASE("threads never share a kept buffer", "[staging]") {

@@ -47,6 +47,7 @@ void BindIoOptions(py::module_& m) {
       .def_readwrite("workers", &IoOptions::workers)
       .def_readwrite("block_nbytes", &IoOptions::block_nbytes)
       .def_readwrite("max_buffer_nbytes", &IoOptions::max_buffer_nbytes)
+      .def_readwrite("max_write_rate", &IoOptions::max_write_rate)
       .def_property(
           "stall_timeout_seconds",
           [](const IoOptions& o) {

@@ -36,6 +36,9 @@ struct IoOptions {
   /// for this long: no transfer, no other call. 0: it waits for ever. Longer
   /// than the pause in which a network file system changes servers.
   Clock::Duration stall_timeout = std::chrono::minutes(5);
+  /// Bytes per second that a save of this rank writes at most; 0: as fast as
+  /// the storage takes them.
+  int64_t max_write_rate = 0;
 };
 
 /// The seams that a storage stands on. Empty ones are filled with the

@@ -40,6 +40,7 @@ class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
         compression: str | None = None,
         export_dtype: torch.dtype | None = None,
         max_buffer_bytes: int = 128 * MIB,
+        max_write_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
         arguments = {
@@ -52,7 +53,7 @@ class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
         }
         base = torch_fsspec.FsspecWriter.__init__
         super().__init__(path, **supported(base, arguments), **kwargs)
-        options = make_io_options("threads", False, 1, max_buffer_bytes)
+        options = make_io_options("threads", False, 1, max_buffer_bytes, max_write_rate)
         self._init_native(compression, export_dtype, serialization_format, options)
 
 

@@ -46,8 +46,17 @@ def storage_timeout() -> float:
     return seconds
 
 
-def make_io_options(io_engine: str, direct_io: bool, io_threads: int, max_buffer_bytes: int) -> Any:
+def make_io_options(
+    io_engine: str,
+    direct_io: bool,
+    io_threads: int,
+    max_buffer_bytes: int,
+    max_write_rate: float | None = None,
+) -> Any:
+    if max_write_rate is not None and not max_write_rate >= 1:
+        raise ValueError(f"max_write_rate is bytes per second, at least 1, not {max_write_rate}")
     options = _core.IoOptions()
+    options.max_write_rate = int(max_write_rate or 0)
     options.engine = io_engine
     options.direct_io = direct_io
     options.workers = io_threads or _default_threads()

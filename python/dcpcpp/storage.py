@@ -44,6 +44,8 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
         direct_io: bypass the page cache where the file system can.
         io_threads: threads that copy and checksum; 0 takes this rank's share of cores.
         max_buffer_bytes: bound of the memory that a save adds.
+        max_write_rate: bytes per second that this rank writes at most, so that others get
+            their share of the disk; None: as fast as it takes them.
 
     Example:
         >>> dcpcpp.save(state, storage_writer=dcpcpp.FileSystemWriter("/ckpt/7", overwrite=False))
@@ -67,6 +69,7 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
         direct_io: bool = True,
         io_threads: int = 0,
         max_buffer_bytes: int = 128 * MIB,
+        max_write_rate: float | None = None,
     ) -> None:
         arguments = {
             "single_file_per_rank": single_file_per_rank,
@@ -79,7 +82,9 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
         }
         base = torch_filesystem.FileSystemWriter.__init__
         super().__init__(path, **supported(base, arguments))
-        options = make_io_options(io_engine, direct_io, io_threads, max_buffer_bytes)
+        options = make_io_options(
+            io_engine, direct_io, io_threads, max_buffer_bytes, max_write_rate
+        )
         self._init_native(compression, export_dtype, serialization_format, options)
 
 

@@ -9,7 +9,7 @@ namespace {
 // More workers than this do not help one rank: at 5 GB/s and more each, memory
 // bandwidth and the other ranks of the node are next.
 constexpr int kMaxDefaultWorkers = 4;
-constexpr int kMaxBlocksPerWorker = 16;
+constexpr int kMaxBlocksPerWorker = 32;
 constexpr int64_t kMinBlock = int64_t{1} << 20;
 // What the plan and the metadata of one item take, or less.
 constexpr int64_t kItemNbytes = 1024;

@@ -12,6 +12,7 @@
 #include "dcp/status.h"
 #include "dcp/trace.h"
 #include "staging/buffer_cache.h"
+#include "staging/write_rate.h"
 
 namespace dcp {
 
@@ -34,6 +35,8 @@ struct PipelineOptions {
   /// If set, asked now and then, and after the last block, in the thread that
   /// runs the pipeline, which ends with the error it returns.
   std::function<Status()> proceed;
+  /// Of a write: bounds it; may be null.
+  std::shared_ptr<WriteRate> rate;
   /// Of a write: learns of every block; may be null.
   std::shared_ptr<Trace> trace;
 };

@@ -85,7 +85,7 @@ class Worker {
     while (true) {
       while (free_.empty()) DCP_RETURN_IF_ERROR(FinishOne());
       DCP_RETURN_IF_ERROR(proceed_());
-      const ReadBlock* block = queue_.Next();
+      const ReadBlock* block = queue_.Next(place_);
       if (block == nullptr) return absl::OkStatus();
       DCP_RETURN_IF_ERROR(Start(*block));
     }
@@ -186,6 +186,7 @@ class Worker {
 
   BlockConsumer& consumer_;
   BlockQueue<ReadBlock>& queue_;
+  BlockQueue<ReadBlock>::Place place_;
   const FileSizes& sizes_;
   ProceedCheck proceed_;
   ReadStats stats_;

@@ -1,5 +1,6 @@
 // 1. The regions are cut into blocks; an atomic counter hands them out in file
-//    order.
+//    order. Through the page cache each file has a counter of its own, and
+//    workers stay with one file while it has blocks.
 // 2. A worker takes a block only when it has a free buffer, so that every
 //    block handed out is being filled and a Fill may wait for earlier blocks
 //    without a deadlock.
@@ -53,7 +54,8 @@ class Crew {
     const size_t count = std::min(wanted, work_.blocks.size());
     workers_.reserve(count);
     for (size_t i = 0; i < count; ++i) {
-      workers_.push_back(std::make_unique<WriteWorker>(work_, filler));
+      workers_.push_back(
+          std::make_unique<WriteWorker>(work_, filler, i, count));
       DCP_RETURN_IF_ERROR(workers_.back()->Prepare(options));
     }
     monitor_ = std::make_unique<StallMonitor>(count, options.stall_timeout);
@@ -72,7 +74,7 @@ class Crew {
     for (; i < crew->workers_.size() && Start(crew, i, threads); ++i) {
     }
     for (; i < crew->workers_.size(); ++i) {
-      crew->workers_[i]->Run(*crew->monitor_, i);
+      crew->workers_[i]->Run(*crew->monitor_);
     }
     const Status stall = crew->monitor_->AwaitEndOrStall(meanwhile);
     if (!stall.ok()) {
@@ -101,7 +103,7 @@ class Crew {
                     std::vector<std::thread>& threads) {
     try {
       threads.emplace_back(
-          [crew, i] { crew->workers_[i]->Run(*crew->monitor_, i); });
+          [crew, i] { crew->workers_[i]->Run(*crew->monitor_); });
       return true;
     } catch (const std::system_error&) {  // EAGAIN: a limit on threads
       return false;

@@ -39,8 +39,8 @@ enum class FillMode : uint8_t {
 };
 
 /// Produces the bytes of blocks. Called from several threads, for blocks that
-/// were handed out in order: a Fill may wait for the Fill of an earlier block,
-/// never for that of a later one.
+/// were handed out in order within their region: a Fill may wait for the Fill
+/// of an earlier block of its region, never for any other.
 class BlockFiller {
  public:
   virtual ~BlockFiller() = default;

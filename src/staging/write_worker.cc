@@ -30,6 +30,19 @@ std::vector<WriteBlock> CutIntoBlocks(std::span<const FileRegion> regions,
   return blocks;
 }
 
+/// The kernel lets one thread at a time write to a file of the page cache, and
+/// has the others spin: each file is a lane. Past the cache the order on the
+/// disk is what matters.
+std::vector<size_t> EndsOfLanes(std::span<const WriteBlock> blocks,
+                                bool has_direct) {
+  std::vector<size_t> ends;
+  for (size_t i = 1; i < blocks.size() && !has_direct; ++i) {
+    if (blocks[i].region != blocks[i - 1].region) ends.push_back(i);
+  }
+  ends.push_back(blocks.size());
+  return ends;
+}
+
 /// What a thread that has been left behind returns to itself.
 Status LeftError() { return MakeStatus(absl::StatusCode::kCancelled, {}); }
 
@@ -49,7 +62,8 @@ WriteWork::WriteWork(std::span<const FileRegion> files,
           regions.begin(), regions.end(),
           [](const FileRegion& r) { return r.file->direct_io().has_value(); })),
       blocks(CutIntoBlocks(regions, options)),
-      queue(blocks),
+      queue(blocks, EndsOfLanes(blocks, has_direct)),
+      rate(options.rate),
       trace(options.trace) {}
 
 Status WriteWorker::Prepare(const PipelineOptions& options) {
@@ -65,14 +79,13 @@ Status WriteWorker::Prepare(const PipelineOptions& options) {
   return absl::OkStatus();
 }
 
-void WriteWorker::Run(StallMonitor& monitor, size_t number) {
+void WriteWorker::Run(StallMonitor& monitor) {
   monitor_ = &monitor;
-  number_ = number;
   const Status written = Guarded([this] { return WriteBlocks(); });
   if (!written.ok() && !is_left_) Fail(written);
   const Status drained = Guarded([this] { return Drain(); });
   if (!drained.ok() && !is_left_) Fail(drained);
-  monitor.End(number);
+  monitor.End(number_);
   // What is in flight still may need the buffers, which others may free.
   if (is_left_) engine_.reset();
 }
@@ -85,8 +98,12 @@ void WriteWorker::Fail(const Status& status) {
 Status WriteWorker::WriteBlocks() {
   while (true) {
     while (free_.empty()) DCP_RETURN_IF_ERROR(Reap());
-    const WriteBlock* block = work_.queue.Next();
+    const WriteBlock* block = work_.queue.Next(place_);
     if (block == nullptr) return absl::OkStatus();
+    if (work_.rate != nullptr) {
+      work_.rate->Await(block->nbytes, [this] { return work_.queue.failed(); });
+      if (work_.queue.failed()) return absl::OkStatus();
+    }
     DCP_RETURN_IF_ERROR(WriteOne(*block));
   }
 }

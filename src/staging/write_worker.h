@@ -28,22 +28,28 @@ struct WriteWork {
   const bool has_direct;
   const std::vector<WriteBlock> blocks;
   BlockQueue<WriteBlock> queue;
+  const std::shared_ptr<WriteRate> rate;
   const std::shared_ptr<Trace> trace;
 };
 
 /// Owns an engine, buffers, and transfers in flight.
 class WriteWorker {
  public:
-  WriteWorker(WriteWork& work, BlockFiller& filler)
-      : work_(work), filler_(filler) {}
+  /// Worker `number` of `count`.
+  WriteWorker(WriteWork& work, BlockFiller& filler, size_t number, size_t count)
+      : work_(work),
+        filler_(filler),
+        number_(number),
+        place_(work.queue.PlaceOf(number, count)) {}
 
   Status Prepare(const PipelineOptions& options);
 
   /// Takes blocks from the queue until there are no more or something fails,
-  /// and tells `monitor`, as its thread `number`, of calls that may not return.
-  /// What fails is in the queue then. Once the thread has been left behind, it
-  /// uses neither the filler nor anything else that is not in `work`.
-  void Run(StallMonitor& monitor, size_t number);
+  /// and tells `monitor`, as its thread of this number, of calls that may not
+  /// return. What fails is in the queue then. Once the thread has been left
+  /// behind, it uses neither the filler nor anything else that is not in
+  /// `work`.
+  void Run(StallMonitor& monitor);
 
  private:
   struct Slot {
@@ -67,7 +73,8 @@ class WriteWorker {
   WriteWork& work_;
   BlockFiller& filler_;
   StallMonitor* monitor_ = nullptr;
-  size_t number_ = 0;
+  const size_t number_;
+  BlockQueue<WriteBlock>::Place place_;
   bool is_left_ = false;  // behind
   std::vector<Slot> slots_;
   std::vector<Slot*> free_;

@@ -26,8 +26,10 @@ constexpr int64_t kBatchNbytes = int64_t{32} << 20;
 /// Appends to a data file in whole cells of the checksum grid.
 class Appender {
  public:
-  Appender(DataFile& file, WriteSource& source)
-      : file_(file), proceed_([&source] { return source.Proceed(); }) {}
+  Appender(DataFile& file, const ItemWriter& writer)
+      : file_(file),
+        proceed_([&writer] { return writer.source.Proceed(); }),
+        rate_(writer.rate) {}
 
   int64_t position() const {
     return written_ + static_cast<int64_t>(pending_.size());
@@ -50,6 +52,11 @@ class Appender {
     DCP_RETURN_IF_ERROR(proceed_());
     const auto nbytes = static_cast<int64_t>(pending_.size());
     if (nbytes == 0) return absl::OkStatus();
+    if (rate_ != nullptr) {
+      Status going;
+      rate_->Await(nbytes, [&] { return !(going = proceed_()).ok(); });
+      DCP_RETURN_IF_ERROR(going);
+    }
     file_.checksums().Add(written_, nbytes, Crc32(0, pending_));
     const IoSlice slice{pending_.data(), pending_.size()};
     DCP_RETURN_IF_ERROR(file_.file().WriteFully(written_, {&slice, 1}));
@@ -61,6 +68,7 @@ class Appender {
  private:
   DataFile& file_;
   ProceedCheck proceed_;
+  const std::shared_ptr<WriteRate> rate_;
   int64_t written_ = 0;
   std::vector<std::byte> pending_;
 };
@@ -70,7 +78,7 @@ class CompressedFile {
   CompressedFile(const ItemWriter& writer, const FileItems& work)
       : writer_(writer),
         work_(work),
-        appender_(*work.file, writer.source),
+        appender_(*work.file, writer),
         workers_(ResolvePipelineOptions(writer.options.io).workers) {}
 
   Status Write() {

@@ -47,7 +47,8 @@ FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
       file_system_(std::make_shared<WatchedFileSystem>(
           unwatched_, options_.io.stall_timeout)),
       device_(std::move(environment.device_runtime)),
-      clock_(std::move(environment.clock)) {
+      clock_(std::move(environment.clock)),
+      rate_(WriteRate::Make(options_.io.max_write_rate, clock_)) {
   if (options_.checkpoint_id.empty()) options_.checkpoint_id = options_.path;
 }
 
@@ -202,7 +203,8 @@ Status FileSystemWriter::WriteSomeFiles(
   const ItemWriter writer{.file_system = *file_system_,
                           .device = *device_,
                           .options = options_,
-                          .source = source};
+                          .source = source,
+                          .rate = rate_};
   DCP_RETURN_IF_ERROR(options_.compression == Compression::kNone
                           ? WriteItems(writer, work)
                           : WriteCompressedItems(writer, work));

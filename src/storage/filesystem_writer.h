@@ -12,6 +12,7 @@
 
 #include "dcp/filesystem_storage.h"
 #include "io/watched_file_system.h"
+#include "staging/write_rate.h"
 #include "storage/commit.h"
 #include "storage/data_file.h"
 #include "storage/directory_keeper.h"
@@ -57,6 +58,7 @@ class FileSystemWriter final : public StorageWriter {
   std::shared_ptr<WatchedFileSystem> file_system_;  // a new one for each save
   std::shared_ptr<DeviceRuntime> device_;
   std::shared_ptr<Clock> clock_;
+  const std::shared_ptr<WriteRate> rate_;
   StorageRole role_;
   std::string save_id_;
   CommitProgress commit_;

@@ -120,6 +120,7 @@ Status WriteWave(const ItemWriter& writer, std::vector<WaveFile> wave) {
   WaveFiller filler;
   PipelineOptions options = OptionsFor(wave, writer.options.io);
   options.proceed = [&writer] { return writer.source.Proceed(); };
+  options.rate = writer.rate;
   options.trace = writer.source.trace();
   for (WaveFile& part : wave) {
     if (writer.file_system.traits().positional_writes &&

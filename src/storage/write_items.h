@@ -3,6 +3,7 @@
 #ifndef DCP_STORAGE_WRITE_ITEMS_H_
 #define DCP_STORAGE_WRITE_ITEMS_H_
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "dcp/plan.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
+#include "staging/write_rate.h"
 #include "storage/data_file.h"
 #include "storage/file_image.h"
 
@@ -23,6 +25,7 @@ struct ItemWriter {
   DeviceRuntime& device;
   const FileSystemWriterOptions& options;
   WriteSource& source;
+  std::shared_ptr<WriteRate> rate;  ///< may be null
 };
 
 /// The items of one file, in file order.

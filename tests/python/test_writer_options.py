@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +24,31 @@ def test_a_writer_of_no_files_is_refused_at_once(tmp_path: Path, thread_count: i
 def test_files_that_nothing_could_read_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="SAFETENSORS writes files that nothing can read"):
         dcpcpp.FileSystemWriter(tmp_path, serialization_format=SerializationFormat.SAFETENSORS)
+
+
+@pytest.mark.parametrize("rate", [0, -5, 0.5, float("nan")])
+def test_a_rate_that_writes_nothing_is_refused_at_once(tmp_path: Path, rate: float) -> None:
+    with pytest.raises(ValueError, match="max_write_rate is bytes per second"):
+        dcpcpp.FileSystemWriter(tmp_path, max_write_rate=rate)
+
+
+@pytest.mark.parametrize("options", [{}, {"direct_io": False}, {"compression": "zstd"}])
+def test_a_save_takes_the_time_that_its_rate_gives_it(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    state = {"w": torch.rand(2_500_000), "b": torch.rand(2_500_000)}
+    state = {name: tensor.view(torch.int32) ^ 1 for name, tensor in state.items()}
+    writer = dcpcpp.FileSystemWriter(tmp_path, max_write_rate=50e6, **options)
+    start = time.monotonic()
+    dcpcpp.save(state, storage_writer=writer)
+    seconds = time.monotonic() - start
+    nbytes = sum(file.stat().st_size for file in tmp_path.glob("*.distcp"))
+    assert nbytes > 10e6
+    # The last transfer, of 4 MiB at most, needs not be waited for.
+    assert seconds >= (nbytes - (4 << 20)) / 50e6
+    loaded = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+    stock.load(loaded, checkpoint_id=tmp_path)
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 10**9])

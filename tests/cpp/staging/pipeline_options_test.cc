@@ -44,7 +44,7 @@ TEST_CASE("a roomy budget leaves workers and blocks as asked", "[staging]") {
   CHECK(options.engine == IoEngineKind::kThreads);
   CHECK(options.workers == 3);
   CHECK(options.direct_block_nbytes == 4 * kMiB);
-  CHECK(options.blocks_per_worker == 16);
+  CHECK(options.blocks_per_worker == 32);
 }
 
 TEST_CASE("many items leave a quarter of the budget for blocks", "[staging]") {

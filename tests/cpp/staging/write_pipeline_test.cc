@@ -182,6 +182,22 @@ TEST_CASE("who runs the pipeline can end it between two blocks", "[staging]") {
   CHECK(filler.offsets.size() < 100);  // of 245, at 60 ms each
 }
 
+TEST_CASE("who runs the pipeline can end it while it waits for its rate",
+          "[staging]") {
+  const FilePlace place = MemoryPlace();
+  const std::shared_ptr<File> file =
+      MustOpen(*place.fs, "/f", {.mode = OpenMode::kCreateNew});
+  const FileRegion region{.file = file, .begin = 0, .end = 1000000};
+  OrderFiller filler;
+  const Status status =
+      RunWritePipeline({&region, 1}, WriteOrder::kSequential, filler,
+                       {.buffered_block_nbytes = 4096,
+                        .proceed = RefuseToProceed,
+                        .rate = WriteRate::Make(1, MakeSystemClock())});
+  CHECK(status.code() == absl::StatusCode::kCancelled);
+  CHECK(filler.offsets.size() <= 1);  // the next one would take an hour
+}
+
 TEST_CASE("who runs the pipeline is asked after the last block, too",
           "[staging]") {
   const FilePlace place = MemoryPlace();

@@ -28,7 +28,6 @@ from dcpcpp.bench.measures import (
 from dcpcpp.bench.meter import Samples
 from dcpcpp.bench.states import llama_like, small_tensors
 
-
 # What the contestants of a measure leave on tmpfs, six states and more, lies in memory.
 _MAX_NBYTES_ON_TMPFS = 2 << 30
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch.distributed.checkpoint import default_planner
 
 from dcpcpp import _core, _exceptions, _objects, _state_dict
@@ -17,7 +18,7 @@ from dcpcpp._report import LoadReport
 from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_loaders
 from dcpcpp._state_dict import FlatState
-from dcpcpp._tensors import Entry, EntryMaker, dtype_of_code, is_tensor
+from dcpcpp._tensors import Entry, EntryMaker, dtype_of_code, is_tensor, mark_written
 from dcpcpp._transport import LOAD_PHASES, transport_for
 from dcpcpp.errors import RankFailuresError
 
@@ -28,18 +29,25 @@ class LoadJob:
     """One load: decides who carries it out, and does if it is libdcp."""
 
     def __init__(
-        self, reader: Any, planner: Any, selection: Selection, *, allow_pickle: bool | None = None
+        self,
+        reader: Any,
+        planner: Any,
+        selection: Selection,
+        *,
+        allow_pickle: bool | None = None,
+        report: LoadReport | None = None,
     ) -> None:
         self._planner = planner
+        self._load_report = report
         self._selection = selection
         self._allow_pickle = allow_pickle
         self._reader = native_reader(reader)
         self.is_native = self._reader is not None and is_default(
             planner, default_planner.DefaultLoadPlanner
         )
-        if not self.is_native and not selection.is_trivial:
+        if not self.is_native and not (selection.is_trivial and report is None):
             raise ValueError(
-                "include, exclude and rename need dcpcpp's own planner and storage, not "
+                "include, exclude, rename and report need dcpcpp's own planner and storage, not "
                 f"{type(planner).__name__} and {type(reader).__name__}"
             )
 
@@ -50,7 +58,6 @@ class LoadJob:
         *,
         use_dist: bool,
         coordinator: int = 0,
-        report: LoadReport | None = None,
     ) -> None:
         """Fill what `make_state` returns; its errors reach all ranks."""
         assert self._reader is not None
@@ -69,7 +76,8 @@ class LoadJob:
             except RankFailuresError as error:
                 _exceptions.raise_failures(error, transport.rank(), template.error)
         template.finish()
-        _report(template.result, report)
+        _report(template.result, self._load_report)
+        mark_written(template.tensors)
 
 
 class _Template:
@@ -104,6 +112,11 @@ class _Template:
         """Do what may fail with what was read, before the ranks agree on the outcome."""
         with self._keeping_error():
             self._decode(result)
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """Those that were filled."""
+        return [tensor for tensor in self._tensors if tensor is not None]
 
     def finish(self) -> None:
         """Put the objects into the state dict."""

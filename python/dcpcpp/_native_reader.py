@@ -23,6 +23,7 @@ from dcpcpp import _core, _metadata, _objects
 from dcpcpp._config import log_choices_once
 from dcpcpp._decoded import narrow
 from dcpcpp._io_options import core_file_system
+from dcpcpp._load_bytes import load_bytes_of
 from dcpcpp._tensors import EntryMaker
 from dcpcpp._text import path_text
 from dcpcpp.errors import CheckpointCorruptedError, CheckpointError
@@ -168,7 +169,7 @@ class NativeReader:
         item: ReadItem, target: torch.Tensor | None, data: bytes, planner: LoadPlanner
     ) -> None:
         if target is None:
-            planner.load_bytes(item, io.BytesIO(data))
+            load_bytes_of(planner)(item, io.BytesIO(data))
             return
         tensor = _objects.decode(data, item.storage_index.fqn, allow_pickle=None)
         target.copy_(narrow(tensor, item.storage_offsets, item.lengths))

@@ -3,9 +3,10 @@
 torch 2.13's `torch._weights_only_unpickler` appends to `list` and sets items of `dict`,
 `OrderedDict` and `Counter` only, so that a deque or defaultdict with something in it is
 refused whatever is registered as safe. This one keeps its rules: a global comes from the
-lists of torch and of `torch.serialization.safe_globals`, only such a global is called, and
-only an instance of such a class is given a state. Opcodes that it does not need are unknown
-to it.
+lists of torch, of `torch.serialization.safe_globals` and of `_harmless`, which is our own,
+because what is registered with torch counts for the whole process; only such a global is
+called, and only an instance of such a class is given a state. Opcodes that it does not need
+are unknown to it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 
 import torch
 from torch import _weights_only_unpickler as torch_unpickler
+
+from dcpcpp._harmless import harmless_globals
 
 _APPENDABLE = (list, collections.deque)
 _SETTABLE = (dict, collections.OrderedDict, collections.Counter, collections.defaultdict)
@@ -79,7 +82,11 @@ def _full_name(module: str, name: str) -> str:
 
 def _allowed_globals() -> dict[str, Any]:
     lists: Any = torch_unpickler
-    return {**lists._get_allowed_globals(), **lists._get_user_allowed_globals()}
+    return {
+        **harmless_globals(),
+        **lists._get_allowed_globals(),
+        **lists._get_user_allowed_globals(),
+    }
 
 
 _Opcode = Callable[[Any], None]

@@ -33,6 +33,11 @@ def options(*, allow_pickle: bool) -> Iterator[None]:
         _in_block.reset(token)
 
 
+def allowing(argument: bool | None) -> contextlib.AbstractContextManager[None]:
+    """Around a call with this argument, None if it had none."""
+    return contextlib.nullcontext() if argument is None else options(allow_pickle=argument)
+
+
 def allow_in_process(allow_pickle: bool) -> bool:
     """Set what counts where nothing else was said; returns what counted before."""
     global _in_process

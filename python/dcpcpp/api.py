@@ -158,8 +158,10 @@ def load(
         exclude: patterns of flat keys to leave as they are.
         rename: from the state dict's keys to the checkpoint's; see `Selection`.
         allow_pickle: load objects of any class, running what code the file names. None: as
-            `options` says, which is no.
-        report: is filled with what was missing, unexpected and converted.
+            `options` says, which is no. (A planner with a `load_bytes` of its own decides
+            for itself.)
+        report: is filled with what was missing, unexpected and converted. Like `include`,
+            `exclude` and `rename`, not for planners and storages of others: ValueError.
 
     Raises:
         CheckpointException: a rank failed; `.failures[rank]` tells why: RuntimeError
@@ -173,7 +175,8 @@ def load(
     together = not alone and loads_natively(storage_reader, planner)
     with told_to_loaders(process_group, use_dist=together):
         reader = choose_reader(storage_reader, checkpoint_id)
-    job = LoadJob(reader, planner, Selection(include, exclude, rename), allow_pickle=allow_pickle)
+    selection = Selection(include, exclude, rename)
+    job = LoadJob(reader, planner, selection, allow_pickle=allow_pickle, report=report)
     # All ranks call their objects' collectives, if they have any, in one order.
     keys = sorted(state_dict, key=str)
     flat: dict[str, Any] = {}
@@ -182,11 +185,12 @@ def load(
             lambda: _collect(state_dict, keys, flat),
             process_group,
             use_dist=not alone,
-            report=report,
         )
     else:
         _collect(state_dict, keys, flat)
-        load_by_protocol(flat, reader, process_group, planner, use_dist=not alone)
+        load_by_protocol(
+            flat, reader, process_group, planner, use_dist=not alone, allow_pickle=allow_pickle
+        )
     for key in keys:
         if key not in state_dict:
             continue

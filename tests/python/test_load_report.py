@@ -24,6 +24,26 @@ def test_a_missing_key_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None
     assert torch.equal(target["a"], torch.zeros(2)), "nothing is loaded when the plan fails"
 
 
+def test_a_report_that_nobody_would_fill_is_refused(tmp_path: pathlib.Path) -> None:
+    class Planner(stock.DefaultLoadPlanner):
+        pass
+
+    dcpcpp.save({"a": ramp(2)}, checkpoint_id=tmp_path)
+    with pytest.raises(ValueError, match="report need dcpcpp's own planner and storage"):
+        dcpcpp.load(
+            {"a": ramp(2)}, checkpoint_id=tmp_path, planner=Planner(), report=dcpcpp.LoadReport()
+        )
+
+
+def test_autograd_learns_that_a_load_wrote(tmp_path: pathlib.Path) -> None:
+    dcpcpp.save({"a": ramp(4)}, checkpoint_id=tmp_path)
+    weight = torch.ones(4, requires_grad=True)
+    loss = (weight * weight).sum()
+    dcpcpp.load({"a": weight}, checkpoint_id=tmp_path)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
 def test_a_partial_load_leaves_alone_what_is_missing_and_reports_it(
     tmp_path: pathlib.Path,
 ) -> None:

@@ -115,6 +115,10 @@ class StorageWriter {
   virtual StatusOr<std::string> Finish(
       Metadata metadata, std::span<const WriteOutcome> outcomes) = 0;
 
+  /// Coordinator, if !use_collectives, once every rank has published: removes
+  /// what loads would still prefer to the ranks' checkpoints.
+  virtual Status Conclude() { return absl::OkStatus(); }
+
   /// Whether Finish got as far as publishing. If it failed after that, nobody
   /// knows whether readers see the new checkpoint, and its data must stay.
   virtual bool commit_attempted() const = 0;

@@ -193,9 +193,12 @@ class SaveOperation {
     DCP_RETURN_IF_ERROR(Meet());
     const StatusOr<std::string> done =
         published.ok() ? StatusOr<std::string>("") : published.status();
-    DCP_RETURN_IF_ERROR(AllReduce(transport_, "write", done, [](const auto&) {
-                          return StatusOr<std::string>("");
-                        }).status());
+    const auto conclude = [this](const auto&) -> StatusOr<std::string> {
+      DCP_RETURN_IF_ERROR(Guarded([this] { return writer_.Conclude(); }));
+      return std::string();
+    };
+    DCP_RETURN_IF_ERROR(
+        AllReduce(transport_, "write", done, conclude).status());
     return SaveResult{*std::move(published)};
   }
 

@@ -22,7 +22,13 @@ StatusOr<std::unique_ptr<DirectoryKeeper>> DirectoryKeeper::Open(
       ClaimDirectory(keeper->file_system_, std::move(clock), request));
   DCP_ASSIGN_OR_RETURN(keeper->survey_, SurveyDirectory(fs, request.directory));
   std::unordered_set<std::string> replaced = keeper->survey_.published;
-  if (!request.use_collectives) {
+  if (request.use_collectives) {
+    // Checkpoints that ranks saved for themselves go as well, metadata first.
+    for (const std::string& name : keeper->survey_.names) {
+      if (ParseRankMetadataFileName(name)) keeper->replaced_.push_back(name);
+    }
+    replaced.merge(std::unordered_set(keeper->survey_.published_by_ranks));
+  } else {
     // Metadata that cannot be read can be replaced all the same; its files stay
     // until somebody removes them as leftovers.
     replaced = PublishedBy(fs, JoinPath(request.directory,
@@ -32,6 +38,32 @@ StatusOr<std::unique_ptr<DirectoryKeeper>> DirectoryKeeper::Open(
   std::copy_if(replaced.begin(), replaced.end(),
                std::back_inserter(keeper->replaced_), CouldBeOurs);
   return keeper;
+}
+
+Status DirectoryKeeper::RemoveSharedCheckpoint(
+    std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
+    const std::string& directory, const std::string& save_id, SyncMode sync) {
+  FileSystem& fs = *file_system;
+  const std::string metadata = JoinPath(directory, kMetadataFileName);
+  DCP_ASSIGN_OR_RETURN(const bool exists, fs.Exists(metadata));
+  if (!exists) return absl::OkStatus();
+  DCP_ASSIGN_OR_RETURN(
+      const auto keeper,
+      Open(std::move(file_system), std::move(clock),
+           {.directory = directory, .save_id = save_id}));
+  DCP_RETURN_IF_ERROR(fs.Remove(metadata));
+  if (sync == SyncMode::kSync) {
+    DCP_RETURN_IF_ERROR(fs.SyncDirectory(directory));
+  }
+  std::vector<std::string> names;
+  for (const std::string& name : keeper->survey_.published) {
+    if (CouldBeOurs(name) &&
+        !keeper->survey_.published_by_ranks.contains(name)) {
+      names.push_back(name);
+    }
+  }
+  RemoveFiles(fs, directory, names);
+  return absl::OkStatus();
 }
 
 bool DirectoryKeeper::is_certain() const {

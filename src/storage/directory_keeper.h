@@ -42,6 +42,15 @@ class DirectoryKeeper {
   /// After the commit: removes the files that no metadata names any more.
   void RemoveReplaced(const Sidecar& sidecar);
 
+  /// Removes the checkpoint that all ranks saved together, which loads prefer
+  /// to those that ranks saved for themselves. Its metadata goes first.
+  /// \error kAborted  a save of all ranks is at work there
+  static Status RemoveSharedCheckpoint(std::shared_ptr<FileSystem> file_system,
+                                       std::shared_ptr<Clock> clock,
+                                       const std::string& directory,
+                                       const std::string& save_id,
+                                       SyncMode sync);
+
  private:
   DirectoryKeeper(std::shared_ptr<FileSystem> file_system, ClaimRequest request)
       : file_system_(std::move(file_system)), request_(std::move(request)) {}

@@ -86,7 +86,20 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
 
 Status FileSystemWriter::CheckOverwrite() {
   if (options_.overwrite) return absl::OkStatus();
-  const std::string path = JoinPath(options_.path, MetadataName());
+  DCP_RETURN_IF_ERROR(RequireAbsent(MetadataName()));
+  DCP_RETURN_IF_ERROR(RequireAbsent(std::string(kMetadataFileName)));
+  if (!role_.use_collectives) return absl::OkStatus();
+  // Those of ranks that saved for themselves would be replaced as well.
+  DCP_ASSIGN_OR_RETURN(const auto entries, file_system_->List(options_.path));
+  for (const DirectoryEntry& entry : entries) {
+    if (!ParseRankMetadataFileName(entry.name)) continue;
+    DCP_RETURN_IF_ERROR(RequireAbsent(entry.name));
+  }
+  return absl::OkStatus();
+}
+
+Status FileSystemWriter::RequireAbsent(const std::string& name) {
+  const std::string path = JoinPath(options_.path, name);
   DCP_ASSIGN_OR_RETURN(const bool exists, file_system_->Exists(path));
   if (!exists) return absl::OkStatus();
   return FailedPrecondition(
@@ -260,6 +273,12 @@ Status FileSystemWriter::Publish(std::string_view metadata_pickle,
   keeper_->RemoveReplaced(sidecar);
   keeper_.reset();
   return absl::OkStatus();
+}
+
+Status FileSystemWriter::Conclude() {
+  if (role_.use_collectives) return absl::OkStatus();
+  return DirectoryKeeper::RemoveSharedCheckpoint(
+      file_system_, clock_, options_.path, save_id_, sync_mode());
 }
 
 void FileSystemWriter::Abort() {

@@ -37,6 +37,7 @@ class FileSystemWriter final : public StorageWriter {
   /// `storage_data` holds that of every rank's outcome.
   Status Publish(std::string_view metadata_pickle,
                  std::span<const std::string> storage_data);
+  Status Conclude() override;
   bool commit_attempted() const override { return commit_.attempted; }
   void Abort() override;
   StorageMeta storage_meta() const override;
@@ -51,6 +52,7 @@ class FileSystemWriter final : public StorageWriter {
                         WriteSource& source);
   StatusOr<std::unique_ptr<DataFile>> CreateFile();
   Status CheckOverwrite();
+  Status RequireAbsent(const std::string& name);
   Status ActOnNotes(std::string_view serialized);
 
   FileSystemWriterOptions options_;

@@ -216,6 +216,31 @@ def test_ranks_may_save_each_by_itself(tmp_path: pathlib.Path) -> None:
         check_opening_by_rank(tmp_path / library)
 
 
+def test_a_checkpoint_of_single_ranks_replaces_one_of_all_and_the_reverse(
+    tmp_path: pathlib.Path,
+) -> None:
+    for step, together in enumerate([True, False, False, True, True]):
+        state = {"w": ramp(3) + step, "step": step}
+        dcpcpp.save(state, checkpoint_id=tmp_path, use_collectives=together)
+        metadata = ".metadata" if together else "__0.metadata"
+        assert [name for name in names(tmp_path) if "metadata" in name] == [metadata]
+        assert len(names(tmp_path)) == 2
+        for library in (dcpcpp, stock):
+            loaded = {"w": torch.zeros(3), "step": -1}
+            library.load(loaded, checkpoint_id=tmp_path)
+            require_equal(loaded, state)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_overwrite_false_respects_both_kinds(tmp_path: pathlib.Path, together: bool) -> None:
+    dcpcpp.save({"w": ramp(3)}, checkpoint_id=tmp_path, use_collectives=together)
+    before = names(tmp_path)
+    writer = dcpcpp.FileSystemWriter(tmp_path, overwrite=False)
+    with pytest.raises(dcpcpp.CheckpointException, match="already exists"):
+        dcpcpp.save({"w": ramp(4)}, storage_writer=writer, use_collectives=not together)
+    assert names(tmp_path) == before
+
+
 def check_opening_by_rank(folder: pathlib.Path) -> None:
     for rank in range(2):
         state = {"own": ramp(3) + rank, "shared": ramp(2, 2), "rank": rank}

@@ -96,7 +96,7 @@ class Checkpoint:
         for key in keys:
             names.append(key)
             if self.is_tensor(key):
-                tensor = torch.empty(self.shape(key), dtype=self.dtype(key))
+                tensor = torch.empty(self.shape(key), dtype=self.dtype(key), device="cpu")
                 tensors.append(tensor)
                 entries.extend(maker.load_entries(key, tensor))
             else:
@@ -127,7 +127,7 @@ class Checkpoint:
     ) -> torch.Tensor:
         shape = self.shape(key)
         offsets, sizes, dropped = _box(shape, index)
-        tensor = torch.empty(sizes, dtype=self.dtype(key))
+        tensor = torch.empty(sizes, dtype=self.dtype(key), device="cpu")
         maker = EntryMaker()
         view = maker.destination(tensor)
         entries = _core.LoadEntries([(key, *view, tuple(shape), offsets)])

@@ -84,6 +84,11 @@ def is_zstd(extensions: Sequence[Any]) -> bool:
     raise NotImplementedError(f"dcpcpp writes no stream extensions but ZStandard, not {names}")
 
 
+def has_own_extensions(registry: Any) -> bool:
+    """Whether an `ExtensionRegistry`, None for torch's default, knows more than torch's own."""
+    return registry is not None and vars(registry) != vars(type(registry)())
+
+
 def core_file_system(fs: Any, rank: int) -> Any:
     """Libdcp's file system for a writer's or reader's `fs`; None for the machine's own."""
     if type(fs) is torch_filesystem.FileSystem:

@@ -8,7 +8,7 @@ from torch.distributed.checkpoint import default_planner
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 from dcpcpp import _state_dict
-from dcpcpp._io_options import is_zstd
+from dcpcpp._io_options import has_own_extensions, is_zstd
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._state_dict import FlatState
@@ -68,6 +68,8 @@ def native_reader(reader: Any) -> NativeReader | None:
         return reader if _is_unchanged(reader, FileSystemReader) else None
     kind = torch_filesystem.FileSystemReader
     if type(reader) is not kind or not _has_plain_files(reader) or _patched(reader, kind):
+        return None
+    if has_own_extensions(getattr(getattr(reader, "transforms", None), "extension_registry", None)):
         return None
     return FileSystemReader(reader.path)
 

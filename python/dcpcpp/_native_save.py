@@ -99,6 +99,7 @@ class SaveJob:
     def make_core_writer(self) -> _core.StorageWriter:
         """Libdcp's writer for this save; it does no I/O yet."""
         assert self._writer is not None
+        self._writer.begin_save()
         return self._writer.make_core_writer(self._export_dtype, self._compression)
 
     def warn_if_exists(self, *, use_collectives: bool, stacklevel: int) -> None:

@@ -62,10 +62,25 @@ class NativeWriter:
         self._io_options = io_options
         self._core: Any = None
         self.save_id = _new_save_id()
+        self._save_id_is_used = False
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         super().reset(checkpoint_id)  # type: ignore[misc]  # torch's class comes next
         self.save_id = _new_save_id()
+        self._save_id_is_used = False
+
+    def begin_save(self) -> None:
+        """Take an id for a save: its own, also if `reset` was not called after the last one."""
+        if self._save_id_is_used:
+            self.save_id = _new_save_id()
+        self._save_id_is_used = True
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Under torch's protocol, begin a save."""
+        super().set_up_storage_writer(  # type: ignore[misc]  # torch's class comes next
+            is_coordinator, *args, **kwargs
+        )
+        self.begin_save()
 
     def make_core_writer(
         self, export_dtype: torch.dtype | None = None, compression: str | None = None

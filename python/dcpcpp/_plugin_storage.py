@@ -78,6 +78,7 @@ class PluginWriter(NativeWriter, StorageWriter):
         """Take what torch tells of this rank."""
         self.rank = kwargs.get("rank")
         self.use_collectives = kwargs.get("use_collectives", True)
+        self.begin_save()
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Leave the plan as it is."""

@@ -18,9 +18,12 @@ def path_text(path: str | os.PathLike[str]) -> str:
     """`path` for libdcp.
 
     Raises:
-        ValueError: a name in it is no Unicode text. Linux allows that.
+        ValueError: a name in it is no Unicode text, which Linux allows; or it holds a
+            null byte, which nothing does.
     """
     text = os.fspath(path)
+    if isinstance(text, str) and "\0" in text:
+        raise ValueError(f"embedded null byte in the path {text!r}")
     if isinstance(text, str) and not is_unicode(text):
         raise ValueError(f"the path {text!r} is not Unicode text")
     return text

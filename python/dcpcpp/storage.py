@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
-from dcpcpp._io_options import MIB, make_io_options, supported
+from dcpcpp._io_options import MIB, has_own_extensions, make_io_options, supported
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
 
@@ -96,7 +96,9 @@ class FileSystemReader(NativeReader, torch_filesystem.FileSystemReader):
 
     Args:
         path: directory of the checkpoint.
-        _extension_registry: accepted; libdcp decodes ZStandard by itself.
+        _extension_registry: torch's; libdcp decodes ZStandard by itself. With extensions of
+            others, which only torch can decode, a NotImplementedError: pass torch's own
+            reader to `dcpcpp.load` then.
         verify: check all that is read against its checksum.
         io_engine: "auto", "io_uring" or "threads".
         direct_io: bypass the page cache for what is not in it.
@@ -115,6 +117,11 @@ class FileSystemReader(NativeReader, torch_filesystem.FileSystemReader):
         io_threads: int = 0,
         max_buffer_bytes: int = 128 * MIB,
     ) -> None:
+        if has_own_extensions(_extension_registry):
+            raise NotImplementedError(
+                "dcpcpp's reader decodes no stream extensions but ZStandard; pass torch's "
+                "FileSystemReader to dcpcpp.load, which then decodes them by torch's protocol"
+            )
         base = torch_filesystem.FileSystemReader.__init__
         super().__init__(path, **supported(base, {"_extension_registry": _extension_registry}))
         options = make_io_options(io_engine, direct_io, io_threads, max_buffer_bytes)

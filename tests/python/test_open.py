@@ -166,6 +166,17 @@ def test_load_full_agrees_with_torchs_private_function(saved) -> None:
         )
 
 
+def test_tensors_are_on_the_cpu_whatever_the_default_device(saved) -> None:
+    path, state = saved
+    with torch.device("meta"):
+        whole = dcpcpp.open(path).get("model.weight")
+        part = dcpcpp.open(path).get("model.weight", slice(1, 3))
+        full = dcpcpp.load_full(path)
+    assert torch.equal(whole, state["model"]["weight"])
+    assert torch.equal(part, state["model"]["weight"][1:3])
+    require_equal(full, state)
+
+
 def test_the_metadata_of_an_open_checkpoint_is_torchs(saved) -> None:
     path, _ = saved
     theirs = stock.FileSystemReader(path).read_metadata()

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint import filesystem as torch_filesystem
+from torch.distributed.checkpoint._extension import ExtensionRegistry, StreamTransformExtension
 
 import dcpcpp
 from support import protocol as support
@@ -247,3 +248,46 @@ def test_reset_gives_a_writer_another_place(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
     ids = {dcpcpp.open(tmp_path / name).metadata().storage_meta.save_id for name in ("b", "c")}
     assert len(ids) == 2
+
+
+class Negating(StreamTransformExtension):
+    """Bytes with all bits turned round."""
+
+    @staticmethod
+    def from_descriptor(version: str) -> Negating:
+        return Negating()
+
+    @staticmethod
+    def registry_name() -> str:
+        return "stream.negating"
+
+    def get_descriptor(self) -> str:
+        return "stream.negating/1"
+
+    def transform_to(self, output: Any) -> Any:
+        class Writer(io.RawIOBase):
+            def writable(self) -> bool:
+                return True
+
+            def write(self, data: Any) -> int:
+                output.write(bytes(255 - byte for byte in bytes(data)))
+                return len(data)
+
+        return Writer()
+
+    def transform_from(self, input: Any) -> Any:
+        return io.BytesIO(bytes(255 - byte for byte in input.read()))
+
+
+def test_stream_extensions_of_the_users_own_go_through_torch(tmp_path: Path) -> None:
+    registry = ExtensionRegistry()
+    registry.register(Negating)
+    state = {"w": torch.arange(3.0)}
+    writer = torch_filesystem.FileSystemWriter(tmp_path, _extensions=[Negating()])
+    dcpcpp.save(state, storage_writer=writer)
+    loaded = {"w": torch.zeros(3)}
+    reader = torch_filesystem.FileSystemReader(tmp_path, _extension_registry=registry)
+    dcpcpp.load(loaded, storage_reader=reader)
+    assert torch.equal(loaded["w"], state["w"])
+    with pytest.raises(NotImplementedError, match="pass torch's FileSystemReader"):
+        dcpcpp.FileSystemReader(tmp_path, _extension_registry=registry)

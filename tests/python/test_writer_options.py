@@ -71,3 +71,24 @@ def test_a_planner_with_cached_plans_saves_what_has_changed(tmp_path: Path) -> N
         stock.load(loaded, checkpoint_id=path)
         assert torch.equal(loaded["w"], state["w"])
         assert loaded["step"] == step
+
+
+@pytest.mark.parametrize("save", [dcpcpp.save, stock.save, dcpcpp.async_save])
+def test_a_writer_serves_one_save_after_the_other(tmp_path: Path, save: Any) -> None:
+    writer = dcpcpp.FileSystemWriter(tmp_path)
+    for step in range(3):
+        save({"w": torch.full((5,), float(step))}, storage_writer=writer)
+        dcpcpp.flush()
+        loaded = {"w": torch.zeros(5)}
+        stock.load(loaded, checkpoint_id=tmp_path)
+        assert loaded["w"].tolist() == [step] * 5
+
+
+def test_a_null_byte_in_a_path_is_an_error_and_makes_nothing(tmp_path: Path) -> None:
+    dcpcpp.save({"w": torch.ones(1)}, checkpoint_id=tmp_path / "b")
+    for call in (dcpcpp.save, dcpcpp.load):
+        with pytest.raises((ValueError, dcpcpp.CheckpointException), match="null byte"):
+            call({"w": torch.ones(1)}, checkpoint_id=f"{tmp_path}/b\0zzz")
+    with pytest.raises(ValueError, match="null byte"):
+        dcpcpp.open(f"{tmp_path}/b\0zzz")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]

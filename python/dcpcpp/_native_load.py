@@ -18,7 +18,7 @@ from dcpcpp._report import LoadReport
 from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_loaders
 from dcpcpp._state_dict import FlatState
-from dcpcpp._tensors import Entry, EntryMaker, dtype_of_code, is_tensor, mark_written
+from dcpcpp._tensors import Entry, EntryMaker, dtype_of_code, is_tensor
 from dcpcpp._transport import LOAD_PHASES, transport_for
 from dcpcpp.errors import RankFailuresError
 
@@ -77,7 +77,7 @@ class LoadJob:
                 _exceptions.raise_failures(error, transport.rank(), template.error)
         template.finish()
         _report(template.result, self._load_report)
-        mark_written(template.tensors)
+        _mark_written(template.tensors)
 
 
 class _Template:
@@ -227,3 +227,12 @@ def _report(result: dict[str, Any], report: LoadReport | None) -> None:
         report.cast.clear()
         report.cast.update(casts)
         report.nbytes_read = result["nbytes_read"]
+
+
+def _mark_written(tensors: list[torch.Tensor]) -> None:
+    """Tell autograd that `tensors` were written in place: what it saved of them is stale."""
+    increment = getattr(torch.autograd.graph, "increment_version", None)
+    if increment is not None:  # torch >= 2.1
+        for tensor in tensors:
+            if not tensor.is_inference():
+                increment(tensor)

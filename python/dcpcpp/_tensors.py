@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -59,15 +59,6 @@ def is_tensor(value: object) -> bool:
 def nbytes_of(entry: Entry) -> int:
     """Bytes of the tensor that `entry` refers to."""
     return math.prod(entry[3]) * _DTYPES_BY_CODE[entry[2]].itemsize
-
-
-def mark_written(tensors: Iterable[torch.Tensor]) -> None:
-    """Tell autograd that `tensors` were written in place: what it saved of them is stale."""
-    increment = getattr(torch.autograd.graph, "increment_version", None)
-    if increment is not None:  # torch >= 2.1
-        for tensor in tensors:
-            if not tensor.is_inference():
-                increment(tensor)
 
 
 class EntryMaker:

@@ -41,8 +41,11 @@ def transport_for(
 
     Raises:
         LostRankException: a rank is gone.
-        ValueError: the heartbeat's timeout is no number that it may be.
+        ValueError: the heartbeat's timeout is no number that it may be, or this process is
+            not in the group.
     """
+    if use_dist and process_group is dist.GroupMember.NON_GROUP_MEMBER:
+        raise ValueError("Invalid process group specified: this process is not in it")
     group = process_group if process_group is not None or not use_dist else dist.group.WORLD
     if not use_dist or dist.get_world_size(group) == 1:
         with raising_stops():

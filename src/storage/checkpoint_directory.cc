@@ -1,7 +1,10 @@
 #include "storage/checkpoint_directory.h"
 
 #include <cstddef>
+#include <string_view>
 #include <vector>
+
+#include "format/file_names.h"
 
 namespace dcp {
 namespace {
@@ -14,6 +17,15 @@ std::string ParentOf(const std::string& path) {
   if (slash == std::string::npos) return ".";
   const size_t parent_end = path.find_last_not_of('/', slash);
   return parent_end == std::string::npos ? "/" : path.substr(0, parent_end + 1);
+}
+
+Status RequireAbsent(FileSystem& fs, const std::string& directory,
+                     std::string_view name) {
+  const std::string path = JoinPath(directory, name);
+  DCP_ASSIGN_OR_RETURN(const bool exists, fs.Exists(path));
+  if (!exists) return absl::OkStatus();
+  return FailedPrecondition(
+      "Checkpoint already exists and self.overwrite=False. (" + path + ")");
 }
 
 }  // namespace
@@ -39,6 +51,25 @@ Status MakeCheckpointDirectory(FileSystem& fs, const std::string& path,
   const Status status = fs.SyncDirectory(ParentOf(path));
   return status.code() == absl::StatusCode::kPermissionDenied ? absl::OkStatus()
                                                               : status;
+}
+
+std::string MetadataNameOf(const StorageRole& role) {
+  return role.use_collectives ? std::string(kMetadataFileName)
+                              : RankMetadataFileName(role.rank);
+}
+
+Status RequireNoCheckpoint(FileSystem& fs, const std::string& directory,
+                           const StorageRole& role) {
+  DCP_RETURN_IF_ERROR(RequireAbsent(fs, directory, MetadataNameOf(role)));
+  DCP_RETURN_IF_ERROR(RequireAbsent(fs, directory, kMetadataFileName));
+  if (!role.use_collectives) return absl::OkStatus();
+  // Those of ranks that saved for themselves would be replaced as well.
+  DCP_ASSIGN_OR_RETURN(const auto entries, fs.List(directory));
+  for (const DirectoryEntry& entry : entries) {
+    if (!ParseRankMetadataFileName(entry.name)) continue;
+    DCP_RETURN_IF_ERROR(RequireAbsent(fs, directory, entry.name));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace dcp

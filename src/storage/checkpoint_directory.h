@@ -7,6 +7,7 @@
 
 #include "dcp/file_system.h"
 #include "dcp/status.h"
+#include "dcp/storage.h"
 
 namespace dcp {
 
@@ -15,6 +16,16 @@ namespace dcp {
 /// `path` in any case: whoever made it may have been killed before the sync.
 Status MakeCheckpointDirectory(FileSystem& file_system, const std::string& path,
                                SyncMode sync);
+
+/// The file that a save in this role publishes.
+std::string MetadataNameOf(const StorageRole& role);
+
+/// For saves that replace nothing.
+/// \error kFailedPrecondition  a checkpoint is there that this save would
+///     replace: one of all ranks, or this rank's own; torch's words, and which
+Status RequireNoCheckpoint(FileSystem& file_system,
+                           const std::string& directory,
+                           const StorageRole& role);
 
 }  // namespace dcp
 

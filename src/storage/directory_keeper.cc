@@ -47,10 +47,9 @@ Status DirectoryKeeper::RemoveSharedCheckpoint(
   const std::string metadata = JoinPath(directory, kMetadataFileName);
   DCP_ASSIGN_OR_RETURN(const bool exists, fs.Exists(metadata));
   if (!exists) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(
-      const auto keeper,
-      Open(std::move(file_system), std::move(clock),
-           {.directory = directory, .save_id = save_id}));
+  DCP_ASSIGN_OR_RETURN(const auto keeper,
+                       Open(std::move(file_system), std::move(clock),
+                            {.directory = directory, .save_id = save_id}));
   DCP_RETURN_IF_ERROR(fs.Remove(metadata));
   if (sync == SyncMode::kSync) {
     DCP_RETURN_IF_ERROR(fs.SyncDirectory(directory));

@@ -52,11 +52,6 @@ FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
   if (options_.checkpoint_id.empty()) options_.checkpoint_id = options_.path;
 }
 
-std::string FileSystemWriter::MetadataName() const {
-  return role_.use_collectives ? std::string(kMetadataFileName)
-                               : RankMetadataFileName(role_.rank);
-}
-
 SyncMode FileSystemWriter::sync_mode() const {
   return options_.sync_files ? SyncMode::kSync : SyncMode::kNone;
 }
@@ -81,29 +76,8 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
                                       .rank = role_.rank,
                                       .use_collectives = role_.use_collectives,
                                       .save_id = save_id_}));
-  return CheckOverwrite();
-}
-
-Status FileSystemWriter::CheckOverwrite() {
   if (options_.overwrite) return absl::OkStatus();
-  DCP_RETURN_IF_ERROR(RequireAbsent(MetadataName()));
-  DCP_RETURN_IF_ERROR(RequireAbsent(std::string(kMetadataFileName)));
-  if (!role_.use_collectives) return absl::OkStatus();
-  // Those of ranks that saved for themselves would be replaced as well.
-  DCP_ASSIGN_OR_RETURN(const auto entries, file_system_->List(options_.path));
-  for (const DirectoryEntry& entry : entries) {
-    if (!ParseRankMetadataFileName(entry.name)) continue;
-    DCP_RETURN_IF_ERROR(RequireAbsent(entry.name));
-  }
-  return absl::OkStatus();
-}
-
-Status FileSystemWriter::RequireAbsent(const std::string& name) {
-  const std::string path = JoinPath(options_.path, name);
-  DCP_ASSIGN_OR_RETURN(const bool exists, file_system_->Exists(path));
-  if (!exists) return absl::OkStatus();
-  return FailedPrecondition(
-      "Checkpoint already exists and self.overwrite=False. (" + path + ")");
+  return RequireNoCheckpoint(*file_system_, options_.path, role_);
 }
 
 StatusOr<std::string> FileSystemWriter::PrepareLocalPlan(const SavePlan& plan) {
@@ -264,7 +238,7 @@ Status FileSystemWriter::Publish(std::string_view metadata_pickle,
   DCP_RETURN_IF_ERROR(keeper_->CheckBeforeCommit(sidecar));
   DCP_RETURN_IF_ERROR(Commit(*file_system_,
                              {.directory = options_.path,
-                              .metadata_name = MetadataName(),
+                              .metadata_name = MetadataNameOf(role_),
                               .metadata = metadata_pickle,
                               .save_id = save_id_,
                               .sidecar = SerializeSidecar(sidecar),

@@ -44,15 +44,12 @@ class FileSystemWriter final : public StorageWriter {
   DType StoredDType(DType dtype) const override;
 
  private:
-  std::string MetadataName() const;
   SyncMode sync_mode() const;
   Status WriteFiles(const SavePlan& plan, WriteSource& source);
   /// Creates, writes and closes one file for each element of `assigned`.
   Status WriteSomeFiles(std::span<const std::vector<const WriteItem*>> assigned,
                         WriteSource& source);
   StatusOr<std::unique_ptr<DataFile>> CreateFile();
-  Status CheckOverwrite();
-  Status RequireAbsent(const std::string& name);
   Status ActOnNotes(std::string_view serialized);
 
   FileSystemWriterOptions options_;

@@ -240,49 +240,6 @@ def test_threads_decode_side_by_side(tmp_path: Path) -> None:
         assert list(pool.map(load, range(100))) == [state] * 100
 
 
-class PlannerLikeTorchs(stock.DefaultLoadPlanner):
-    pass
-
-
-class TrustingPlanner(stock.DefaultLoadPlanner):
-    def load_bytes(self, read_item: Any, value: Any) -> None:
-        self.original_state_dict[read_item.dest_index.fqn] = "decoded by the planner"
-
-
-@pytest.mark.parametrize("reader", [dcpcpp.FileSystemReader, stock.FileSystemReader])
-def test_a_planner_of_the_users_own_does_not_trust_the_file(tmp_path: Path, reader: Any) -> None:
-    stock.save({"o": Config(0.5), "t": datetime.datetime(2026, 1, 1)}, checkpoint_id=tmp_path)
-
-    def load(planner: Any, **arguments: Any) -> Any:
-        state: dict[str, Any] = {"o": None}
-        dcpcpp.load(state, storage_reader=reader(tmp_path), planner=planner, **arguments)
-        return state["o"]
-
-    for arguments in ({}, {"allow_pickle": False}):
-        with pytest.raises(dcpcpp.CheckpointException, match="could run code"):
-            load(PlannerLikeTorchs(), **arguments)
-    assert load(PlannerLikeTorchs(), allow_pickle=True) == Config(0.5)
-    with pytest.raises(dcpcpp.CheckpointException, match="could run code"):
-        load(PlannerLikeTorchs(flatten_state_dict=False))
-    assert load(TrustingPlanner()) == "decoded by the planner"
-    planner = PlannerLikeTorchs()
-    state: dict[str, Any] = {"t": None}
-    dcpcpp.load(state, storage_reader=reader(tmp_path), planner=planner)
-    assert state == {"t": datetime.datetime(2026, 1, 1)}
-    assert "load_bytes" not in vars(planner)
-
-
-def test_our_reader_in_stock_load_does_not_trust_the_file(tmp_path: Path) -> None:
-    stock.save({"o": Config(0.5)}, checkpoint_id=tmp_path)
-    reader = dcpcpp.FileSystemReader(tmp_path)
-    with pytest.raises(stock.api.CheckpointException, match="could run code"):
-        stock.load({"o": None}, storage_reader=reader)
-    state: dict[str, Any] = {"o": None}
-    with dcpcpp.options(allow_pickle=True):
-        stock.load(state, storage_reader=reader)
-    assert state["o"] == Config(0.5)
-
-
 def test_a_damaged_object_is_corruption_even_where_pickle_is_allowed(tmp_path: Path) -> None:
     dcpcpp.save({"config": Config(0.5)}, checkpoint_id=tmp_path / "c")
     path = tmp_path / "c" / "__0_0.distcp"

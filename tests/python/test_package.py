@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -125,6 +126,19 @@ def test_importing_needs_no_torch() -> None:
 
 def test_importing_imports_no_torch_that_is_there() -> None:
     run_python("import dcpcpp, sys; assert 'torch' not in sys.modules")
+
+
+def test_nothing_links_torch_or_cuda_or_python() -> None:
+    folder = pathlib.Path(dcpcpp.__file__).parent
+    libraries = [*folder.glob("_core*.so"), *folder.glob("lib/libdcp.so")]
+    assert len(libraries) == 2
+    for library in libraries:
+        listed = subprocess.run(
+            ["readelf", "--dynamic", library], capture_output=True, text=True, check=True
+        )
+        needed = re.findall(r"\(NEEDED\).*\[lib([a-z_]+)", listed.stdout)
+        assert "stdc" in needed
+        assert not [name for name in needed if re.match("torch|cuda|nccl|nvidia|python", name)]
 
 
 def test_the_result_of_a_save_is_torchs_metadata_in_every_use(tmp_path: pathlib.Path) -> None:

@@ -1,12 +1,16 @@
-"""A job whose process group has no CPU side, as one of NCCL alone."""
+"""Process groups that are special: without a CPU side, as one of NCCL alone; of others only."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
 
+import dcpcpp
 from support import faults
+from support.ranks import run_on_ranks
 
 # gloo for device tensors only is such a group without a GPU: a collective of CPU tensors
 # fails on it. Its rank, size, store and timeout are all that a save or load may use.
@@ -57,3 +61,17 @@ def test_a_group_without_a_cpu_side_saves_and_loads(tmp_path: Path) -> None:
         assert told["step"] == 7
         assert told["failures"] == {"1": "Missing key in checkpoint state_dict: nope-1."}
         assert told["timeout"] == 60
+
+
+def call_from_outside_of_the_group(path: str) -> None:
+    group = dist.new_group([0])
+    if dist.get_rank() == 0:
+        return
+    for call in (dcpcpp.save, dcpcpp.load):
+        with pytest.raises(ValueError, match="Invalid process group specified"):
+            call({"w": torch.ones(1)}, checkpoint_id=path, process_group=group)
+
+
+def test_a_rank_outside_of_the_group_is_told_so(tmp_path: Path) -> None:
+    run_on_ranks(2, call_from_outside_of_the_group, str(tmp_path / "c"))
+    assert list(tmp_path.iterdir()) == []

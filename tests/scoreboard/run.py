@@ -96,10 +96,15 @@ def _find(build: pathlib.Path, name: str) -> list[str]:
 
 
 def _commit() -> str:
-    git = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(
-        git, cwd=REPOSITORY, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    """What is tested; the results that this program writes do not count as changes."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    is_changed = git("status", "--porcelain", "--", ".", ":!benchmarks/reliability.*")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if is_changed else "")
 
 
 if __name__ == "__main__":

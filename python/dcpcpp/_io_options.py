@@ -13,6 +13,7 @@ from torch.distributed.checkpoint import filesystem as torch_filesystem
 from dcpcpp import _core
 
 MIB = 1 << 20
+_MIN_BUFFER_BYTES = 2 * MIB
 
 
 def supported(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -53,12 +54,19 @@ def make_io_options(
     max_buffer_bytes: int,
     max_write_rate: float | None = None,
 ) -> Any:
+    if io_threads < 0:
+        raise ValueError(f"io_threads is a number of threads, or 0, not {io_threads}")
+    if max_buffer_bytes < _MIN_BUFFER_BYTES:
+        raise ValueError(
+            f"max_buffer_bytes is at least {_MIN_BUFFER_BYTES}, two transfers of 1 MiB, not "
+            f"{max_buffer_bytes}"
+        )
     if max_write_rate is not None and not max_write_rate >= 1:
         raise ValueError(f"max_write_rate is bytes per second, at least 1, not {max_write_rate}")
     options = _core.IoOptions()
     options.max_write_rate = int(max_write_rate or 0)
     options.engine = io_engine
-    options.direct_io = direct_io
+    options.direct_io = bool(direct_io)
     options.workers = io_threads or _default_threads()
     options.max_buffer_nbytes = max_buffer_bytes
     options.stall_timeout_seconds = storage_timeout()

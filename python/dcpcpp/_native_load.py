@@ -95,6 +95,7 @@ class _Template:
         self._flat = FlatState()
         self._rule: Callable[[dict[str, Any]], FlatState] = self._flatten
         self._keys: list[str] = []  # of each entry
+        self._keys_by_name: dict[str, str] = {}  # names in the checkpoint, where they differ
         self._tensors: list[Any] = []  # that each entry fills, None for objects
         self._objects: list[tuple[str, Any]] = []  # key and decoded value
         self.result: dict[str, Any] = {}
@@ -145,6 +146,8 @@ class _Template:
             if not (trivial or self._selection.takes(key)):
                 continue
             name = key if trivial else self._selection.stored_name(key)
+            if name != key:
+                self._keys_by_name[name] = key
             if _is_meta(value):
                 value = _with_memory(value)
                 self._flat.replace(key, value)
@@ -159,6 +162,9 @@ class _Template:
         # Tensors are filled where they are; only objects will be replaced.
         filled = zip(self._keys, self._tensors, strict=True)
         self._flat = self._flat.only(key for key, tensor in filled if tensor is None)
+
+    def _key_of(self, name: str) -> str:
+        return self._keys_by_name.get(name, name)
 
     def _flatten(self, state: dict[str, Any]) -> FlatState:
         return flatten(state, self._planner)
@@ -184,6 +190,8 @@ class _Template:
 
     def _decode(self, result: dict[str, Any]) -> None:
         self.result = result
+        result["missing"] = [self._key_of(name) for name in result["missing"]]
+        result["casts"] = [(self._key_of(name), *cast) for name, *cast in result["casts"]]
         self._maker.finish_load()
         for position, data, destination_box, source_box in result.pop("objects"):
             key = self._keys[position]

@@ -138,10 +138,13 @@ class SaveJob:
         flat = flatten(state_dict, self._planner)
         maker.keep_alive.append(flat.leaves)  # maybe all that holds what a state_dict() made
         trivial = self._selection.is_trivial
+        keys: dict[str, str] = {}  # by name in the checkpoint
         for key, value in flat.leaves.items():
             if not (trivial or self._selection.takes(key)):
                 continue
             name = key if trivial else self._selection.stored_name(key)
+            if not trivial and keys.setdefault(name, key) != key:
+                raise ValueError(f"rename makes {name!r} of both {keys[name]!r} and {key!r}")
             path = flat.paths[key] if name == key else _renamed_path(flat.paths[key], name)
             if has_tensors(value):
                 yield from maker.save_entries(name, value, path)

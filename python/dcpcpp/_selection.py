@@ -44,7 +44,10 @@ class Selection:
 
     def stored_name(self, key: str) -> str:
         """The key's name in the checkpoint."""
-        return self._rename(key)
+        name = self._rename(key)
+        if not isinstance(name, str):
+            raise TypeError(f"rename makes {name!r} of the key {key!r}; it must make a str")
+        return name
 
 
 def _listed(patterns: Patterns) -> list[str]:

@@ -35,6 +35,20 @@ def test_a_report_that_nobody_would_fill_is_refused(tmp_path: pathlib.Path) -> N
         )
 
 
+def test_a_report_has_the_keys_of_the_state_dict(tmp_path: pathlib.Path) -> None:
+    dcpcpp.save({"net": {"w": ramp(2).double()}}, checkpoint_id=tmp_path)
+    state = {"model": {"w": torch.zeros(2), "b": torch.zeros(2)}}
+    report = dcpcpp.LoadReport()
+    planner = stock.DefaultLoadPlanner(allow_partial_load=True)
+    with pytest.warns(UserWarning, match="lose precision .* model.w"):
+        dcpcpp.load(
+            state, checkpoint_id=tmp_path, rename={"model": "net"}, planner=planner, report=report
+        )
+    assert report.missing == ["model.b"]
+    assert list(report.cast) == ["model.w"]
+    assert torch.equal(state["model"]["w"], ramp(2))
+
+
 def test_autograd_learns_that_a_load_wrote(tmp_path: pathlib.Path) -> None:
     dcpcpp.save({"a": ramp(4)}, checkpoint_id=tmp_path)
     weight = torch.ones(4, requires_grad=True)

@@ -193,3 +193,16 @@ def test_shards_are_selected_renamed_and_exported(tmp_path: pathlib.Path) -> Non
     by_stock = {"net": {"0": torch.zeros(5, 3, dtype=torch.bfloat16)}, "step": 0}
     stock.load(by_stock, checkpoint_id=tmp_path)
     require_equal(by_stock, {"net": {"0": ramp(5, 3).bfloat16()}, "step": 7})
+
+
+def test_a_rename_that_makes_one_key_of_two_is_refused(tmp_path: pathlib.Path) -> None:
+    state = {"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}
+    with pytest.raises(dcpcpp.CheckpointException, match=r"rename makes .x\.w. of both .a\.w. and"):
+        dcpcpp.save(state, checkpoint_id=tmp_path, rename={"a": "x", "b": "x"})
+
+
+def test_a_rename_that_makes_no_name_is_refused(tmp_path: pathlib.Path) -> None:
+    dcpcpp.save({"a": torch.ones(1)}, checkpoint_id=tmp_path)
+    for call in (dcpcpp.save, dcpcpp.load):
+        with pytest.raises(dcpcpp.CheckpointException, match="rename makes None of the key 'a'"):
+            call({"a": torch.ones(1)}, checkpoint_id=tmp_path, rename={"a": None}.get)

@@ -26,6 +26,21 @@ def test_files_that_nothing_could_read_are_refused_at_once(tmp_path: Path) -> No
         dcpcpp.FileSystemWriter(tmp_path, serialization_format=SerializationFormat.SAFETENSORS)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"io_threads": -1}, "io_threads is a number of threads, or 0, not -1"),
+        ({"max_buffer_bytes": 1}, "max_buffer_bytes is at least 2097152"),
+    ],
+)
+@pytest.mark.parametrize("storage", [dcpcpp.FileSystemWriter, dcpcpp.FileSystemReader])
+def test_options_that_make_no_sense_are_refused_at_once(
+    tmp_path: Path, storage: Any, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        storage(tmp_path, **options)
+
+
 @pytest.mark.parametrize("rate", [0, -5, 0.5, float("nan")])
 def test_a_rate_that_writes_nothing_is_refused_at_once(tmp_path: Path, rate: float) -> None:
     with pytest.raises(ValueError, match="max_write_rate is bytes per second"):

@@ -86,8 +86,14 @@ if TYPE_CHECKING:
     from torch.distributed.checkpoint.storage import StorageWriter as StorageWriter
     from torch.distributed.checkpoint.storage import WriteResult as WriteResult
 
+    from dcpcpp._async_save import AsyncSaveHandle as AsyncSaveHandle
+    from dcpcpp._async_save import async_save as async_save
+    from dcpcpp._async_save import prewarm as prewarm
     from dcpcpp._clean import clean as clean
+    from dcpcpp._default_stager import DefaultStager as DefaultStager
     from dcpcpp._exceptions import CheckpointException as CheckpointException
+    from dcpcpp._filesystem_storage import FileSystemReader as FileSystemReader
+    from dcpcpp._filesystem_storage import FileSystemWriter as FileSystemWriter
     from dcpcpp._fsspec_storage import FsspecReader as FsspecReader
     from dcpcpp._fsspec_storage import FsspecWriter as FsspecWriter
     from dcpcpp._inspect import Checkpoint as Checkpoint
@@ -95,49 +101,43 @@ if TYPE_CHECKING:
     from dcpcpp._inspect import open as open
     from dcpcpp._plugin_storage import PluginReader as PluginReader
     from dcpcpp._plugin_storage import PluginWriter as PluginWriter
+    from dcpcpp._save_load import load as load
+    from dcpcpp._save_load import load_state_dict as load_state_dict
+    from dcpcpp._save_load import save as save
+    from dcpcpp._save_load import save_state_dict as save_state_dict
     from dcpcpp._verify import Damage as Damage
     from dcpcpp._verify import VerifyReport as VerifyReport
     from dcpcpp._verify import latest as latest
     from dcpcpp._verify import verify as verify
-    from dcpcpp.api import load as load
-    from dcpcpp.api import load_state_dict as load_state_dict
-    from dcpcpp.api import save as save
-    from dcpcpp.api import save_state_dict as save_state_dict
-    from dcpcpp.async_api import AsyncSaveHandle as AsyncSaveHandle
-    from dcpcpp.async_api import async_save as async_save
-    from dcpcpp.async_api import prewarm as prewarm
     from dcpcpp.patch import patch_torch as patch_torch
-    from dcpcpp.staging import DefaultStager as DefaultStager
-    from dcpcpp.storage import FileSystemReader as FileSystemReader
-    from dcpcpp.storage import FileSystemWriter as FileSystemWriter
 
 _TORCH = "torch.distributed.checkpoint"
 
 # Where each lazily imported name lives.
 _LAZY = {
-    "AsyncSaveHandle": "dcpcpp.async_api",
+    "AsyncSaveHandle": "dcpcpp._async_save",
     "Checkpoint": "dcpcpp._inspect",
     "CheckpointException": "dcpcpp._exceptions",
-    "async_save": "dcpcpp.async_api",
+    "async_save": "dcpcpp._async_save",
     "clean": "dcpcpp._clean",
     "Damage": "dcpcpp._verify",
-    "DefaultStager": "dcpcpp.staging",
-    "FileSystemReader": "dcpcpp.storage",
-    "FileSystemWriter": "dcpcpp.storage",
+    "DefaultStager": "dcpcpp._default_stager",
+    "FileSystemReader": "dcpcpp._filesystem_storage",
+    "FileSystemWriter": "dcpcpp._filesystem_storage",
     "FsspecReader": "dcpcpp._fsspec_storage",
     "FsspecWriter": "dcpcpp._fsspec_storage",
     "PluginReader": "dcpcpp._plugin_storage",
     "PluginWriter": "dcpcpp._plugin_storage",
     "VerifyReport": "dcpcpp._verify",
     "latest": "dcpcpp._verify",
-    "load": "dcpcpp.api",
+    "load": "dcpcpp._save_load",
     "load_full": "dcpcpp._inspect",
-    "load_state_dict": "dcpcpp.api",
+    "load_state_dict": "dcpcpp._save_load",
     "open": "dcpcpp._inspect",
     "patch_torch": "dcpcpp.patch",
-    "prewarm": "dcpcpp.async_api",
-    "save": "dcpcpp.api",
-    "save_state_dict": "dcpcpp.api",
+    "prewarm": "dcpcpp._async_save",
+    "save": "dcpcpp._save_load",
+    "save_state_dict": "dcpcpp._save_load",
     "verify": "dcpcpp._verify",
     "DefaultLoadPlanner": f"{_TORCH}.default_planner",
     "DefaultSavePlanner": f"{_TORCH}.default_planner",
@@ -184,17 +184,26 @@ _LAZY_MODULES = {
     name: f"{_TORCH}.{name}"
     for name in (
         "_extension",
+        "_fsspec_filesystem",
+        "_nested_dict",
+        "api",
         "default_planner",
         "filesystem",
         "format_utils",
+        "hf_storage",
+        "logger",
         "metadata",
         "optimizer",
         "planner",
         "planner_helpers",
+        "resharding",
+        "staging",
         "state_dict",
         "state_dict_loader",
         "state_dict_saver",
         "stateful",
+        "storage",
+        "utils",
     )
 }
 
@@ -221,16 +230,16 @@ __all__ = [  # ours, then what is lazy
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY_MODULES:
-        return importlib.import_module(_LAZY_MODULES[name])
-    if name not in _LAZY:
+    if name not in _LAZY and name not in _LAZY_MODULES:
         raise AttributeError(f"module 'dcpcpp' has no attribute {name!r}")
     try:
+        if name in _LAZY_MODULES:
+            return importlib.import_module(_LAZY_MODULES[name])
         value = getattr(importlib.import_module(_LAZY[name]), name)
     except (AttributeError, ModuleNotFoundError) as error:
+        source = _LAZY_MODULES.get(name) or f"{_LAZY[name]}.{name}"
         raise AttributeError(
-            f"dcpcpp.{name} is torch's {_LAZY[name]}.{name}, which the installed torch lacks "
-            f"({error})"
+            f"dcpcpp.{name} is torch's {source}, which the installed torch lacks ({error})"
         ) from error
     globals()[name] = value
     return value

@@ -8,12 +8,12 @@ from torch.distributed.checkpoint import default_planner
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 from dcpcpp import _state_dict
+from dcpcpp._filesystem_storage import FileSystemReader, FileSystemWriter
 from dcpcpp._io_options import has_own_extensions, is_zstd
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._state_dict import FlatState
 from dcpcpp._tensors import is_tensor
-from dcpcpp.storage import FileSystemReader, FileSystemWriter
 
 
 def is_default(planner: Any, default: type[Any]) -> bool:

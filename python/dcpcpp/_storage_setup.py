@@ -8,7 +8,7 @@ from typing import Any
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 
 from dcpcpp import _plugins
-from dcpcpp.storage import FileSystemReader, FileSystemWriter
+from dcpcpp._filesystem_storage import FileSystemReader, FileSystemWriter
 
 _NOT_DETECTED = (
     "Cannot detect which StorageReader or StorageWriter to use. "

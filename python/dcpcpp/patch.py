@@ -16,7 +16,7 @@ _TORCH = "torch.distributed.checkpoint"
 # (module, name) of torch -> (module, name) of dcpcpp. The one table of what is swapped.
 _TABLE: list[tuple[str, str, str, str]] = [
     *(
-        (module, name, "dcpcpp.api", name)
+        (module, name, "dcpcpp._save_load", name)
         for name, modules in {
             "save": (_TORCH, f"{_TORCH}.state_dict_saver"),
             "save_state_dict": (_TORCH, f"{_TORCH}.state_dict_saver"),
@@ -26,15 +26,15 @@ _TABLE: list[tuple[str, str, str, str]] = [
         for module in modules
     ),
     *(
-        (module, "async_save", "dcpcpp.async_api", "async_save")
+        (module, "async_save", "dcpcpp._async_save", "async_save")
         for module in (_TORCH, f"{_TORCH}.state_dict_saver")
     ),
     *(
-        (module, "DefaultStager", "dcpcpp.staging", "DefaultStager")
+        (module, "DefaultStager", "dcpcpp._default_stager", "DefaultStager")
         for module in (_TORCH, f"{_TORCH}.staging")
     ),
     *(
-        (module, name, "dcpcpp.storage", name)
+        (module, name, "dcpcpp._filesystem_storage", name)
         for name in ("FileSystemReader", "FileSystemWriter")
         for module in (_TORCH, f"{_TORCH}.filesystem")
     ),

@@ -62,9 +62,10 @@ def test_our_classes_derive_from_torchs(name: str) -> None:
 
 
 SUBMODULES = [
-    *("_extension", "default_planner", "filesystem", "format_utils", "metadata", "optimizer"),
-    *("planner", "planner_helpers", "state_dict", "state_dict_loader", "state_dict_saver"),
-    "stateful",
+    *("_extension", "_fsspec_filesystem", "_nested_dict", "api", "default_planner", "filesystem"),
+    *("format_utils", "hf_storage", "logger", "metadata", "optimizer", "planner"),
+    *("planner_helpers", "resharding", "staging", "state_dict", "state_dict_loader"),
+    *("state_dict_saver", "stateful", "storage", "utils"),
 ]
 
 
@@ -73,6 +74,13 @@ def test_torchs_submodules_are_reachable(module: str) -> None:
     assert getattr(dcpcpp, module) is importlib.import_module(
         f"torch.distributed.checkpoint.{module}"
     )
+
+
+def test_no_module_of_ours_hides_one_of_torchs() -> None:
+    ours = pathlib.Path(dcpcpp.__file__).parent
+    theirs = pathlib.Path(stock.__file__).parent
+    hidden = {path.name for path in ours.iterdir()} & {path.name for path in theirs.iterdir()}
+    assert hidden - {"__init__.py", "__pycache__"} == set()
 
 
 def test_every_public_name_exists() -> None:

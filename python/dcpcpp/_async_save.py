@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.storage import StorageWriter
 from dcpcpp import _core
 from dcpcpp._async_job import AsyncJob
 from dcpcpp._calls import runs_alone, stateful_to_state_dict
+from dcpcpp._default_stager import DefaultStager
 from dcpcpp._native_path import flatten, has_tensors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._save_queue import SaveFuture, save_queue
@@ -31,7 +32,6 @@ from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
 from dcpcpp._tensors import EntryMaker, nbytes_of
 from dcpcpp.errors import CheckpointBusyError
-from dcpcpp.staging import DefaultStager
 
 __all__ = ["AsyncSaveHandle", "async_save", "prewarm"]
 

@@ -12,7 +12,7 @@ from dcpcpp import _core, _exceptions
 from dcpcpp._group import Group, group_of
 from dcpcpp._lost_rank import RankLostError
 from dcpcpp._presence import Presence
-from dcpcpp.errors import RankFailuresError, raising_stops
+from dcpcpp.errors import RankFailuresError, raise_stop, raising_stops
 
 # What an error about a lost rank calls the time before bulk I/O, during it, and after.
 SAVE_PHASES = ("plan", "write", "commit")
@@ -102,6 +102,7 @@ class ProcessGroupTransport(_core.Transport):
         return self._coordinator
 
     def gather(self, message: bytes) -> list[bytes]:
+        raise_stop()
         name = self._next_call()
         self._has_gathered = True
         with self._noting_loss():
@@ -118,6 +119,7 @@ class ProcessGroupTransport(_core.Transport):
             return messages
 
     def scatter(self, messages: list[bytes]) -> bytes:
+        raise_stop()
         name = self._next_call()
         with self._noting_loss():
             if self._group.rank != self._coordinator:
@@ -143,6 +145,7 @@ class ProcessGroupTransport(_core.Transport):
         return message
 
     def await_all(self, phase: str) -> None:
+        raise_stop()
         with self._noting_loss():
             self._presence.phase = self._phases[1]
             self._presence.wait_for_all(phase)

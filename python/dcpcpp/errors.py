@@ -140,6 +140,12 @@ def raising_stops() -> Iterator[None]:
             raise error
 
 
+def raise_stop() -> None:
+    """Raise what is to stop this thread, before it waits for others."""
+    if _stop.error is not None:
+        raise _stop.error
+
+
 def exception_from_status(status: Status) -> BaseException:
     """The exception that stands for `status`, by the table of `dcp/status.h`."""
     if status.failures:

@@ -137,8 +137,8 @@ def test_importing_imports_no_torch_that_is_there() -> None:
 
 
 def test_nothing_links_torch_or_cuda_or_python() -> None:
-    folder = pathlib.Path(dcpcpp.__file__).parent
-    libraries = [*folder.glob("_core*.so"), *folder.glob("lib/libdcp.so")]
+    core = pathlib.Path(importlib.import_module("dcpcpp._core").__file__)
+    libraries = [core, *core.parent.glob("lib/libdcp.so")]
     assert len(libraries) == 2
     for library in libraries:
         listed = subprocess.run(

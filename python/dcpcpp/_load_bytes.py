@@ -16,24 +16,28 @@ from dcpcpp import _objects
 
 def load_bytes_of(planner: LoadPlanner) -> Callable[[ReadItem, io.BytesIO], None]:
     """`planner.load_bytes`; ours in the place of the one that its class has from torch."""
-    method = planner.load_bytes
-    if getattr(method, "__func__", None) is not default_planner.DefaultLoadPlanner.load_bytes:
-        return method
+    if not _has_torchs(planner):
+        return planner.load_bytes
     return functools.partial(_load_bytes, planner)
 
 
 @contextlib.contextmanager
 def safe_load_bytes(planner: LoadPlanner) -> Iterator[None]:
     """Have readers of any kind decode objects as ours do, unless `planner` does it itself."""
-    ours = load_bytes_of(planner)
-    if "load_bytes" in vars(planner) or not isinstance(ours, functools.partial):
+    if not _has_torchs(planner):
         yield
         return
-    planner.load_bytes = ours  # type: ignore[method-assign]
+    planner.load_bytes = load_bytes_of(planner)  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
         del planner.load_bytes
+
+
+def _has_torchs(planner: LoadPlanner) -> bool:
+    """Whether torch's own method would decode for `planner`."""
+    torchs = default_planner.DefaultLoadPlanner.load_bytes
+    return getattr(planner.load_bytes, "__func__", None) is torchs
 
 
 def _load_bytes(planner: Any, item: ReadItem, data: io.BytesIO) -> None:

@@ -141,7 +141,10 @@ def raising_stops() -> Iterator[None]:
 
 
 def raise_stop() -> None:
-    """Raise what is to stop this thread, before it waits for others."""
+    """Raise what is to stop this thread, before it waits for others.
+
+    Not before a rank tells the others of a commit: they would not know of it.
+    """
     if _stop.error is not None:
         raise _stop.error
 

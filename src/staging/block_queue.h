@@ -16,8 +16,8 @@
 namespace dcp {
 
 /// Hands out blocks and keeps the first error. Those of a lane are neighbors
-/// and go out in order; a worker stays in its lane while there are some.
-/// Thread- safe.
+/// and go out in order; a worker stays in its lane while there are some. It is
+/// safe to use from several threads.
 template <typename Block>
 class BlockQueue {
  public:

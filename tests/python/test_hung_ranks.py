@@ -13,7 +13,7 @@ import pytest
 
 from support import lost_ranks
 from support.forked_ranks import start_job
-from support.scoreboard import IS_DEEP, report, trials
+from support.scoreboard import IS_DEEP, ONE_SECOND, report, trials
 
 DEADLINE = 2.0
 ENVIRONMENT = {"DCPCPP_HEARTBEAT_TIMEOUT": str(DEADLINE)}
@@ -69,13 +69,13 @@ def stop_a_rank(directory: Path, verb: str, place: str, stopped: int, world_size
     case = f"{verb}, {place}, rank {stopped} of {world_size}"
     for rank in others:
         ending, _ = told[rank]
-        assert ending.at - stopped_at < DEADLINE + 1.0, case
+        assert ending.at - stopped_at < DEADLINE + ONE_SECOND, case
         assert list(ending.failures) == [stopped], case
         assert f"process {job.pids[stopped]}" in ending.failures[stopped], case
         assert ending.kind == "LostRankException", case
     ending, _ = told[stopped]
     assert ending.kind == "LostRankException", case
-    assert ending.at - continued_at < DEADLINE + 1.0, case
+    assert ending.at - continued_at < DEADLINE + ONE_SECOND, case
     assert [again.failures for _, again in told] == [{}] * world_size, case
     assert [again.left_behind for _, again in told] == [[]] * world_size, case
     assert lost_ranks.value_in(directory, world_size) == lost_ranks.NEW, case

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from support import lost_ranks
 from support.forked_ranks import start_job
-from support.scoreboard import SUBJECTS, Subject, report, trials
+from support.scoreboard import ONE_SECOND, SUBJECTS, Subject, report, trials
 
 # Place of the killed rank, and what the others call the time in which they missed it, which
 # is what they are at themselves.
@@ -98,7 +98,7 @@ def kill_a_rank(directory: Path, case: Case, subject: Subject) -> set[str]:
         where = f"(host {socket.gethostname()}, process {job.pids[killed]})"
         for rank in set(range(case.world_size)) - {killed}:
             (ending,) = job.told(rank)
-            if ending.at - killed_at >= 1.0:
+            if ending.at - killed_at >= ONE_SECOND:
                 found.add("later than 1 s")
             if f"rank {killed} {where} is gone" not in ending.failures.get(killed, ""):
                 found.add("not named")
@@ -153,5 +153,5 @@ def test_the_store_is_missed_before_the_ranks_have_ever_met(tmp_path: Path) -> N
         killed_at = time.monotonic()
         job.mark("gone")
         ending = job.told(1)
-    assert ending.at - killed_at < 1.0
+    assert ending.at - killed_at < ONE_SECOND
     assert "rank 0 is gone, and the group's Store with it" in ending.failures[0]

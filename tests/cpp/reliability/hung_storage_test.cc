@@ -29,7 +29,7 @@ using std::chrono::seconds;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr milliseconds kDeadline{200};
-constexpr seconds kMargin{1};
+const seconds kMargin = OneSecond();
 constexpr int kRanks = 2;
 
 /// A checkpoint in memory, of two ranks, and storage that hangs in one call.

@@ -14,6 +14,7 @@
 #include "staging/write_pipeline.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/gate.h"
+#include "testing/scoreboard.h"
 
 namespace dcp {
 namespace {
@@ -81,7 +82,7 @@ void CheckStall(DirectIo direct_io, IoEngineKind engine, int64_t hanging) {
     CHECK(IsStall(status));
     CHECK_THAT(std::string(Message(status)), Catch::Contains("pwrite /f"));
     CHECK(elapsed >= kSoon);
-    CHECK(elapsed < kSoon + std::chrono::seconds(1));
+    CHECK(elapsed < kSoon + testing::OneSecond());
   }
   CHECK_FALSE(in_use.expired());
   gate->Open();

@@ -15,11 +15,17 @@ void Append(const nlohmann::json& line) {
   std::ofstream(path, std::ios::app) << line.dump() << "\n";
 }
 
+bool IsDeep() {
+  const char* depth = std::getenv("DCP_DEPTH");
+  return depth != nullptr && std::string_view(depth) == "deep";
+}
+
 }  // namespace
 
-int64_t Trials(int64_t quick, int64_t deep) {
-  const char* depth = std::getenv("DCP_DEPTH");
-  return depth != nullptr && std::string_view(depth) == "deep" ? deep : quick;
+int64_t Trials(int64_t quick, int64_t deep) { return IsDeep() ? deep : quick; }
+
+std::chrono::seconds OneSecond() {
+  return std::chrono::seconds(IsDeep() ? 1 : 10);
 }
 
 void Report(const RowReport& report) {

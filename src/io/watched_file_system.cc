@@ -176,9 +176,13 @@ WatchedFileSystem::WatchedFileSystem(std::shared_ptr<FileSystem> base,
                                      Clock::Duration timeout)
     : base_(std::move(base)), watch_(std::make_shared<CallWatch>(timeout)) {}
 
-std::shared_ptr<FileLock> WatchedFileSystem::lock() {
+WatchedFileSystem::Locks WatchedFileSystem::locks() {
+  Locks held;
   const MutexLock guard(mutex_);
-  return lock_.lock();
+  for (const auto& lock : locks_) {
+    if (auto taken = lock.lock()) held.push_back(std::move(taken));
+  }
+  return held;
 }
 
 StatusOr<std::unique_ptr<WatchedFile>> WatchedFileSystem::OpenWatched(
@@ -214,7 +218,7 @@ StatusOr<bool> WatchedFileSystem::Exists(const std::string& path) {
 Status WatchedFileSystem::Rename(const std::string& from,
                                  const std::string& to) {
   return watch_->Run<Status>({.op = "rename", .path = from},
-                             [base = base_, from, to, held = lock()] {
+                             [base = base_, from, to, held = locks()] {
                                return base->Rename(from, to);
                              });
 }
@@ -222,7 +226,7 @@ Status WatchedFileSystem::Rename(const std::string& from,
 Status WatchedFileSystem::Remove(const std::string& path) {
   return watch_->Run<Status>(
       {.op = "unlink", .path = path},
-      [base = base_, path, held = lock()] { return base->Remove(path); });
+      [base = base_, path, held = locks()] { return base->Remove(path); });
 }
 
 Status WatchedFileSystem::SyncDirectory(const std::string& path) {
@@ -249,7 +253,8 @@ StatusOr<std::unique_ptr<FileLock>> WatchedFileSystem::Lock(
   std::shared_ptr<FileLock> shared = std::move(taken);
   {
     const MutexLock guard(mutex_);
-    lock_ = shared;
+    std::erase_if(locks_, [](const auto& lock) { return lock.expired(); });
+    locks_.push_back(shared);
   }
   return std::make_unique<WatchedLock>(std::move(shared), path, watch_);
 }

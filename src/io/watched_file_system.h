@@ -81,13 +81,14 @@ class WatchedFileSystem final : public FileSystem {
                                            const std::string& owner) override;
 
  private:
-  /// The lock that was taken, while somebody holds it.
-  std::shared_ptr<FileLock> lock();
+  using Locks = std::vector<std::shared_ptr<FileLock>>;
+  /// Those that were taken and that somebody holds.
+  Locks locks();
 
   const std::shared_ptr<FileSystem> base_;
   const std::shared_ptr<CallWatch> watch_;
   Mutex mutex_;
-  std::weak_ptr<FileLock> lock_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<FileLock>> locks_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dcp

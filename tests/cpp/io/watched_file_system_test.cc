@@ -76,6 +76,8 @@ TEST_CASE("the lock is free when a write hangs, and held while a rename does",
   Hung hung(renames ? FsOp::kRename : FsOp::kSync);
   DCP_CHECK_OK(WriteFile(*hung.faulty, "/f", "bytes", SyncMode::kNone));
   auto lock = hung.watched->Lock("/lock", "a save").value();
+  // One more, for a moment, changes nothing.
+  CHECK(hung.watched->Lock("/other", "a save").ok());
   if (renames) {
     CHECK(IsStall(hung.watched->Rename("/f", "/g")));
   } else {

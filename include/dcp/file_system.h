@@ -155,6 +155,10 @@ class FileSystem {
 
   virtual const FileSystemTraits& traits() const = 0;
 
+  /// `path` in a form that names the same when the process has changed its
+  /// working directory since. The default is for file systems without one.
+  virtual std::string Absolute(const std::string& path) const { return path; }
+
   /// \error kNotFound, kPermissionDenied, kAlreadyExists (kCreateNew)
   /// \error kInvalidArgument  not a regular file, or outside `beneath`
   virtual StatusOr<std::unique_ptr<File>> Open(const std::string& path,

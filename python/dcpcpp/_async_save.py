@@ -24,6 +24,7 @@ from dcpcpp._calls import runs_alone, stateful_to_state_dict
 from dcpcpp._default_stager import DefaultStager
 from dcpcpp._native_path import flatten, has_tensors
 from dcpcpp._native_save import SaveJob
+from dcpcpp._native_writer import NativeWriter
 from dcpcpp._save_queue import SaveFuture, save_queue
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._staged import Staged, in_staging_thread, is_done
@@ -211,6 +212,8 @@ def _stage_by(
         core_writer = save.make_core_writer()
         run = functools.partial(job.save, save, core_writer, copy)
     else:
+        if isinstance(writer, NativeWriter):
+            writer.keep_directory()
         run = functools.partial(job.save_by_protocol, job.own_group(), writer, planner, copy)
     upload: SaveFuture = save_queue().put(run)
     if not isinstance(copy, Future):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -55,13 +56,15 @@ class _Operations:
     def wait(self, seconds: float | None, *, loads: bool) -> bool:
         """Whether none runs any more; not for those of this thread, which wait for it."""
         this = threading.current_thread()
+        if seconds is not None and math.isnan(seconds):
+            raise ValueError("the timeout is nan seconds")
         deadline = None if seconds is None else time.monotonic() + seconds
         with self._changed:
             while running := self._saves + (self._loads if loads else []):
                 left = None if deadline is None else deadline - time.monotonic()
                 if set(running) == {this} or (left is not None and left <= 0):
                     return False
-                self._changed.wait(left)
+                self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
         return True
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import uuid
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,6 +69,11 @@ class NativeWriter:
         super().reset(checkpoint_id)  # type: ignore[misc]  # torch's class comes next
         self.save_id = _new_save_id()
         self._save_id_is_used = False
+
+    def keep_directory(self) -> None:
+        """Mean the same directory after a `chdir`, which a trainer may do during the save."""
+        if type(self.fs) is torch_filesystem.FileSystem:
+            self.path = Path.cwd() / self.path
 
     def begin_save(self) -> None:
         """Take an id for a save: its own, also if `reset` was not called after the last one."""

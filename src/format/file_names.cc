@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <system_error>
 
 namespace dcp {
@@ -51,7 +52,9 @@ std::optional<DataFileName> ParseDataFileName(std::string_view text) {
   if (separator >= text.size()) return std::nullopt;
   const auto rank = ParseNumber(text.substr(0, separator));
   const auto index = ParseNumber(text.substr(separator + 1));
-  if (!rank || !index) return std::nullopt;
+  // We never get there; who looks for the next index adds one.
+  constexpr int64_t kNoNext = std::numeric_limits<int64_t>::max();
+  if (!rank || !index || *index == kNoNext) return std::nullopt;
   return DataFileName{.rank = *rank, .index = *index};
 }
 

@@ -5,7 +5,9 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "dcp/file_system.h"
@@ -71,6 +73,7 @@ std::string Parent(std::string_view path) {
 class PosixFileSystem final : public FileSystem {
  public:
   const FileSystemTraits& traits() const override { return traits_; }
+  std::string Absolute(const std::string& path) const override;
   StatusOr<std::unique_ptr<File>> Open(const std::string& path,
                                        const OpenOptions& options) override;
   Status MakeDirectories(const std::string& path) override;
@@ -88,6 +91,15 @@ class PosixFileSystem final : public FileSystem {
  private:
   const FileSystemTraits traits_{.name = "posix"};
 };
+
+/// Only what comes before is new: links and ".." mean what they meant. Where
+/// the working directory is gone, no file can be reached by a relative path.
+std::string PosixFileSystem::Absolute(const std::string& path) const {
+  if (path.empty() || path.front() == '/') return path;
+  std::error_code error;
+  const std::string directory = std::filesystem::current_path(error);
+  return error ? path : JoinPath(directory, path);
+}
 
 StatusOr<UniqueFd> OpenBuffered(const std::string& path,
                                 const OpenOptions& options) {

@@ -66,6 +66,9 @@ class WatchedFileSystem final : public FileSystem {
       const std::string& path, const OpenOptions& options);
 
   const FileSystemTraits& traits() const override { return base_->traits(); }
+  std::string Absolute(const std::string& path) const override {
+    return base_->Absolute(path);
+  }
   StatusOr<std::unique_ptr<File>> Open(const std::string& path,
                                        const OpenOptions& options) override {
     return OpenWatched(path, options);

@@ -165,7 +165,9 @@ FileSystemReader::FileSystemReader(FileSystemReaderOptions options,
                                    StorageEnvironment environment)
     : options_(std::move(options)),
       file_system_(std::move(environment.file_system)),
-      device_(std::move(environment.device_runtime)) {}
+      device_(std::move(environment.device_runtime)) {
+  options_.path = file_system_->Absolute(options_.path);
+}
 
 StatusOr<CheckpointIndex> FileSystemReader::ReadIndex() {
   return ReadIndexFile(std::string(kMetadataFileName));

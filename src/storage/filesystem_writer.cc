@@ -50,6 +50,8 @@ FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
       clock_(std::move(environment.clock)),
       rate_(WriteRate::Make(options_.io.max_write_rate, clock_)) {
   if (options_.checkpoint_id.empty()) options_.checkpoint_id = options_.path;
+  // A trainer may change its directory while the save goes on.
+  options_.path = unwatched_->Absolute(options_.path);
 }
 
 SyncMode FileSystemWriter::sync_mode() const {

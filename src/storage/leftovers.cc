@@ -5,9 +5,25 @@
 
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
+#include "io/paths.h"
 #include "storage/limits.h"
 
 namespace dcp {
+namespace {
+
+/// The name in its own directory of a file that a checkpoint calls `path`.
+StatusOr<std::string> NameInDirectory(const std::string& path) {
+  std::vector<std::string> parts = SplitPath(path);
+  if (parts.size() != 1 || parts[0] == ".." || path.front() == '/') {
+    return MakeStatus(absl::StatusCode::kFailedPrecondition,
+                      "it names a file by the path \"" + path +
+                          "\", which may be any of the directory's");
+  }
+  return std::move(parts[0]);
+}
+
+}  // namespace
+
 StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
                                                       const std::string& path) {
   DCP_ASSIGN_OR_RETURN(const std::string bytes,
@@ -16,7 +32,9 @@ StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
   if (!metadata.ok()) return Annotate(metadata.status(), path);
   std::unordered_set<std::string> names;
   for (const auto& [index, info] : metadata->storage_data) {
-    names.insert(info.relative_path);
+    auto name = NameInDirectory(info.relative_path);
+    if (!name.ok()) return Annotate(name.status(), path);
+    names.insert(*std::move(name));
   }
   const auto& meta = metadata->storage_meta;
   if (meta && meta->save_id && IsDcpcppSaveId(*meta->save_id)) {

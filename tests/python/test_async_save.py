@@ -46,6 +46,36 @@ def test_the_state_may_change_when_the_call_has_returned(tmp_path: Path) -> None
     assert value_in(tmp_path / "c") == 1.0
 
 
+class OwnPlanner(dcpcpp.DefaultSavePlanner):
+    """With it, torch's protocol writes."""
+
+
+@pytest.mark.parametrize("planner", [None, OwnPlanner()])
+@pytest.mark.parametrize("stager", [None, dcpcpp.DefaultStager(IN_BACKGROUND)])
+def test_a_save_stays_where_it_began_when_the_process_goes_elsewhere(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stager: dcpcpp.DefaultStager | None,
+    planner: dcpcpp.DefaultSavePlanner | None,
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    dcpcpp.save(state_of(3.0), checkpoint_id=tmp_path / "b" / "c")
+    monkeypatch.chdir(tmp_path / "a")
+    with held_files() as held:
+        earlier = dcpcpp.async_save(state_of(1.0), checkpoint_id=f"held://{tmp_path}/held")
+        held.wait_until_begun()
+        later = dcpcpp.async_save(
+            state_of(2.0), checkpoint_id="c", async_stager=stager, planner=planner
+        )
+        monkeypatch.chdir(tmp_path / "b")
+        held.release()
+        earlier.result()
+    getattr(later, "upload_completion", later).result()
+    assert value_in(tmp_path / "a" / "c") == 2.0
+    assert value_in(tmp_path / "b" / "c") == 3.0
+
+
 @pytest.mark.parametrize("stager", [None, dcpcpp.DefaultStager(IN_BACKGROUND)])
 def test_a_checkpoint_that_is_replaced_is_told_of(
     tmp_path: Path, stager: dcpcpp.DefaultStager | None

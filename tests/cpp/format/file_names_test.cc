@@ -21,7 +21,9 @@ TEST_CASE("names that dcp would not give are none of its", "[names]") {
       "__0_.distcp", "___0.distcp", "__-1_0.distcp", "__+1_0.distcp",
       "__01_0.distcp", "__0_00.distcp", "__0_0_0.distcp", "__a_0.distcp",
       "__0_0.distcp/x", "../__0_0.distcp", "__0_99999999999999999999.distcp",
-      "__distcp", "__.distcp", "__0_distcp");
+      "__distcp", "__.distcp", "__0_distcp",
+      // There would be no next one.
+      "__0_9223372036854775807.distcp");
   CHECK_FALSE(ParseDataFileName(name).has_value());
 }
 

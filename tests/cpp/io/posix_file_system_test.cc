@@ -111,8 +111,19 @@ TEST_CASE("relative paths begin in the process's directory", "[posix]") {
   CHECK(WriteFile(*fs, "x/f", "f", SyncMode::kSync).ok());
   CHECK(fs->SyncDirectory("x").ok());
   CHECK(ReadFile(*fs, "x/f", 1, {.beneath = "x"}).value() == "f");
+  const std::string absolute = fs->Absolute("x/../x/y");
   std::filesystem::current_path(before);
   CHECK(fs->Exists(JoinPath(directory.path(), "x/y")).value());
+  CHECK(fs->Exists(absolute).value());
+}
+
+TEST_CASE("only a relative path has an absolute form of its own", "[posix]") {
+  const auto fs = MakePosixFileSystem();
+  const std::string here = std::filesystem::current_path();
+  CHECK(fs->Absolute("/a/../b") == "/a/../b");
+  CHECK(fs->Absolute("") == "");
+  CHECK(fs->Absolute("a/../b") == here + "/a/../b");
+  CHECK(MakeMemoryFileSystem()->Absolute("a") == "a");
 }
 
 TEST_CASE("a failed rename names both sides", "[posix]") {

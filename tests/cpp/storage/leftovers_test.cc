@@ -40,6 +40,40 @@ TEST_CASE("what no metadata names, and only that, is left over", "[storage]") {
         Names{"__0_1.distcp"});
 }
 
+/// A checkpoint in /ckpt whose metadata calls its one data file `path`.
+std::shared_ptr<FileSystem> CheckpointThatNames(const std::string& path) {
+  auto fs = MakeMemoryFileSystem();
+  REQUIRE(fs->MakeDirectories("/ckpt").ok());
+  Metadata metadata;
+  const MetadataIndex index{.fqn = "w"};
+  metadata.storage_data[index] = {.relative_path = path, .length = 1};
+  const auto bytes = SerializeMetadata(metadata);
+  REQUIRE(bytes.ok());
+  PutFile(*fs, "/ckpt/.metadata", *bytes);
+  PutFile(*fs, "/ckpt/__0_0.distcp", "x");
+  return fs;
+}
+
+TEST_CASE("a published file keeps its name however it is written",
+          "[storage]") {
+  const std::string path =
+      GENERATE("__0_0.distcp", "./__0_0.distcp", ".//__0_0.distcp");
+  const auto survey = SurveyDirectory(*CheckpointThatNames(path), "/ckpt");
+  REQUIRE(survey.ok());
+  CHECK(survey->doubt.ok());
+  CHECK(FindLeftovers(*survey).empty());
+}
+
+TEST_CASE("a path that may lead to any file leaves doubt", "[storage]") {
+  const std::string path = GENERATE("../ckpt/__0_0.distcp", "a/__0_0.distcp",
+                                    "/ckpt/__0_0.distcp", "..", "");
+  const auto survey = SurveyDirectory(*CheckpointThatNames(path), "/ckpt");
+  REQUIRE(survey.ok());
+  CHECK(survey->doubt.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK_THAT(std::string(Message(survey->doubt)),
+             Catch::Contains("/ckpt/.metadata"));
+}
+
 TEST_CASE("metadata that cannot be read leaves doubt", "[storage]") {
   const auto fs = MakeMemoryFileSystem();
   const std::string name = GENERATE(".metadata", "__3.metadata");

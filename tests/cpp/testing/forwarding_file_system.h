@@ -20,6 +20,9 @@ class ForwardingFileSystem : public FileSystem {
       : base_(std::move(base)) {}
 
   const FileSystemTraits& traits() const override { return base_->traits(); }
+  std::string Absolute(const std::string& path) const override {
+    return base_->Absolute(path);
+  }
   StatusOr<std::unique_ptr<File>> Open(const std::string& path,
                                        const OpenOptions& options) override {
     return base_->Open(path, options);

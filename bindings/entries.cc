@@ -2,8 +2,11 @@
 
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <string>
 #include <utility>
+
+#include "kept.h"
 
 namespace py = pybind11;
 
@@ -99,13 +102,23 @@ TensorView ViewFrom(const py::tuple& entry, size_t first) {
 
 namespace {
 
-/// Bytes in `entry` must outlive the result.
+/// Small objects are copied: there may be 100,000 of them, and a reference
+/// takes as much.
+SerializedObject ObjectFrom(const py::object& bytes) {
+  constexpr size_t kMaxCopied = size_t{16} << 10;
+  const std::string_view view = BytesView(bytes);
+  if (view.size() <= kMaxCopied) return {.bytes = std::string(view)};
+  return {.bytes =
+              OwnedView{.view = view, .owner = std::make_shared<Kept>(bytes)}};
+}
+
+/// The bytes of an encoded tensor in `entry` must outlive the result.
 SaveEntry SaveEntryFrom(const py::tuple& entry) {
   SaveEntry result{.fqn = KeyFrom(entry[0])};
   result.path = PathFrom(entry[entry.size() - 1]);
   if (IsTrivial(result.path, result.fqn)) result.path.clear();
   if (entry.size() == 3) {
-    result.value = SerializedObject{.bytes = std::string(BytesView(entry[1]))};
+    result.value = ObjectFrom(entry[1]);
     return result;
   }
   TensorShard shard{.view = ViewFrom(entry, 1)};
@@ -148,10 +161,11 @@ LoadEntries::LoadEntries(const py::iterable& tuples) {
   entries.shrink_to_fit();
 }
 
-py::dict ToDict(const LoadResult& result) {
+py::dict ToDict(LoadResult&& result) {
   py::list objects;
-  for (const LoadedObject& object : result.objects) {
-    objects.append(py::make_tuple(object.entry, py::bytes(object.bytes),
+  for (LoadedObject& object : result.objects) {
+    const std::string bytes = std::move(object.bytes);
+    objects.append(py::make_tuple(object.entry, py::bytes(bytes),
                                   BoxTuple(object.destination_box),
                                   BoxTuple(object.source_box)));
   }

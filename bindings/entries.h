@@ -37,8 +37,9 @@ struct LoadEntries {
   std::vector<LoadEntry> entries;
 };
 
-/// {"objects": [...], "missing": [...], ...}
-pybind11::dict ToDict(const LoadResult& result);
+/// {"objects": [...], "missing": [...], ...}. Takes the objects' bytes over,
+/// one after the other, so that they are there once.
+pybind11::dict ToDict(LoadResult&& result);
 
 }  // namespace dcp
 

@@ -105,7 +105,8 @@ class Checkpoint:
         values: dict[str, Any] = dict(zip(names, tensors, strict=True))
         result = self._core.read(_core.LoadEntries(entries))
         maker.finish_load()
-        for position, data, destination_box, source_box in result["objects"]:
+        objects = _objects.drained(result["objects"])
+        for position, data, destination_box, source_box in objects:
             key, tensor = names[position], tensors[position]
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
             if tensor is not None:
@@ -134,7 +135,7 @@ class Checkpoint:
         result = self._core.read(entries)
         maker.finish_load()
         whole = tensor
-        for _, data, destination_box, source_box in result["objects"]:
+        for _, data, destination_box, source_box in _objects.drained(result["objects"]):
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
             part = narrow(value, *source_box)
             whole = _joined(whole, destination_box, part, first=whole is tensor)

@@ -154,7 +154,7 @@ class NativeReader:
                     )
             targets.append(target)
             fields.append(_read_fields(item, target, maker))
-        for position, data in self._core.read_plan(fields):
+        for position, data in _objects.drained(self._core.read_plan(fields)):
             self._load_object(plan.items[position], targets[position], data, planner)
         maker.finish_load()
         for item, target in zip(plan.items, targets, strict=True):

@@ -47,7 +47,7 @@ StatusOr<WriteItem> PlanTensor(const SaveEntry& entry, const TensorShard& shard,
 WriteItem PlanObject(const SaveEntry& entry, const SerializedObject& object) {
   return {.fqn = entry.fqn,
           .type = WriteItemType::kByteIo,
-          .nbytes = static_cast<int64_t>(object.bytes.size())};
+          .nbytes = static_cast<int64_t>(object.view().size())};
 }
 
 }  // namespace
@@ -101,7 +101,7 @@ Box PartOf(const TensorShard& shard, const WriteItem& item) {
 StatusOr<WritePayload> EntrySource::Resolve(const WriteItem& item) {
   const SaveEntry& entry = entries_[static_cast<size_t>(item.source)];
   if (const auto* object = std::get_if<SerializedObject>(&entry.value)) {
-    return WritePayload(std::string_view(object->bytes));
+    return WritePayload(object->view());
   }
   const auto& shard = std::get<TensorShard>(entry.value);
   if (shard.encoded) return WritePayload(*shard.encoded);

@@ -97,6 +97,7 @@ TensorView ViewFrom(const py::tuple& entry, size_t first) {
   const int device = entry[first + 4].cast<int>();
   if (device >= 0) view.device = {.type = DeviceType::kCuda, .index = device};
   view.stream = entry[first + 5].cast<uintptr_t>();
+  view.op = static_cast<ElementOp>(entry[first + 6].cast<uint8_t>());
   return view;
 }
 
@@ -122,13 +123,13 @@ SaveEntry SaveEntryFrom(const py::tuple& entry) {
     return result;
   }
   TensorShard shard{.view = ViewFrom(entry, 1)};
-  const bool is_whole = entry[7].is_none();
-  shard.global_size = is_whole ? shard.view.sizes : DimsFrom(entry[7]);
+  const bool is_whole = entry[8].is_none();
+  shard.global_size = is_whole ? shard.view.sizes : DimsFrom(entry[8]);
   shard.offsets =
-      is_whole ? Dims::Filled(shard.view.sizes.size(), 0) : DimsFrom(entry[8]);
-  shard.type = static_cast<WriteItemType>(entry[9].cast<int>());
-  shard.requires_grad = entry[10].cast<bool>();
-  if (!entry[11].is_none()) shard.encoded = BytesView(entry[11]);
+      is_whole ? Dims::Filled(shard.view.sizes.size(), 0) : DimsFrom(entry[9]);
+  shard.type = static_cast<WriteItemType>(entry[10].cast<int>());
+  shard.requires_grad = entry[11].cast<bool>();
+  if (!entry[12].is_none()) shard.encoded = BytesView(entry[12]);
   result.value = std::move(shard);
   return result;
 }
@@ -137,9 +138,9 @@ LoadEntry LoadEntryFrom(const py::tuple& entry) {
   std::string fqn = KeyFrom(entry[0]);
   if (entry.size() == 1) return ObjectLoad(std::move(fqn));
   TensorView view = ViewFrom(entry, 1);
-  if (entry[7].is_none()) return TensorLoad(std::move(fqn), std::move(view));
-  return ShardLoad(std::move(fqn), std::move(view), DimsFrom(entry[7]),
-                   DimsFrom(entry[8]));
+  if (entry[8].is_none()) return TensorLoad(std::move(fqn), std::move(view));
+  return ShardLoad(std::move(fqn), std::move(view), DimsFrom(entry[8]),
+                   DimsFrom(entry[9]));
 }
 
 }  // namespace
@@ -149,7 +150,7 @@ SaveEntries::SaveEntries(const py::iterable& tuples) {
     const auto entry = py::reinterpret_borrow<py::tuple>(item);
     entries.push_back(SaveEntryFrom(entry));
     const auto* shard = std::get_if<TensorShard>(&entries.back().value);
-    if (shard != nullptr && shard->encoded) kept.append(entry[11]);
+    if (shard != nullptr && shard->encoded) kept.append(entry[12]);
   }
   entries.shrink_to_fit();
 }

@@ -16,8 +16,8 @@ namespace dcp {
 Dims DimsFrom(pybind11::handle value);
 pybind11::tuple ToTuple(const Dims& dims);
 
-/// (address, dtype, sizes, strides, device, stream) from position `first` of a
-/// tuple on.
+/// (address, dtype, sizes, strides, device, stream, op) from position `first`
+/// of a tuple on.
 TensorView ViewFrom(const pybind11::tuple& entry, size_t first);
 
 /// What a save is given: tuples as in python/dcpcpp/_tensors.py, read one by

@@ -240,7 +240,7 @@ def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = Non
         async_stager: the one that will be used.
     """
     stager = async_stager if async_stager is not None else _BLOCKING
-    maker = EntryMaker()
+    maker = EntryMaker(applies_ops=True)
     nbytes = sum(
         nbytes_of(entry)
         for key, value in flatten(stateful_to_state_dict(state_dict), None).leaves.items()

@@ -130,7 +130,7 @@ class Checkpoint:
         offsets, sizes, dropped = _box(shape, index)
         tensor = torch.empty(sizes, dtype=self.dtype(key), device="cpu")
         maker = EntryMaker()
-        view = maker.destination(tensor)
+        view = maker.destination(key, tensor)
         entries = _core.LoadEntries([(key, *view, tuple(shape), offsets)])
         result = self._core.read(entries)
         maker.finish_load()

@@ -109,7 +109,8 @@ class SaveJob:
 
     def entries(self, state_dict: dict[str, Any]) -> tuple[_core.SaveEntries, object]:
         """What this rank has to save, and what keeps the memory alive that it points to."""
-        maker = EntryMaker()
+        assert self._writer is not None
+        maker = EntryMaker(applies_ops=self._writer.applies_ops)
         return _core.SaveEntries(self._entries(state_dict, maker)), maker.keep_alive
 
     def write(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-MIB = 1 << 20
+import dcpcpp
 
 # In a process of its own, whose memory nobody else uses.
 PREAMBLE = """
@@ -71,3 +72,52 @@ print(added_by(dcpcpp.load, state_dict=empty))
         tmp_path,
     )
     assert 390 < load < 400 + 256
+
+
+def test_conjugated_and_negated_tensors_are_resolved_piece_by_piece(tmp_path: Path) -> None:
+    save = measured(
+        """
+state = {"conj": torch.ones(40 << 20, dtype=torch.complex64).conj()}
+state["neg"] = torch.ones(40 << 20, dtype=torch.complex64).conj().imag
+print(added_by(dcpcpp.save, state_dict=state))
+""",
+        tmp_path,
+    )
+    assert save < 256
+
+
+def complex_values() -> torch.Tensor:
+    torch.manual_seed(3)
+    return torch.randn(64, 33, dtype=torch.complex64)
+
+
+LAZY = {
+    "conj": lambda: complex_values().conj(),
+    "conj of a part": lambda: complex_values().t()[3:, 5:].conj(),
+    "conj, expanded": lambda: complex_values()[:1].conj().expand(4, 33),
+    "neg": lambda: complex_values().conj().imag,
+    "neg, complex": lambda: torch._neg_view(complex_values()),
+    "both": lambda: torch._neg_view(complex_values().conj()),
+    "neg, integers": lambda: torch._neg_view(torch.arange(9)),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zstd"}], ids=["plain", "zstd"])
+@pytest.mark.parametrize("save", [dcpcpp.save, dcpcpp.async_save])
+def test_what_bits_leave_to_be_done_is_done_in_the_file(
+    tmp_path: Path, save: Any, options: dict[str, str]
+) -> None:
+    state = {key: make() for key, make in LAZY.items()}
+    assert all(value.is_conj() or value.is_neg() for value in state.values())
+    done = save(state, checkpoint_id=tmp_path, **options)
+    if save is dcpcpp.async_save:
+        done.result()
+    stored = dcpcpp.load_full(tmp_path)
+    for key, value in state.items():
+        assert torch.equal(stored[key], value.resolve_conj().resolve_neg()), key
+
+
+def test_a_conjugated_tensor_is_cast_as_its_values(tmp_path: Path) -> None:
+    value = complex_values().conj().imag
+    dcpcpp.save({"w": value}, checkpoint_id=tmp_path, export_dtype=torch.bfloat16)
+    assert torch.equal(dcpcpp.load_full(tmp_path)["w"], value.resolve_neg().bfloat16())

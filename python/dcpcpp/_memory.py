@@ -18,6 +18,25 @@ def require_own_memory(tensor: torch.Tensor) -> None:
         )
 
 
+def require_memory(fqn: str, tensor: torch.Tensor) -> None:
+    """Refuse a tensor whose storage was made smaller than it is, as FSDP1 frees its own."""
+    end = _end_of(tensor)
+    if end > tensor.untyped_storage().nbytes():
+        raise ValueError(
+            f"the tensor {fqn} of size {tuple(tensor.size())} and dtype {tensor.dtype} takes {end} "
+            f"bytes, but its storage has {tensor.untyped_storage().nbytes()}: it was resized"
+        )
+
+
+def _end_of(tensor: torch.Tensor) -> int:
+    """The byte of its storage at which `tensor` ends."""
+    count = tensor.numel()
+    if count and not tensor.is_contiguous():
+        sizes, strides = tensor.size(), tensor.stride()
+        count = 1 + int(sum((n - 1) * step for n, step in zip(sizes, strides, strict=True)))
+    return (int(tensor.storage_offset()) + count) * tensor.element_size() if count else 0
+
+
 def op_of(tensor: torch.Tensor) -> int | None:
     """What the bits of `tensor` leave to be done; None for what libdcp does not do."""
     if not (tensor.is_conj() or tensor.is_neg()):

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcpcpp import _core
 from dcpcpp._decoded import torch_save
-from dcpcpp._memory import NO_OP, op_of, require_own_memory
+from dcpcpp._memory import NO_OP, op_of, require_memory, require_own_memory
 from dcpcpp._state_dict import Path
 
 _DTYPES: dict[torch.dtype, int] = {
@@ -169,6 +169,7 @@ class EntryMaker:
         """`tensor`, or a copy that has plain strided memory on the CPU or on CUDA; its op."""
         plain_type = type(tensor) in _PLAIN_TYPES and tensor.layout is torch.strided
         if plain_type and tensor.is_cpu:
+            require_memory(fqn, tensor)
             op = op_of(tensor)
             if op == NO_OP or (self._applies_ops and op is not None):
                 return tensor, op
@@ -179,6 +180,8 @@ class EntryMaker:
                 f"tensors of layout {tensor.layout} are not stored, as in torch ({fqn})"
             )
         plain = tensor.detach()
+        if plain.is_cpu or plain.is_cuda:
+            require_memory(fqn, plain)
         plain = plain.resolve_conj().resolve_neg()
         if not (plain.is_cpu or plain.is_cuda):
             plain = plain.cpu()
@@ -208,6 +211,7 @@ class EntryMaker:
             return tensor  # what is stored for it, torch decodes
         plain = tensor.layout is torch.strided and not _needs_torch(tensor)
         if plain and (tensor.is_cpu or tensor.is_cuda):
+            require_memory(fqn, tensor)
             if op_of(tensor) == NO_OP:
                 return tensor
         landing = torch.empty(tuple(tensor.size()), dtype=tensor.dtype, device="cpu")

@@ -121,3 +121,46 @@ def test_a_conjugated_tensor_is_cast_as_its_values(tmp_path: Path) -> None:
     value = complex_values().conj().imag
     dcpcpp.save({"w": value}, checkpoint_id=tmp_path, export_dtype=torch.bfloat16)
     assert torch.equal(dcpcpp.load_full(tmp_path)["w"], value.resolve_neg().bfloat16())
+
+
+def shrunk(nbytes: int, view: Any = None) -> torch.Tensor:
+    tensor = torch.zeros(1000)
+    shown = tensor if view is None else view(tensor)
+    tensor.untyped_storage().resize_(nbytes)
+    return shown
+
+
+SHRUNK = {
+    "empty": lambda: shrunk(0),
+    "a byte too short": lambda: shrunk(3999),
+    "a part of it": lambda: shrunk(2000, lambda t: t[400:501]),
+    "strided": lambda: shrunk(3990, lambda t: t[::2][1:]),
+    "a parameter": lambda: torch.nn.Parameter(shrunk(16)),
+    "conjugated": lambda: shrunk(16, lambda t: torch.view_as_complex(t.view(-1, 2)).conj()),
+}
+
+
+@pytest.mark.parametrize("make", SHRUNK.values(), ids=SHRUNK.keys())
+def test_a_tensor_without_all_of_its_memory_is_neither_read_nor_filled(
+    tmp_path: Path, make: Any
+) -> None:
+    tensor = make()
+    with pytest.raises(dcpcpp.CheckpointException, match=r"layer\.w .*its storage has") as info:
+        dcpcpp.save({"layer": {"w": tensor}}, checkpoint_id=tmp_path / "new")
+    assert isinstance(info.value.failures[0][0], ValueError)
+
+    whole = torch.ones(tensor.size(), dtype=tensor.dtype)
+    dcpcpp.save({"layer": {"w": whole}}, checkpoint_id=tmp_path / "c")
+    with pytest.raises(dcpcpp.CheckpointException, match=r"layer\.w .*its storage has") as info:
+        dcpcpp.load({"layer": {"w": tensor}}, checkpoint_id=tmp_path / "c")
+    assert isinstance(info.value.failures[0][0], ValueError)
+
+
+def test_a_tensor_that_ends_with_its_storage_is_saved(tmp_path: Path) -> None:
+    state = {
+        "strided": shrunk(3988, lambda t: t[::4][:250]),
+        "last": shrunk(2004, lambda t: t[500:501]),
+        "none": shrunk(0, lambda t: t[:0]),
+    }
+    dcpcpp.save(state, checkpoint_id=tmp_path)
+    dcpcpp.load(state, checkpoint_id=tmp_path)

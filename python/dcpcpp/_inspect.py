@@ -243,7 +243,8 @@ def load_full(
         allow_pickle: see `dcpcpp.load`.
 
     Returns:
-        The nested state dict, as it was saved.
+        The nested state dict, as it was saved. A key that lies within another one's value
+        ("a.b", where "a" is a tensor; a `rename` can make such keys) is a top-level key.
     """
     checkpoint = open(checkpoint_id, rank=rank)
     wanted = {keys} if isinstance(keys, str) else keys
@@ -255,5 +256,8 @@ def load_full(
     values = checkpoint.get_many(taken, allow_pickle=allow_pickle)
     state: dict[str, Any] = {}
     for key, value in values.items():
-        _state_dict.set_element(state, checkpoint.path(key), value)
+        try:
+            _state_dict.set_element(state, checkpoint.path(key), value)
+        except ValueError:
+            state[key] = value
     return state

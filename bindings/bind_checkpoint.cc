@@ -47,7 +47,7 @@ class PyLoadRequest final : public LoadRequest {
   }
 
   Status Accept(LoadResult& result) override {
-    return CallPythonVoid([&] { accept_(ToDict(result)); });
+    return CallPythonVoid([&] { accept_(ToDict(std::move(result))); });
   }
 
  private:

@@ -9,6 +9,7 @@
 
 #include "dcp/staging.h"
 #include "entries.h"
+#include "kept.h"
 #include "python_status.h"
 #include "registrars.h"
 
@@ -28,36 +29,6 @@ constexpr char kWaitStagedDoc[] =
     "that is over.";
 constexpr char kPrewarmDoc[] =
     "Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows.";
-
-bool IsFinalizing() {
-#if PY_VERSION_HEX >= 0x030D0000
-  return Py_IsFinalizing() != 0;
-#else
-  return _Py_IsFinalizing() != 0;
-#endif
-}
-
-/// Owns Python objects for threads that do not have the GIL.
-class Kept {
- public:
-  explicit Kept(py::object objects) : objects_(std::move(objects)) {}
-  Kept(const Kept&) = delete;
-  Kept& operator=(const Kept&) = delete;
-  // Taking the GIL throws only while the interpreter ends.
-  // NOLINTNEXTLINE(bugprone-exception-escape)
-  ~Kept() {
-    // A thread that asks for the GIL then does not come back.
-    if (Py_IsInitialized() == 0 || IsFinalizing()) {
-      objects_.release();
-      return;
-    }
-    const py::gil_scoped_acquire gil;
-    objects_ = py::object();
-  }
-
- private:
-  py::object objects_;
-};
 
 std::shared_ptr<StagedState> BeginStaging(SaveEntries& entries,
                                           const py::object& keep_alive,

@@ -2,8 +2,11 @@
 
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <string>
 #include <utility>
+
+#include "kept.h"
 
 namespace py = pybind11;
 
@@ -94,28 +97,39 @@ TensorView ViewFrom(const py::tuple& entry, size_t first) {
   const int device = entry[first + 4].cast<int>();
   if (device >= 0) view.device = {.type = DeviceType::kCuda, .index = device};
   view.stream = entry[first + 5].cast<uintptr_t>();
+  view.op = static_cast<ElementOp>(entry[first + 6].cast<uint8_t>());
   return view;
 }
 
 namespace {
 
-/// Bytes in `entry` must outlive the result.
+/// Small objects are copied: there may be 100,000 of them, and a reference
+/// takes as much.
+SerializedObject ObjectFrom(const py::object& bytes) {
+  constexpr size_t kMaxCopied = size_t{16} << 10;
+  const std::string_view view = BytesView(bytes);
+  if (view.size() <= kMaxCopied) return {.bytes = std::string(view)};
+  return {.bytes =
+              OwnedView{.view = view, .owner = std::make_shared<Kept>(bytes)}};
+}
+
+/// The bytes of an encoded tensor in `entry` must outlive the result.
 SaveEntry SaveEntryFrom(const py::tuple& entry) {
   SaveEntry result{.fqn = KeyFrom(entry[0])};
   result.path = PathFrom(entry[entry.size() - 1]);
   if (IsTrivial(result.path, result.fqn)) result.path.clear();
   if (entry.size() == 3) {
-    result.value = SerializedObject{.bytes = std::string(BytesView(entry[1]))};
+    result.value = ObjectFrom(entry[1]);
     return result;
   }
   TensorShard shard{.view = ViewFrom(entry, 1)};
-  const bool is_whole = entry[7].is_none();
-  shard.global_size = is_whole ? shard.view.sizes : DimsFrom(entry[7]);
+  const bool is_whole = entry[8].is_none();
+  shard.global_size = is_whole ? shard.view.sizes : DimsFrom(entry[8]);
   shard.offsets =
-      is_whole ? Dims::Filled(shard.view.sizes.size(), 0) : DimsFrom(entry[8]);
-  shard.type = static_cast<WriteItemType>(entry[9].cast<int>());
-  shard.requires_grad = entry[10].cast<bool>();
-  if (!entry[11].is_none()) shard.encoded = BytesView(entry[11]);
+      is_whole ? Dims::Filled(shard.view.sizes.size(), 0) : DimsFrom(entry[9]);
+  shard.type = static_cast<WriteItemType>(entry[10].cast<int>());
+  shard.requires_grad = entry[11].cast<bool>();
+  if (!entry[12].is_none()) shard.encoded = BytesView(entry[12]);
   result.value = std::move(shard);
   return result;
 }
@@ -124,9 +138,9 @@ LoadEntry LoadEntryFrom(const py::tuple& entry) {
   std::string fqn = KeyFrom(entry[0]);
   if (entry.size() == 1) return ObjectLoad(std::move(fqn));
   TensorView view = ViewFrom(entry, 1);
-  if (entry[7].is_none()) return TensorLoad(std::move(fqn), std::move(view));
-  return ShardLoad(std::move(fqn), std::move(view), DimsFrom(entry[7]),
-                   DimsFrom(entry[8]));
+  if (entry[8].is_none()) return TensorLoad(std::move(fqn), std::move(view));
+  return ShardLoad(std::move(fqn), std::move(view), DimsFrom(entry[8]),
+                   DimsFrom(entry[9]));
 }
 
 }  // namespace
@@ -136,7 +150,7 @@ SaveEntries::SaveEntries(const py::iterable& tuples) {
     const auto entry = py::reinterpret_borrow<py::tuple>(item);
     entries.push_back(SaveEntryFrom(entry));
     const auto* shard = std::get_if<TensorShard>(&entries.back().value);
-    if (shard != nullptr && shard->encoded) kept.append(entry[11]);
+    if (shard != nullptr && shard->encoded) kept.append(entry[12]);
   }
   entries.shrink_to_fit();
 }
@@ -148,10 +162,11 @@ LoadEntries::LoadEntries(const py::iterable& tuples) {
   entries.shrink_to_fit();
 }
 
-py::dict ToDict(const LoadResult& result) {
+py::dict ToDict(LoadResult&& result) {
   py::list objects;
-  for (const LoadedObject& object : result.objects) {
-    objects.append(py::make_tuple(object.entry, py::bytes(object.bytes),
+  for (LoadedObject& object : result.objects) {
+    const std::string bytes = std::move(object.bytes);
+    objects.append(py::make_tuple(object.entry, py::bytes(bytes),
                                   BoxTuple(object.destination_box),
                                   BoxTuple(object.source_box)));
   }

@@ -16,8 +16,8 @@ namespace dcp {
 Dims DimsFrom(pybind11::handle value);
 pybind11::tuple ToTuple(const Dims& dims);
 
-/// (address, dtype, sizes, strides, device, stream) from position `first` of a
-/// tuple on.
+/// (address, dtype, sizes, strides, device, stream, op) from position `first`
+/// of a tuple on.
 TensorView ViewFrom(const pybind11::tuple& entry, size_t first);
 
 /// What a save is given: tuples as in python/dcpcpp/_tensors.py, read one by
@@ -37,8 +37,9 @@ struct LoadEntries {
   std::vector<LoadEntry> entries;
 };
 
-/// {"objects": [...], "missing": [...], ...}
-pybind11::dict ToDict(const LoadResult& result);
+/// {"objects": [...], "missing": [...], ...}. Takes the objects' bytes over,
+/// one after the other, so that they are there once.
+pybind11::dict ToDict(LoadResult&& result);
 
 }  // namespace dcp
 

@@ -75,7 +75,7 @@ class PyReadTarget final : public ReadTarget {
   }
   Status CommitTensor(const ReadItem&) override { return absl::OkStatus(); }
 
-  const std::map<int64_t, std::string>& objects() const { return objects_; }
+  std::map<int64_t, std::string>& objects() { return objects_; }
 
  private:
   const std::vector<TensorView>& views_;
@@ -150,7 +150,8 @@ py::list ReadTorchPlan(StorageReader& reader, const py::list& items) {
     ThrowIfError(reader.ReadData(plan, target));
   }
   py::list objects;
-  for (const auto& [position, bytes] : target.objects()) {
+  for (auto& [position, object] : target.objects()) {
+    const std::string bytes = std::move(object);
     objects.append(py::make_tuple(position, py::bytes(bytes)));
   }
   return objects;

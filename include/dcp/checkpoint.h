@@ -50,9 +50,18 @@ struct TensorShard {
   std::optional<std::string_view> encoded;
 };
 
+/// Bytes in memory that `owner` keeps alive and unchanged.
+struct OwnedView {
+  std::string_view view;
+  std::shared_ptr<const void> owner;
+};
+
 /// An object that is not a tensor, as torch.save made it (see EncodeObject).
 struct SerializedObject {
-  std::string bytes;
+  /// A view spares the copy of an object that somebody else holds.
+  std::variant<std::string, OwnedView> bytes;
+
+  std::string_view view() const;
 };
 
 /// One leaf of the state to save.

@@ -132,6 +132,10 @@ class StorageWriter {
 
   /// The dtype in which `dtype` is stored (an export cast), for planning.
   virtual DType StoredDType(DType dtype) const { return dtype; }
+
+  /// Whether WriteData applies a view's `op`. A save of a tensor that has one
+  /// fails otherwise.
+  virtual bool AppliesElementOps() const { return false; }
 };
 
 /// Receives the data of a load. Thread-safe.

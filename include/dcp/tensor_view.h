@@ -19,6 +19,17 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
+/// What torch's conjugate and negative bits leave to be done to elements.
+enum class ElementOp : uint8_t {
+  kNone,
+  kConj,  ///< negates the imaginary parts
+  kNeg,   ///< negates
+};
+
+/// Whether `op` is defined for elements of `dtype`: kConj for complex types,
+/// kNeg for these and for floating point of 16 bits and more.
+bool SupportsElementOp(ElementOp op, DType dtype);
+
 /// A strided view of memory that somebody else owns.
 ///
 /// The owner keeps `data` alive and, for a save, unchanged until the call that
@@ -33,6 +44,9 @@ struct TensorView {
   /// The caller's CUDA stream (cudaStream_t) on which `data` is produced or
   /// consumed; 0 is the default stream. Ignored for CPU memory.
   uintptr_t stream = 0;
+  /// Applied as the elements are read, in a save of CPU memory by a writer that
+  /// AppliesElementOps.
+  ElementOp op = ElementOp::kNone;
 
   int64_t numel() const { return Numel(sizes); }
   int64_t nbytes() const { return numel() * ItemSize(dtype); }

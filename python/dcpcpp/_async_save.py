@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.storage import StorageWriter
 
 from dcpcpp import _core
 from dcpcpp._async_job import AsyncJob
-from dcpcpp._calls import runs_alone, stateful_to_state_dict
+from dcpcpp._calls import require_state_dict, runs_alone, stateful_to_state_dict
 from dcpcpp._default_stager import DefaultStager
 from dcpcpp._native_path import flatten, has_tensors
 from dcpcpp._native_save import SaveJob
@@ -140,6 +140,7 @@ def async_save(
             stats=stats,
         )
         stager = _stager_for(async_stager, writer, save)
+        require_state_dict(state_dict)
         state = stateful_to_state_dict(state_dict)
         if save.is_native and isinstance(stager, DefaultStager):
             response = _stage_natively(job, save, state, stager)
@@ -243,7 +244,7 @@ def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = Non
         async_stager: the one that will be used.
     """
     stager = async_stager if async_stager is not None else _BLOCKING
-    maker = EntryMaker()
+    maker = EntryMaker(applies_ops=True)
     nbytes = sum(
         nbytes_of(entry)
         for key, value in flatten(stateful_to_state_dict(state_dict), None).leaves.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -50,6 +50,12 @@ def runs_alone(no_dist: bool, verb: str, stacklevel: int) -> bool:
         stacklevel=stacklevel,
     )
     return True
+
+
+def require_state_dict(value: object) -> None:
+    """Raise a TypeError for what is no mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"state_dict must be a dict, not a {type(value).__name__}")
 
 
 def is_stateful(value: object) -> bool:

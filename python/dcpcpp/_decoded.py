@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]  # offsets and sizes
+
+
+def torch_save(tensor: torch.Tensor) -> bytes:
+    """`tensor` as torch stores it."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # TypedStorage, in older torch
+        torch.save(tensor.detach(), buffer)
+    return buffer.getvalue()
 
 
 def empty_for(shape: torch.Size, part: torch.Tensor) -> torch.Tensor:

@@ -105,7 +105,8 @@ class Checkpoint:
         values: dict[str, Any] = dict(zip(names, tensors, strict=True))
         result = self._core.read(_core.LoadEntries(entries))
         maker.finish_load()
-        for position, data, destination_box, source_box in result["objects"]:
+        objects = _objects.drained(result["objects"])
+        for position, data, destination_box, source_box in objects:
             key, tensor = names[position], tensors[position]
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
             if tensor is not None:
@@ -129,12 +130,12 @@ class Checkpoint:
         offsets, sizes, dropped = _box(shape, index)
         tensor = torch.empty(sizes, dtype=self.dtype(key), device="cpu")
         maker = EntryMaker()
-        view = maker.destination(tensor)
+        view = maker.destination(key, tensor)
         entries = _core.LoadEntries([(key, *view, tuple(shape), offsets)])
         result = self._core.read(entries)
         maker.finish_load()
         whole = tensor
-        for _, data, destination_box, source_box in result["objects"]:
+        for _, data, destination_box, source_box in _objects.drained(result["objects"]):
             value = _objects.decode(data, key, allow_pickle=allow_pickle)
             part = narrow(value, *source_box)
             whole = _joined(whole, destination_box, part, first=whole is tensor)
@@ -242,7 +243,8 @@ def load_full(
         allow_pickle: see `dcpcpp.load`.
 
     Returns:
-        The nested state dict, as it was saved.
+        The nested state dict, as it was saved. A key that lies within another one's value
+        ("a.b", where "a" is a tensor; a `rename` can make such keys) is a top-level key.
     """
     checkpoint = open(checkpoint_id, rank=rank)
     wanted = {keys} if isinstance(keys, str) else keys
@@ -254,5 +256,8 @@ def load_full(
     values = checkpoint.get_many(taken, allow_pickle=allow_pickle)
     state: dict[str, Any] = {}
     for key, value in values.items():
-        _state_dict.set_element(state, checkpoint.path(key), value)
+        try:
+            _state_dict.set_element(state, checkpoint.path(key), value)
+        except ValueError:
+            state[key] = value
     return state

@@ -193,7 +193,8 @@ class _Template:
         result["missing"] = [self._key_of(name) for name in result["missing"]]
         result["casts"] = [(self._key_of(name), *cast) for name, *cast in result["casts"]]
         self._maker.finish_load()
-        for position, data, destination_box, source_box in result.pop("objects"):
+        objects = _objects.drained(result.pop("objects"))
+        for position, data, destination_box, source_box in objects:
             key = self._keys[position]
             value = _objects.decode(data, key, allow_pickle=self._allow_pickle)
             if destination_box is None:

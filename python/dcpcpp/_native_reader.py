@@ -154,7 +154,7 @@ class NativeReader:
                     )
             targets.append(target)
             fields.append(_read_fields(item, target, maker))
-        for position, data in self._core.read_plan(fields):
+        for position, data in _objects.drained(self._core.read_plan(fields)):
             self._load_object(plan.items[position], targets[position], data, planner)
         maker.finish_load()
         for item, target in zip(plan.items, targets, strict=True):
@@ -194,6 +194,8 @@ def _read_fields(
     index = item.storage_index
     offset = None if index.offset is None else tuple(index.offset)
     hint = -1 if index.index is None else index.index
-    view = None if target is None or maker is None else maker.destination(target)
+    view = None
+    if target is not None and maker is not None:
+        view = maker.destination(index.fqn, target)
     offsets, lengths = tuple(item.storage_offsets), tuple(item.lengths)
     return (item.type.value, index.fqn, offset, hint, offsets, lengths, view)

@@ -109,7 +109,8 @@ class SaveJob:
 
     def entries(self, state_dict: dict[str, Any]) -> tuple[_core.SaveEntries, object]:
         """What this rank has to save, and what keeps the memory alive that it points to."""
-        maker = EntryMaker()
+        assert self._writer is not None
+        maker = EntryMaker(applies_ops=self._writer.applies_ops)
         return _core.SaveEntries(self._entries(state_dict, maker)), maker.keep_alive
 
     def write(
@@ -156,12 +157,14 @@ class SaveJob:
 
 
 def _renamed_path(path: Path, name: str) -> Path:
-    """The path of a renamed key: what is left of its containers, then one key."""
-    kept: list[str | int] = []
-    rest = name
-    for part in path[:-1]:
-        if not rest.startswith(f"{part}."):
-            break
-        kept.append(part)
-        rest = rest[len(str(part)) + 1 :]
-    return (*kept, rest)
+    """The path of a renamed key: what is left of its containers, then one key of a mapping."""
+    kept = 0
+    while kept < len(path) - 1 and name.startswith(f"{_joined(path[: kept + 1])}."):
+        kept += 1
+    while kept and isinstance(path[kept], int):  # in a list there are numbers only
+        kept -= 1
+    return (*path[:kept], name[len(_joined(path[:kept])) + 1 :] if kept else name)
+
+
+def _joined(path: Path) -> str:
+    return ".".join(str(part) for part in path)

@@ -42,6 +42,8 @@ class NativeWriter:
     path: Any
     fs: Any
     save_id: str
+    # Whether libdcp's writer applies conjugate and negative bits.
+    applies_ops = True
 
     def _init_native(
         self,
@@ -150,7 +152,7 @@ class NativeWriter:
         # A save under torch's protocol is not told whether this rank coordinates when
         # it writes; finish() sets that up again.
         self._core.set_up(rank, False, getattr(self, "use_collectives", True))
-        resolver = _PlanResolver(plan, planner)
+        resolver = _PlanResolver(plan, planner, self.applies_ops)
         places, notes = self._core.write_plan(
             [_write_fields(item) for item in plan.items], resolver.resolve
         )
@@ -216,16 +218,17 @@ def _new_save_id() -> str:
 class _PlanResolver:
     """Gives libdcp the data of a plan's items, asking the planner for each."""
 
-    def __init__(self, plan: SavePlan, planner: SavePlanner) -> None:
+    def __init__(self, plan: SavePlan, planner: SavePlanner, applies_ops: bool) -> None:
         self._items = plan.items
         self._planner = planner
+        self._applies_ops = applies_ops
 
     def resolve(self, position: int) -> Any:
         item = self._items[position]
         data = self._planner.resolve_data(item)
         if isinstance(data, io.BytesIO):
             return data.getvalue()
-        maker = EntryMaker()
+        maker = EntryMaker(applies_ops=self._applies_ops)
         return maker.payload(item.index.fqn, data)
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import torch
 
 from dcpcpp import _plain_unpickler
 from dcpcpp._trust import allows_pickle
+
+_T = TypeVar("_T")
+
+
+def drained(items: list[_T]) -> Iterator[_T]:
+    """Yield `items` in their order; the list holds none of them when it was yielded."""
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 def encode(value: object) -> bytes:

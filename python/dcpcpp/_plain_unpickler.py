@@ -16,8 +16,9 @@ import collections
 import io
 import pickle
 import pickletools
+import struct
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -62,14 +63,38 @@ def foreign_globals(data: bytes) -> list[str]:
 
     Nothing is imported or called.
     """
-    pickled = torch._C.PyTorchFileReader(io.BytesIO(data)).get_record("data.pkl")
+    stream = io.BytesIO(data)
+    reader: Any = torch._C.PyTorchFileReader(io.BytesIO(data))
+    stream.seek(reader.get_record_offset("data.pkl"))
     allowed = _allowed_globals()
-    names = (
-        _full_name(*str(argument).split(" ", 1))
-        for opcode, argument, _ in pickletools.genops(pickled)
-        if opcode.name == "GLOBAL"
-    )
+    names = (_full_name(*name.split(" ", 1)) for name in _globals(stream))
     return [name for name in names if name not in allowed]
+
+
+_ARGUMENTS = {opcode.code.encode("latin-1"): opcode.arg for opcode in pickletools.opcodes}
+_LENGTHS = {  # of the arguments that may be large, as they lie before them
+    pickletools.TAKEN_FROM_ARGUMENT4: "<i",
+    pickletools.TAKEN_FROM_ARGUMENT4U: "<I",
+    pickletools.TAKEN_FROM_ARGUMENT8U: "<Q",
+}
+
+
+def _globals(stream: io.BytesIO) -> Iterator[str]:
+    """Yield "module name" of each GLOBAL in the pickle at the position of `stream`.
+
+    `pickletools.genops` would copy what may be gigabytes: texts, and bytes as protocol 2 has
+    them.
+    """
+    while (code := stream.read(1)) != pickle.STOP:
+        argument = _ARGUMENTS[code]
+        layout = None if argument is None else _LENGTHS.get(argument.n)
+        if layout is not None:
+            (nbytes,) = struct.unpack(layout, stream.read(struct.calcsize(layout)))
+            stream.seek(nbytes, io.SEEK_CUR)
+        elif argument is not None:
+            value = argument.reader(stream)
+            if code == pickle.GLOBAL:
+                yield value
 
 
 def _full_name(module: str, name: str) -> str:

@@ -37,6 +37,7 @@ class PluginWriter(NativeWriter, StorageWriter):
 
     single_file_per_rank = True
     thread_count = 1
+    applies_ops = False
 
     def __init__(
         self,

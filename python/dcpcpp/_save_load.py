@@ -16,6 +16,7 @@ from typing_extensions import deprecated
 from dcpcpp._calls import (
     accept_second_positional,
     is_stateful,
+    require_state_dict,
     runs_alone,
     stateful_to_state_dict,
 )
@@ -94,6 +95,7 @@ def save(
     alone = runs_alone(no_dist, "save", stacklevel=4)
     together = not alone and saves_natively(storage_writer, planner)
     with told_to_savers(process_group, use_dist=together, use_collectives=use_collectives):
+        require_state_dict(state_dict)
         save_queue().settle()  # they may be for the same directory
         writer = choose_writer(storage_writer, checkpoint_id)
     selection = Selection(include, exclude, rename)
@@ -174,6 +176,7 @@ def load(
     alone = runs_alone(no_dist, "load", stacklevel=4)
     together = not alone and loads_natively(storage_reader, planner)
     with told_to_loaders(process_group, use_dist=together):
+        require_state_dict(state_dict)
         reader = choose_reader(storage_reader, checkpoint_id)
     selection = Selection(include, exclude, rename)
     job = LoadJob(reader, planner, selection, allow_pickle=allow_pickle, report=report)

@@ -85,26 +85,36 @@ def flatten_v2_3(state_dict: Mapping[str, Any], is_tensor: IsTensor) -> FlatStat
 
 
 def set_element(root: MutableMapping[Any, Any], path: Path, value: object) -> None:
-    """Set `value` at `path`, creating the dicts and lists on the way."""
+    """Set `value` at `path`, creating the dicts and lists on the way.
+
+    Raises:
+        ValueError: something else is there or on the way.
+    """
     container: Any = root
     for key, following in pairwise(path):
         make: type = dict if isinstance(following, str) else list
         if isinstance(container, MutableMapping):
             container = container.setdefault(key, make())
         else:
-            _extend(container, key)
-            if container[key] is None:
+            if _extended(container, key)[key] is None:
                 container[key] = make()
             container = container[key]
     last = path[-1]
-    if isinstance(last, int) and isinstance(container, list):
-        _extend(container, last)
+    if isinstance(container, MutableMapping):
+        is_taken = last in container
+    else:
+        is_taken = _extended(container, last)[last] is not None
+    if is_taken:
+        raise ValueError(f"there is another value at {path}")
     container[last] = value
 
 
-def _extend(items: list[Any], index: PathItem) -> None:
-    while len(items) <= int(index):
-        items.append(None)
+def _extended(items: Any, index: PathItem) -> Any:
+    """`items`, with an item at `index`."""
+    if not (isinstance(items, list) and isinstance(index, int)):
+        raise ValueError(f"{index!r} is not a place in a {type(items).__name__}")
+    items.extend([None] * (index + 1 - len(items)))
+    return items
 
 
 def _is_leaf(value: object, is_tensor: IsTensor) -> bool:

@@ -2,20 +2,19 @@
 
 An entry is a plain tuple that the binding reads without calling back into Python:
 
-    save: (fqn, address, dtype, sizes, strides, device, stream, global_sizes, offsets,
+    save: (fqn, address, dtype, sizes, strides, device, stream, op, global_sizes, offsets,
            item_type, requires_grad, encoded, path)
-    load: (fqn, address, dtype, sizes, strides, device, stream, global_sizes, offsets)
+    load: (fqn, address, dtype, sizes, strides, device, stream, op, global_sizes, offsets)
 
-`dtype` is libdcp's code, `device` is -1 for the CPU or the CUDA ordinal, `global_sizes`
-and `offsets` are None for a tensor that is whole, `encoded` holds the bytes of
-`torch.save` for tensors that libdcp does not take apart (quantized, wrapper subclasses).
+`dtype` is libdcp's code, `device` is -1 for the CPU or the CUDA ordinal, `op` what torch's
+conjugate or negative bit leaves to be done (dcp::ElementOp), `global_sizes` and `offsets`
+are None for a tensor that is whole, `encoded` holds the bytes of `torch.save` for tensors
+that libdcp does not take apart (quantized, wrapper subclasses).
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +23,8 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcpcpp import _core
+from dcpcpp._decoded import torch_save
+from dcpcpp._memory import NO_OP, op_of, require_memory, require_own_memory
 from dcpcpp._state_dict import Path
 
 _DTYPES: dict[torch.dtype, int] = {
@@ -62,9 +63,15 @@ def nbytes_of(entry: Entry) -> int:
 
 
 class EntryMaker:
-    """Makes entries and keeps alive the temporary tensors that they point to."""
+    """Makes entries and keeps alive the temporary tensors that they point to.
 
-    def __init__(self) -> None:
+    Args:
+        applies_ops: conjugate and negative bits are left to the writer, which applies them
+            piece by piece; else such a tensor is copied as a whole.
+    """
+
+    def __init__(self, *, applies_ops: bool = False) -> None:
+        self._applies_ops = applies_ops
         self.keep_alive: list[object] = []
         # What each entry of load_entries fills: the tensor or this rank's shard.
         self.destinations: list[torch.Tensor] = []
@@ -105,7 +112,7 @@ class EntryMaker:
         which torch's protocol asks only for chunks, take the stored one.
         """
         if type(value) in _PLAIN_TYPES:
-            yield (fqn, *self.destination(value), None, None)
+            yield (fqn, *self.destination(fqn, value), None, None)
         elif _is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return
         elif hasattr(value, "__create_chunk_list__"):
@@ -114,14 +121,14 @@ class EntryMaker:
                 index = MetadataIndex(fqn, chunk.offsets, number)
                 shard = value.__get_tensor_shard__(index)
                 _require_shape(fqn, shard, chunk)
-                view = self.destination(shard)
+                view = self.destination(fqn, shard)
                 yield (fqn, *view, size or tuple(chunk.sizes), tuple(chunk.offsets))
         elif _is_sharded_tensor(value):
             size = tuple(value.metadata().size)
             for tensor, offsets in _local_shards(value):
-                yield (fqn, *self.destination(tensor), size, offsets)
+                yield (fqn, *self.destination(fqn, tensor), size, offsets)
         else:
-            yield (fqn, *self.destination(value), None, None)
+            yield (fqn, *self.destination(fqn, value), None, None)
 
     def _save_checkpointable(self, fqn: str, value: Any, path: Path) -> Iterator[Entry]:
         for item in value.__create_write_items__(fqn, value):
@@ -150,18 +157,22 @@ class EntryMaker:
     ) -> Entry:
         encoded = None
         if _needs_torch(tensor):
-            encoded = _torch_save(tensor)
-            view: Entry = (0, _DTYPES[tensor.dtype], tuple(tensor.size()), (), _CPU, 0)
+            encoded = torch_save(tensor)
+            view: Entry = (0, _DTYPES[tensor.dtype], tuple(tensor.size()), (), _CPU, 0, NO_OP)
         else:
-            view = self._view(self._storable(fqn, tensor))
+            plain, op = self._storable(fqn, tensor)
+            view = self._view(plain, op)
         place = (global_sizes, offsets, item_type, requires_grad, encoded, path)
         return (fqn, *view, *place)
 
-    def _storable(self, fqn: str, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor`, or a copy that has plain strided memory on the CPU or on CUDA."""
+    def _storable(self, fqn: str, tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """`tensor`, or a copy that has plain strided memory on the CPU or on CUDA; its op."""
         plain_type = type(tensor) in _PLAIN_TYPES and tensor.layout is torch.strided
-        if plain_type and tensor.is_cpu and not (tensor.is_conj() or tensor.is_neg()):
-            return tensor
+        if plain_type and tensor.is_cpu:
+            require_memory(fqn, tensor)
+            op = op_of(tensor)
+            if op == NO_OP or (self._applies_ops and op is not None):
+                return tensor, op
         if tensor.is_meta:
             raise NotImplementedError(f"Cannot copy out of meta tensor; no data! ({fqn})")
         if tensor.layout is not torch.strided:
@@ -169,45 +180,45 @@ class EntryMaker:
                 f"tensors of layout {tensor.layout} are not stored, as in torch ({fqn})"
             )
         plain = tensor.detach()
-        if plain.is_conj():
-            plain = plain.resolve_conj()
-        if plain.is_neg():
-            plain = plain.resolve_neg()
+        if plain.is_cpu or plain.is_cuda:
+            require_memory(fqn, plain)
+        plain = plain.resolve_conj().resolve_neg()
         if not (plain.is_cpu or plain.is_cuda):
             plain = plain.cpu()
         if plain.is_cuda:
             plain = plain.contiguous()
         self.keep_alive.append(plain)
-        return plain
+        return plain, NO_OP
 
     def payload(self, fqn: str, tensor: torch.Tensor) -> tuple[Any, ...] | bytes:
         """What libdcp writes for `tensor`: a view that carries the tensor, or bytes."""
         if _needs_torch(tensor):
-            return _torch_save(tensor)
-        plain = self._storable(fqn, tensor.detach())
-        return (*self._view(plain), plain)
+            return torch_save(tensor)
+        plain, op = self._storable(fqn, tensor.detach())
+        return (*self._view(plain, op), plain)
 
-    def destination(self, tensor: torch.Tensor) -> Entry:
+    def destination(self, fqn: str, tensor: torch.Tensor) -> Entry:
         """The view that libdcp fills for `tensor`; see finish_load."""
         self.destinations.append(tensor)
-        return self._view(self._loadable(tensor))
+        return self._view(self._loadable(fqn, tensor), NO_OP)
 
-    def _loadable(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _loadable(self, fqn: str, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor`, or a stand-in of its shape if its memory is not plain."""
         tensor = tensor.detach()
         if tensor.layout is torch.strided and 0 in tensor.stride():
-            _require_own_memory(tensor)
+            require_own_memory(tensor)
         if tensor.is_quantized:
             return tensor  # what is stored for it, torch decodes
         plain = tensor.layout is torch.strided and not _needs_torch(tensor)
-        reachable = tensor.is_cpu or tensor.is_cuda
-        if plain and reachable and not (tensor.is_conj() or tensor.is_neg()):
-            return tensor
+        if plain and (tensor.is_cpu or tensor.is_cuda):
+            require_memory(fqn, tensor)
+            if op_of(tensor) == NO_OP:
+                return tensor
         landing = torch.empty(tuple(tensor.size()), dtype=tensor.dtype, device="cpu")
         self._landings.append((tensor, landing))
         return landing
 
-    def _view(self, tensor: torch.Tensor) -> Entry:
+    def _view(self, tensor: torch.Tensor, op: int) -> Entry:
         device, stream = _CPU, 0
         if not tensor.is_cpu:
             device = tensor.device.index
@@ -219,22 +230,13 @@ class EntryMaker:
             tensor.stride(),
             device,
             stream,
+            op,
         )
 
     def _stream(self, device: int) -> int:
         if device not in self._streams:
             self._streams[device] = torch.cuda.current_stream(device).cuda_stream
         return self._streams[device]
-
-
-def _require_own_memory(tensor: torch.Tensor) -> None:
-    """Refuse what torch's copy_ refuses: elements that share one memory location."""
-    sizes, strides = tuple(tensor.size()), tensor.stride()
-    if any(stride == 0 and size > 1 for size, stride in zip(sizes, strides, strict=True)):
-        raise RuntimeError(
-            f"a tensor of size {sizes} and strides {strides} cannot be loaded: more than one "
-            "element of it refers to a single memory location"
-        )
 
 
 _PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
@@ -290,11 +292,3 @@ def _needs_torch(tensor: torch.Tensor) -> bool:
     except ImportError:  # torch < 2.1
         return False
     return bool(is_traceable_wrapper_subclass(tensor))
-
-
-def _torch_save(tensor: torch.Tensor) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # TypedStorage, in older torch
-        torch.save(tensor.detach(), buffer)
-    return buffer.getvalue()

@@ -106,8 +106,9 @@ void GatherPart(const TensorView& source, const SplitRange::Part& part,
   const int64_t at = Dot(IndexOf(part.element, source.sizes), source.strides) *
                          ItemSize(source.dtype) +
                      part.begin;
-  std::memcpy(out, BytesOf(source) + at,
-              static_cast<size_t>(part.end - part.begin));
+  const auto nbytes = static_cast<size_t>(part.end - part.begin);
+  std::memcpy(out, BytesOf(source) + at, nbytes);
+  FlipSigns(source.op, source.dtype, part.begin, {out, nbytes});
 }
 
 /// Copies a part of one element of the image from `in` to `dest`.
@@ -139,7 +140,7 @@ void GatherRange(const TensorView& source, DType image_dtype,
 
   const Dims src_strides = InBytes(source.strides, ItemSize(source.dtype));
   const Dims dst_strides = InBytes(ContiguousStrides(source.sizes), itemsize);
-  const BlockCopier copier(source.dtype, image_dtype, ElementOp::kNone);
+  const BlockCopier copier(source.dtype, image_dtype, source.op);
   const auto copy_box = [&](const Box& box) {
     copier.Copy(
         {.sizes = box.sizes,
@@ -149,13 +150,6 @@ void GatherRange(const TensorView& source, DType image_dtype,
          .dst_strides = dst_strides});
   };
   RangeBoxes(source.sizes, copy_box).Run(split.whole);
-}
-
-bool SupportsElementOp(ElementOp op, DType dtype) {
-  const DTypeKind kind = GetDTypeInfo(dtype).kind;
-  if (op == ElementOp::kNone || kind == DTypeKind::kComplex) return true;
-  return op == ElementOp::kNeg && kind == DTypeKind::kFloat &&
-         ItemSize(dtype) > 1;
 }
 
 void ScatterRange(const ChunkImage& image, const Box& part,

@@ -20,24 +20,13 @@
 namespace dcp {
 
 /// Fills `out` with bytes [byte_begin, byte_begin + out.size()) of the
-/// row-major image of `source`, cast to `image_dtype`.
+/// row-major image of `source`, its `op` applied, cast to `image_dtype`.
 ///
 /// `source` is in host memory; its strides may be 0 or negative. The range
 /// lies within the image. With a cast (CanCast must allow it) it starts and
 /// ends between elements.
 void GatherRange(const TensorView& source, DType image_dtype,
                  int64_t byte_begin, std::span<std::byte> out);
-
-/// What torch's conjugate and negative bits leave to be done to stored data.
-enum class ElementOp : uint8_t {
-  kNone,
-  kConj,  ///< negates the imaginary parts
-  kNeg,   ///< negates
-};
-
-/// Whether `op` is defined for elements of `dtype`: kConj for complex types,
-/// kNeg for these and for floating point of 16 bits and more.
-bool SupportsElementOp(ElementOp op, DType dtype);
 
 /// Copies from `in`, bytes [byte_begin, byte_begin + in.size()) of `image`,
 /// what lies in `part` (offsets relative to the chunk) to `dest`, which has the

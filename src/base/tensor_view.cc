@@ -4,6 +4,13 @@
 
 namespace dcp {
 
+bool SupportsElementOp(ElementOp op, DType dtype) {
+  const DTypeKind kind = GetDTypeInfo(dtype).kind;
+  if (op == ElementOp::kNone || kind == DTypeKind::kComplex) return true;
+  return op == ElementOp::kNeg && kind == DTypeKind::kFloat &&
+         ItemSize(dtype) > 1;
+}
+
 bool TensorView::is_contiguous() const {
   int64_t expected = 1;
   for (int d = sizes.size() - 1; d >= 0; --d) {

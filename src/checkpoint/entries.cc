@@ -5,6 +5,11 @@
 
 namespace dcp {
 
+std::string_view SerializedObject::view() const {
+  const auto* held = std::get_if<std::string>(&bytes);
+  return held != nullptr ? *held : std::get<OwnedView>(bytes).view;
+}
+
 SaveEntry TensorEntry(std::string fqn, TensorView view) {
   Dims sizes = view.sizes;
   Dims offsets = Dims::Filled(sizes.size(), 0);

@@ -132,6 +132,9 @@ StatusOr<TensorView> EntryTarget::ResolveTensor(const ReadItem& item) {
   const LoadEntry& entry = entries_[static_cast<size_t>(item.destination)];
   const auto& destination = std::get<TensorDestination>(entry.value);
   DCP_RETURN_IF_ERROR(CheckView(entry.fqn, destination.view));
+  if (destination.view.op != ElementOp::kNone) {
+    return InvalidArgument("the destination " + entry.fqn + " has an op");
+  }
   return Narrow(destination.view,
                 {.offsets = item.dest_offsets, .sizes = item.lengths});
 }

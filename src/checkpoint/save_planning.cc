@@ -19,12 +19,29 @@ bool FitsInt64(const Dims& sizes, DType dtype) {
          *numel <= std::numeric_limits<int64_t>::max() / ItemSize(dtype);
 }
 
+Status CheckOp(const std::string& fqn, const TensorView& view,
+               const StorageWriter& writer) {
+  if (view.op == ElementOp::kNone) return absl::OkStatus();
+  if (!SupportsElementOp(view.op, view.dtype)) {
+    return InvalidArgument("the tensor " + fqn + " of dtype " +
+                           std::string(DTypeName(view.dtype)) +
+                           " has an op that is not defined for it");
+  }
+  if (!writer.AppliesElementOps() || view.device.type != DeviceType::kCpu) {
+    return Unimplemented("the op of the tensor " + fqn +
+                         " is not applied by this storage or on its device; "
+                         "pass a tensor without one");
+  }
+  return absl::OkStatus();
+}
+
 StatusOr<WriteItem> PlanTensor(const SaveEntry& entry, const TensorShard& shard,
                                const StorageWriter& writer) {
   const TensorView& view = shard.view;
   const DType stored =
       shard.encoded ? view.dtype : writer.StoredDType(view.dtype);
   if (!shard.encoded) DCP_RETURN_IF_ERROR(CheckView(entry.fqn, view));
+  DCP_RETURN_IF_ERROR(CheckOp(entry.fqn, view, writer));
   Box chunk{.offsets = shard.offsets, .sizes = view.sizes};
   if (!FitsInt64(view.sizes, view.dtype) || !FitsInt64(view.sizes, stored) ||
       !FitsInt64(shard.global_size, stored) ||
@@ -47,7 +64,7 @@ StatusOr<WriteItem> PlanTensor(const SaveEntry& entry, const TensorShard& shard,
 WriteItem PlanObject(const SaveEntry& entry, const SerializedObject& object) {
   return {.fqn = entry.fqn,
           .type = WriteItemType::kByteIo,
-          .nbytes = static_cast<int64_t>(object.bytes.size())};
+          .nbytes = static_cast<int64_t>(object.view().size())};
 }
 
 }  // namespace
@@ -101,7 +118,7 @@ Box PartOf(const TensorShard& shard, const WriteItem& item) {
 StatusOr<WritePayload> EntrySource::Resolve(const WriteItem& item) {
   const SaveEntry& entry = entries_[static_cast<size_t>(item.source)];
   if (const auto* object = std::get_if<SerializedObject>(&entry.value)) {
-    return WritePayload(std::string_view(object->bytes));
+    return WritePayload(object->view());
   }
   const auto& shard = std::get<TensorShard>(entry.value);
   if (shard.encoded) return WritePayload(*shard.encoded);

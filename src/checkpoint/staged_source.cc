@@ -45,8 +45,7 @@ StatusOr<WritePayload> StagedSource::Resolve(const WriteItem& item) {
   const SaveEntry& entry = staged_.entries()[EntryOf(item)];
   const auto* shard = std::get_if<TensorShard>(&entry.value);
   if (shard == nullptr) {
-    return WritePayload(
-        std::string_view(std::get<SerializedObject>(entry.value).bytes));
+    return WritePayload(std::get<SerializedObject>(entry.value).view());
   }
   DCP_ASSIGN_OR_RETURN(
       const TensorView copy,

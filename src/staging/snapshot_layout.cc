@@ -16,10 +16,11 @@ int64_t Aligned(int64_t nbytes) {
   return (nbytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-/// The part of `view` that is in memory once: dimensions of stride 0 are cut
-/// to one element.
+/// The part of `view` that is in memory once, as it is there: dimensions of
+/// stride 0 are cut to one element, and no op is applied.
 TensorView WithoutRepeats(const TensorView& view) {
   TensorView part = view;
+  part.op = ElementOp::kNone;
   for (int d = 0; d < part.sizes.size(); ++d) {
     if (part.strides[d] == 0 && part.sizes[d] > 1) part.sizes[d] = 1;
   }

@@ -1,5 +1,6 @@
 #include "storage/checkpoint_directory.h"
 
+#include <cerrno>
 #include <cstddef>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,26 @@ Status MakeCheckpointDirectory(FileSystem& fs, const std::string& path,
 std::string MetadataNameOf(const StorageRole& role) {
   return role.use_collectives ? std::string(kMetadataFileName)
                               : RankMetadataFileName(role.rank);
+}
+
+Status RequireReplaceable(FileSystem& fs, const std::string& directory,
+                          const StorageRole& role) {
+  const std::string name = MetadataNameOf(role);
+  const std::string path = JoinPath(directory, name);
+  DCP_ASSIGN_OR_RETURN(const bool exists, fs.Exists(path));
+  if (!exists) return absl::OkStatus();
+  DCP_ASSIGN_OR_RETURN(const auto entries, fs.List(directory));
+  for (const DirectoryEntry& entry : entries) {
+    if (entry.name != name) continue;
+    if (entry.kind == FileKind::kDirectory) {
+      return ErrnoToStatus(EISDIR, {.op = "replace", .path = path});
+    }
+    if (entry.kind == FileKind::kOther) {
+      return Annotate(ErrnoToStatus(EINVAL, {.op = "replace", .path = path}),
+                      "it is neither a file nor a link");
+    }
+  }
+  return absl::OkStatus();
 }
 
 Status RequireNoCheckpoint(FileSystem& fs, const std::string& directory,

@@ -20,6 +20,13 @@ Status MakeCheckpointDirectory(FileSystem& file_system, const std::string& path,
 /// The file that a save in this role publishes.
 std::string MetadataNameOf(const StorageRole& role);
 
+/// Before anything is written.
+/// \error kInvalidArgument  what has the name of the file that a save in this
+///     role publishes is no file, so that nothing can be published: EISDIR, or
+///     EINVAL for a device or the like
+Status RequireReplaceable(FileSystem& file_system, const std::string& directory,
+                          const StorageRole& role);
+
 /// For saves that replace nothing.
 /// \error kFailedPrecondition  a checkpoint is there that this save would
 ///     replace: one of all ranks, or this rank's own; torch's words, and which

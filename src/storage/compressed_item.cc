@@ -171,7 +171,7 @@ class CompressedItem {
           }
           return absl::OkStatus();
         }));
-    return DecodeItem(item_, std::as_bytes(std::span(bytes)), context_);
+    return DecodeItem(item_, std::move(bytes), context_);
   }
 
   Status ReadInSteps(int64_t max_nbytes) {

@@ -65,7 +65,8 @@ Status GatherFromDevice(const TensorImage& tensor, DeviceRuntime& device,
 
 bool IsStoredAsInMemory(const TensorImage& tensor) {
   return tensor.view.device.type == DeviceType::kCpu &&
-         tensor.view.dtype == tensor.spec.dtype && tensor.view.is_contiguous();
+         tensor.view.dtype == tensor.spec.dtype &&
+         tensor.view.op == ElementOp::kNone && tensor.view.is_contiguous();
 }
 
 FileImage::FileImage(std::vector<ImageItem> items, DeviceRuntime& device,

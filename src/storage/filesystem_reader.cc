@@ -94,7 +94,7 @@ class ReadJob {
     const DecodeContext& context =
         Checksums(file) != nullptr ? checked_by_sidecar_ : checked_by_item_;
     // Nothing will be read of it that could set off its decoding.
-    if (item.info.length == 0) return DecodeItem(item, {}, context);
+    if (item.info.length == 0) return DecodeItem(item, std::string(), context);
     auto sink = std::make_unique<WholeItemSink>(item, context);
     ReadsOf(file).extents.push_back(sink->extent());
     sinks_.push_back(std::move(sink));

@@ -72,6 +72,7 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
   DCP_RETURN_IF_ERROR(
       MakeCheckpointDirectory(*file_system_, options_.path, sync_mode()));
   if (!role_.is_coordinator && role_.use_collectives) return absl::OkStatus();
+  DCP_RETURN_IF_ERROR(RequireReplaceable(*file_system_, options_.path, role_));
   DCP_ASSIGN_OR_RETURN(
       keeper_, DirectoryKeeper::Open(file_system_, clock_,
                                      {.directory = options_.path,

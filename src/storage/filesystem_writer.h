@@ -42,6 +42,7 @@ class FileSystemWriter final : public StorageWriter {
   void Abort() override;
   StorageMeta storage_meta() const override;
   DType StoredDType(DType dtype) const override;
+  bool AppliesElementOps() const override { return true; }
 
  private:
   SyncMode sync_mode() const;

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -40,22 +42,50 @@ class MemorySource final : public ItemSource {
   std::span<const std::byte> bytes_;
 };
 
-std::string ToBytes(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+/// An item in memory, which may be ours to give away.
+class ItemBytes {
+ public:
+  explicit ItemBytes(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  explicit ItemBytes(std::string owned)
+      : owned_(std::move(owned)), bytes_(std::as_bytes(std::span(*owned_))) {}
+  ItemBytes(const ItemBytes&) = delete;
+  ItemBytes& operator=(const ItemBytes&) = delete;
 
-Status DecodeTensor(const StoredItem& item, std::span<const std::byte> bytes,
+  std::span<const std::byte> span() const { return bytes_; }
+
+  /// Hands `deliver` the bytes for each of the item's reads; they are gone
+  /// then.
+  template <typename Deliver>
+  Status GiveToReads(const StoredItem& item, const Deliver& deliver) {
+    for (const ReadItem* read : item.reads) {
+      const bool is_last = read == item.reads.back();
+      DCP_RETURN_IF_ERROR(
+          deliver(*read, is_last && owned_ ? *std::move(owned_) : Copy()));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string Copy() const {
+    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  }
+
+  std::optional<std::string> owned_;
+  std::span<const std::byte> bytes_;
+};
+
+Status DecodeTensor(const StoredItem& item, ItemBytes& content,
                     const DecodeContext& context) {
+  const std::span<const std::byte> bytes = content.span();
   MemorySource source(bytes);
   DCP_ASSIGN_OR_RETURN(
       const TensorItemInfo parsed,
       ParseTensorItem(source, static_cast<int64_t>(bytes.size())));
   if (parsed.needs_torch) {
-    for (const ReadItem* read : item.reads) {
-      DCP_RETURN_IF_ERROR(
-          context.target.LoadOpaqueTensor(*read, ToBytes(bytes)));
-    }
-    return absl::OkStatus();
+    return content.GiveToReads(
+        item, [&](const ReadItem& read, std::string whole) {
+          return context.target.LoadOpaqueTensor(read, std::move(whole));
+        });
   }
   if (context.dtype_rule == DTypeRule::kAsRecorded) {
     DCP_RETURN_IF_ERROR(CheckStoredDType(item, parsed));
@@ -73,11 +103,10 @@ Status DecodeTensor(const StoredItem& item, std::span<const std::byte> bytes,
   return absl::OkStatus();
 }
 
-}  // namespace
-
-Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
-                  const DecodeContext& context) {
-  Status status = context.verify ? VerifyItemCrcs(bytes) : absl::OkStatus();
+Status Decode(const StoredItem& item, ItemBytes& bytes,
+              const DecodeContext& context) {
+  Status status =
+      context.verify ? VerifyItemCrcs(bytes.span()) : absl::OkStatus();
   if (status.ok() && item.type == LoadItemType::kTensor) {
     status = DecodeTensor(item, bytes, context);
   }
@@ -86,10 +115,23 @@ Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
   }
   DCP_RETURN_IF_ERROR(status);
   if (item.type == LoadItemType::kTensor) return status;
-  for (const ReadItem* read : item.reads) {
-    DCP_RETURN_IF_ERROR(context.target.LoadObject(*read, ToBytes(bytes)));
-  }
-  return absl::OkStatus();
+  return bytes.GiveToReads(item, [&](const ReadItem& read, std::string whole) {
+    return context.target.LoadObject(read, std::move(whole));
+  });
+}
+
+}  // namespace
+
+Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
+                  const DecodeContext& context) {
+  ItemBytes content(bytes);
+  return Decode(item, content, context);
+}
+
+Status DecodeItem(const StoredItem& item, std::string bytes,
+                  const DecodeContext& context) {
+  ItemBytes content(std::move(bytes));
+  return Decode(item, content, context);
 }
 
 Status WholeItemSink::Write(int64_t begin, std::span<const std::byte> bytes) {
@@ -109,7 +151,7 @@ Status WholeItemSink::Write(int64_t begin, std::span<const std::byte> bytes) {
     if (nbytes_collected_ < item_.info.length) return absl::OkStatus();
     complete = std::move(collected_);
   }
-  return DecodeItem(item_, std::as_bytes(std::span(complete)), context_);
+  return DecodeItem(item_, std::move(complete), context_);
 }
 
 }  // namespace dcp

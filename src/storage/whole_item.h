@@ -33,6 +33,9 @@ struct DecodeContext {
 /// Hands a whole item, as torch.save made it, to the target of its reads.
 Status DecodeItem(const StoredItem& item, std::span<const std::byte> bytes,
                   const DecodeContext& context);
+/// The same, without a copy of an object's bytes.
+Status DecodeItem(const StoredItem& item, std::string bytes,
+                  const DecodeContext& context);
 
 /// Collects an item, which is not empty, and decodes it when it is complete.
 /// Thread-safe.

@@ -207,3 +207,11 @@ def test_unknown_options_are_refused(tmp_path: Path) -> None:
         dcpcpp.save(STATE, checkpoint_id=tmp_path / "c", compression="lz4")
     with pytest.raises(TypeError, match="unexpected keyword"):
         dcpcpp.save(STATE, checkpoint_id=tmp_path / "c", nosuch=1)
+
+
+@pytest.mark.parametrize("state", [5, [torch.ones(1)], None, "state"])
+@pytest.mark.parametrize("call", [dcpcpp.save, dcpcpp.load, dcpcpp.async_save])
+def test_a_state_dict_that_is_none_is_a_type_error(tmp_path: Path, call: Any, state: Any) -> None:
+    with pytest.raises(TypeError, match=rf"must be a dict, not a {type(state).__name__}"):
+        call(state, checkpoint_id=tmp_path / "c")
+    assert not (tmp_path / "c").exists()

@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from dcpcpp.cli import app
 
 
 @pytest.mark.timeout(300)
@@ -36,3 +39,11 @@ def test_measures_are_printed_and_written_as_json_and_as_a_plot(tmp_path: pathli
             assert seconds > 0
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "disk").iterdir()) == []
+
+
+@pytest.mark.parametrize("size", ["-1", "0", "nan", "inf", "much"])
+def test_a_size_that_is_none_is_a_usage_error(tmp_path: pathlib.Path, size: str) -> None:
+    done = CliRunner().invoke(app, ["bench", "--dir", str(tmp_path / "disk"), "--gib", size])
+    assert done.exit_code == 2
+    assert "--gib" in done.output
+    assert not (tmp_path / "disk").exists()

@@ -225,3 +225,18 @@ def test_what_a_killed_save_left_does_not_disturb_the_next_ones(old: Path) -> No
         state = {"w": torch.zeros(1000)}
         dcpcpp.load(state, checkpoint_id=old)
         assert torch.equal(state["w"], torch.full((1000,), value))
+
+
+@pytest.mark.parametrize(("make", "error"), [(Path.mkdir, IsADirectoryError), (os.mkfifo, OSError)])
+def test_what_is_no_file_and_has_the_name_of_metadata_is_named_and_left(
+    tmp_path: Path, make: Any, error: type[OSError]
+) -> None:
+    make(tmp_path / ".metadata")
+    with pytest.raises(dcpcpp.CheckpointException) as info:
+        dcpcpp.save(OLD, checkpoint_id=tmp_path)
+    assert isinstance(failure(info.value), error)
+    assert failure(info.value).filename == str(tmp_path / ".metadata")  # type: ignore[attr-defined]
+    assert "old or the new" not in str(info.value)
+    assert [path.name for path in tmp_path.iterdir()] == [".metadata"]
+    with pytest.raises(dcpcpp.CheckpointException, match=r"\.metadata"):
+        dcpcpp.load(dict(OLD), checkpoint_id=tmp_path)

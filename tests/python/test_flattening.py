@@ -83,6 +83,8 @@ def test_elements_set_by_path_build_what_torch_builds(state) -> None:
         expected = _nested_dict.unflatten_state_dict(leaves, paths)
     except (ValueError, TypeError, AttributeError):
         return  # two leaves with one key, or a path through a leaf
+    if any(path[:n] in paths.values() for path in paths.values() for n in range(len(path))):
+        return  # where torch replaces what is there
     built: dict[str, Any] = {}
     for key, value in leaves.items():
         _state_dict.set_element(built, paths[key], value)

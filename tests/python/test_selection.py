@@ -10,6 +10,7 @@ import torch
 import torch.distributed.checkpoint as stock
 
 import dcpcpp
+from dcpcpp import _state_dict
 from support.ranks import run_on_ranks
 from support.states import blank, ramp, require_equal
 
@@ -206,3 +207,35 @@ def test_a_rename_that_makes_no_name_is_refused(tmp_path: pathlib.Path) -> None:
     for call in (dcpcpp.save, dcpcpp.load):
         with pytest.raises(dcpcpp.CheckpointException, match="rename makes None of the key 'a'"):
             call({"a": torch.ones(1)}, checkpoint_id=tmp_path, rename={"a": None}.get)
+
+
+def layers() -> dict[str, object]:
+    return {"module": {"layers": [{"w": ramp(2, start=number)} for number in range(3)]}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("module.layers.0", "module.layers.5"),
+        ("module.layers.2", "module.layers.5"),
+        ("module.layers.0.w", "module.layers"),
+        ("module.layers.2.w", "module.layers"),
+        ("module.layers.0.w", "module.layers.1.w.x"),
+        ("module.layers.0.w", "module"),
+    ],
+)
+def test_a_key_that_is_renamed_into_a_list_or_over_a_container_is_found_under_its_name(
+    tmp_path: pathlib.Path, old: str, new: str
+) -> None:
+    saved = layers()
+    dcpcpp.save(saved, checkpoint_id=tmp_path, rename={old: new})
+    name = new if old.endswith("w") else f"{new}.w"
+    number = int(old.split(".")[2])
+    full = _state_dict.flatten(dcpcpp.load_full(tmp_path), torch.is_tensor).leaves
+    require_equal(full.pop(name), ramp(2, start=number))
+    for other in {0, 1, 2} - {number}:
+        require_equal(full.pop(f"module.layers.{other}.w"), ramp(2, start=other))
+    assert all(value is None for value in full.values())  # what is left of the list
+    loaded = blank(saved)
+    dcpcpp.load(loaded, checkpoint_id=tmp_path, rename={old: new})
+    require_equal(loaded, saved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +14,24 @@ if TYPE_CHECKING:
 MEASURES = ("save", "load", "verify", "ranks", "tmpfs", "small")
 
 
+def _size(gib: float) -> float:
+    if not 0 < gib < math.inf:  # nan is neither
+        raise typer.BadParameter(f"a size above 0, not {gib}")
+    return gib
+
+
 def bench(
     folder: Annotated[
         Path, typer.Option("--dir", help="Where to write; needs 6 times the state's size.")
     ] = Path("out/bench"),
-    gib: Annotated[float, typer.Option(help="Size of the Llama-like state, in GiB.")] = 2.0,
+    gib: Annotated[
+        float, typer.Option(callback=_size, help="Size of the Llama-like state, in GiB.")
+    ] = 2.0,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of each measure.")] = 5,
     measure: Annotated[
         list[str], typer.Option(help=f"What to measure: {', '.join(MEASURES)}. Repeatable.")
     ] = list(MEASURES),  # noqa: B006  # typer reads it once
-    small_count: Annotated[int, typer.Option(help="Number of small tensors.")] = 100_000,
+    small_count: Annotated[int, typer.Option(min=1, help="Number of small tensors.")] = 100_000,
     tmpfs: Annotated[Path, typer.Option(help="A directory on tmpfs.")] = Path("/dev/shm"),
     async_saves: Annotated[
         bool, typer.Option("--async", help="Measure async saves, and nothing else.")

@@ -48,9 +48,10 @@ Bytes ImageByElement(const OwnedTensor& tensor, DType image_dtype) {
   Bytes image;
   const TensorView& view = tensor.view;
   for (int64_t element = 0; element < view.numel(); ++element) {
-    const Bytes value = CastOne(
-        view.dtype, ReadElement(tensor, IndexOfElement(element, view.sizes)),
-        image_dtype);
+    const Bytes stored =
+        ReadElement(tensor, IndexOfElement(element, view.sizes));
+    const Bytes value =
+        CastOne(view.dtype, Applied(view.op, view.dtype, stored), image_dtype);
     image.insert(image.end(), value.begin(), value.end());
   }
   return image;
@@ -109,6 +110,21 @@ TEST_CASE("gathering casts on the way", "[strided]") {
     const Dims sizes = FewElements(&random, 4, random.OneIn(4) ? 70 : 6);
     CheckGather(&random, random.Strided(from, sizes, Random::Overlap::kAllowed),
                 to);
+  }
+}
+
+TEST_CASE("gathering applies conjugation and negation", "[strided]") {
+  Random random(8);
+  for (int trial = 0; trial < 2000; ++trial) {
+    const DType from = random.Pick({kComplex64, kComplex128, kFloat16});
+    const DType to =
+        random.OneIn(2) ? from : random.Pick({kComplex64, kFloat32});
+    const Dims sizes = FewElements(&random, 4, random.OneIn(4) ? 70 : 6);
+    OwnedTensor tensor = random.Strided(from, sizes, Random::Overlap::kAllowed);
+    const bool is_complex = GetDTypeInfo(from).kind == DTypeKind::kComplex;
+    tensor.view.op =
+        is_complex && random.OneIn(2) ? ElementOp::kConj : ElementOp::kNeg;
+    CheckGather(&random, tensor, to);
   }
 }
 

@@ -42,10 +42,17 @@ struct RandomState {
       const DType dtype = AnyDType(random);
       tensors.push_back(random.Strided(dtype, random.Sizes(4, 14),
                                        Random::Overlap::kAllowed));
-      const TensorView& view = tensors.back().view;
+      TensorView& view = tensors.back().view;
+      if (random.OneIn(3) && SupportsElementOp(ElementOp::kNeg, dtype)) {
+        view.op = ElementOp::kNeg;
+      }
       const std::string fqn = "t" + std::to_string(i);
       entries.push_back(TensorEntry(fqn, view));
-      if (random.OneIn(4)) entries.push_back(TensorEntry(fqn + ".tied", view));
+      if (random.OneIn(4)) {
+        // Tied in memory, and not in what it says.
+        if (random.OneIn(2)) view.op = ElementOp::kNone;
+        entries.push_back(TensorEntry(fqn + ".tied", view));
+      }
     }
     if (random.OneIn(2)) {
       const StateTensor shape = RandomTensor(5, DType::kFloat32, {3, 5});

@@ -1,6 +1,7 @@
 #include "storage/checkpoint_directory.h"
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,20 @@ std::vector<std::string> SyncedBy(const std::string& existing,
     if (call.op == FsOp::kSyncDirectory) synced.push_back(call.path);
   }
   return synced;
+}
+
+TEST_CASE("what is no file cannot be replaced by metadata", "[storage]") {
+  const auto fs = MakeMemoryFileSystem();
+  DCP_CHECK_OK(fs->MakeDirectories("/c"));
+  DCP_CHECK_OK(RequireReplaceable(*fs, "/c", {}));
+  DCP_CHECK_OK(fs->MakeDirectories("/c/.metadata"));
+  const Status status = RequireReplaceable(*fs, "/c", {});
+  const auto detail = GetErrorDetail(status);
+  REQUIRE(detail.has_value());
+  CHECK(detail->error_number == EISDIR);
+  CHECK(detail->path == "/c/.metadata");
+  // The file of a rank for itself has another name.
+  DCP_CHECK_OK(RequireReplaceable(*fs, "/c", {.use_collectives = false}));
 }
 
 TEST_CASE("the holders of all new names are synced", "[storage]") {

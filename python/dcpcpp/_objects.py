@@ -44,7 +44,7 @@ def decode(data: bytes, key: str, *, allow_pickle: bool | None) -> Any:
             harmless, and pickle is not allowed.
     """
     try:
-        return _load_plain(data)
+        return _plain_unpickler.load(data)
     except pickle.UnpicklingError as error:
         if allows_pickle(allow_pickle):
             return torch.load(io.BytesIO(data), weights_only=False)
@@ -68,18 +68,8 @@ def warn_of_classes(data: bytes, key: str) -> None:
     )
 
 
-def _load_plain(data: bytes) -> Any:
-    try:
-        return torch.load(io.BytesIO(data), map_location=None, weights_only=True)
-    except pickle.UnpicklingError:
-        if not hasattr(torch.serialization, "safe_globals"):
-            raise
-    return _plain_unpickler.load(data)
-
-
 def _refusal(key: str, error: pickle.UnpicklingError) -> str:
-    # What torch says beyond these words is advice about torch.load.
-    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().split("\n", 1)[0]
+    reason = str(error).strip().split("\n", 1)[0]
     reason, is_class, _ = reason.partition(" was not an allowed global")
     advice = "register its class with torch.serialization.add_safe_globals, or " if is_class else ""
     return (

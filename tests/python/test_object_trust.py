@@ -156,13 +156,13 @@ def test_what_hides_behind_a_deque_is_refused(tmp_path: Path, case: str) -> None
     ("opcodes", "why"),
     [
         pytest.param(b"ctorch.nn\nParameter\n}b.", "Unsupported", id="another name"),
-        pytest.param(b"ccollections\ndeque\n}b.", "calls", id="state of a class"),
-        pytest.param(b"ctorch\nfloat32\n)R.", "not callable", id="a call of what is no function"),
+        pytest.param(b"ccollections\ndeque\n}b.", "gives type a state", id="state of a class"),
+        pytest.param(b"ctorch\nfloat32\n)R.", "calls", id="a call of what is no function"),
         pytest.param(
             b"ctorch._utils\n_rebuild_tensor\n(K\1u.", "adds to", id="items of a function"
         ),
-        pytest.param(b"(lp0\n.", "KeyError", id="an opcode of old"),
-        pytest.param(b"(ios\nsystem\n.", "KeyError", id="INST"),
+        pytest.param(b"(lp0\n.", "opcode", id="an opcode of old"),
+        pytest.param(b"(ios\nsystem\n.", "opcode", id="INST"),
         pytest.param(b"ccollections\ndeque\n", "EOFError", id="cut off"),
     ],
 )

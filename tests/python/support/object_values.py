@@ -53,6 +53,16 @@ def arrays() -> dict[str, Any]:
     }
 
 
+def generators() -> dict[str, Any]:
+    """States of generators of random numbers."""
+    return {
+        "numpy rng": np.random.default_rng(1).bit_generator.state,
+        "numpy's old rng": np.random.RandomState(1).get_state(),
+        "python rng": random.Random(1).getstate(),
+        "torch rng": (torch.get_rng_state(),),
+    }
+
+
 def values() -> dict[str, Any]:
     """One of each kind, by name."""
     shared = [1]
@@ -64,10 +74,7 @@ def values() -> dict[str, Any]:
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=zone)
     return {
         **arrays(),
-        "numpy rng": np.random.default_rng(1).bit_generator.state,
-        "numpy's old rng": np.random.RandomState(1).get_state(),
-        "python rng": random.Random(1).getstate(),
-        "torch rng": (torch.get_rng_state(),),
+        **generators(),
         "numbers": [0, -1, 255, 1 << 40, -(1 << 3000), 0.5, float("inf"), 1j, True, None],
         "texts": ["", "a", "grüße", "x" * 1000, "\ud800"],
         "bytes": [b"", b"a", bytes(range(256)), b"b" * 1000],
@@ -92,9 +99,8 @@ def values() -> dict[str, Any]:
         "slices": [slice(None), slice(1, None, -2)],
         "stream": io.BytesIO(b"state"),
         "tensors": [torch.ones(2), torch.arange(6).reshape(2, 3).T, torch.tensor(1.0)[None]],
-        "parameter": torch.nn.Parameter(torch.ones(2)),
         "torch's own": [torch.Size([2, 3]), torch.device("cpu"), torch.bfloat16, torch.strided],
-        "sparse": torch.eye(3).to_sparse(),
+        "other tensors": [torch.eye(3).to_sparse(), torch.nn.Parameter(torch.ones(2))],
         "itself": itself,
     }
 

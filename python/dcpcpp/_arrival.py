@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
 from collections.abc import Iterable
 
 from dcpcpp._board import Board
+from dcpcpp._errand import Sign, find_fault, find_other_place
 from dcpcpp._group import Group
-from dcpcpp._lost_rank import RankLostError
+from dcpcpp._lost_rank import Kind, RankLostError
 from dcpcpp._watch import GONE, Watch
 
 logger = logging.getLogger("dcpcpp")
@@ -40,7 +40,8 @@ class Arrival:
         """Coordinator: begin an operation and wait for all ranks."""
         store, key = self._board.store, self._board.key
         name = uuid.uuid4().hex
-        self._begin(name)
+        self._watch.operation = self._group.last_operation = name
+        self._watch.show_life(store)
         store.add(key("here"), 1)
         store.set(self._now, name)
         ranks = range(self._group.world_size)
@@ -48,9 +49,10 @@ class Arrival:
         if not self._wait_for(signs, ranks):
             late = next(rank for rank in ranks if not store.check([signs[rank]]))
             self._watch.report(store, self._too_late(late))
-        told = [store.get(sign).decode() for sign in signs]
-        self._watch.learn(enumerate(told))
-        store.set(key("all"), json.dumps(told))
+        arrived = [self._watch.read_arrival(store, rank) for rank in ranks]
+        self._compare(arrived)
+        self._watch.tell_all(store, [sign.process for sign in arrived])
+        self._watch.has_met = True
         store.delete_key(self._now)
 
     def join(self) -> None:
@@ -65,6 +67,9 @@ class Arrival:
                 self._board.wait_a_little(self._begun)
             else:
                 self._try_to_join(name)
+        # Not before the coordinator knows that all have come for the same.
+        self._board.wait_for("all", float("inf"))
+        self._watch.has_met = True
 
     def close(self) -> None:
         """Coordinator: nobody can join any more; after an error."""
@@ -82,14 +87,23 @@ class Arrival:
             if store.add(here, -1) == 0:
                 store.delete_key(here)
             return
-        self._begin(name)
-        sign = self._board.key(f"alive/{self._coordinator}")
-        if store.check([sign]):
-            self._watch.learn([(self._coordinator, store.get(sign).decode())])
-
-    def _begin(self, name: str) -> None:
         self._watch.operation = self._group.last_operation = name
-        self._watch.show_life(self._board.store)
+        # The coordinator's sign of arrival is there as long as this rank has not arrived.
+        if store.check([self._board.key(f"alive/{self._coordinator}")]):
+            self._watch.read_arrival(store, self._coordinator)
+        self._watch.show_life(store)
+
+    def _compare(self, arrived: list[Sign]) -> None:
+        """Raise, on all ranks, if they have not all come for the same."""
+        name_of = self._group.name_of
+        if fault := find_fault(arrived, self._coordinator, name_of):
+            kind: Kind = "busy" if fault.is_busy else "differs"
+            error = self._watch.lost_rank(fault.rank, fault.why, kind=kind)
+            self._watch.report(self._board.store, error)
+        other_place = find_other_place(arrived, name_of) if not self._group.was_warned else ""
+        if other_place:
+            self._group.was_warned = True
+            logger.warning("%s; a checkpoint in two places is in parts", other_place)
 
     def _read_now(self) -> str:
         store = self._board.store
@@ -110,10 +124,9 @@ class Arrival:
         return True
 
     def _log(self, late: list[int]) -> None:
-        known = self._group.processes
-        names = ", ".join(f"{r} ({known[r]})" if r in known else str(r) for r in late)
+        names = ", ".join(map(self._group.name_of, late))
         waited = time.monotonic() - self._begun
-        logger.warning("waiting for rank %s to arrive: %.0f s so far", names, waited)
+        logger.warning("waiting for %s to arrive: %.0f s so far", names, waited)
 
     def _too_late(self, rank: int) -> RankLostError:
         why = f"has not arrived within the group's timeout of {self._group.timeout:.0f} s"

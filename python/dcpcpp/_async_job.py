@@ -16,7 +16,7 @@ from dcpcpp import _core
 from dcpcpp._exceptions import torch_errors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._setup_failure import tell_savers
-from dcpcpp._transport import SAVE_PHASES, transport_for
+from dcpcpp._transport import transport_for
 
 _own_groups: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
@@ -53,8 +53,9 @@ class AsyncJob:
         earlier: BaseException | None,
     ) -> Metadata:
         """Save `entries`."""
+        errand = save.errand(use_collectives=self.use_collectives)
         with transport_for(
-            self._process_group, SAVE_PHASES, use_dist=self._use_dist, in_background=True
+            self._process_group, errand, use_dist=self._use_dist, in_background=True
         ) as transport:
             return save.write(entries, earlier, writer, transport, self.use_collectives)
 

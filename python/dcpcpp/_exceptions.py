@@ -30,8 +30,20 @@ class CheckpointException(TorchCheckpointException, Exception):  # torch's name
     that is lost it is also "arrival" or "commit".
 
     Attributes:
-        failures: rank -> (exception, traceback summary), as in torch.
+        failures: rank in the group -> (exception, traceback summary), as in torch.
+        global_ranks: the number in the job of each rank of the group; empty if unknown.
     """
+
+    def __init__(self, msg: str, failures: Failures) -> None:
+        TorchCheckpointException.__init__(self, msg, failures)
+        self.global_ranks: list[int] = []
+
+    def __str__(self) -> str:
+        lines = [TorchCheckpointException.__str__(self).rstrip("\n")]
+        for rank in self.failures:
+            if rank < len(self.global_ranks) and self.global_ranks[rank] != rank:
+                lines.append(f"RANK {rank} of the group is rank {self.global_ranks[rank]}")
+        return "\n".join([*lines, ""])
 
 
 class CorruptedCheckpointException(CheckpointException, errors.CheckpointCorruptedError):
@@ -44,7 +56,7 @@ class CorruptedCheckpointException(CheckpointException, errors.CheckpointCorrupt
         self.nbytes, self.key = cause.nbytes, cause.key
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), self.args)
+        return (type(self), self.args, vars(self))
 
 
 class BusyCheckpointException(CheckpointException, errors.CheckpointBusyError):
@@ -55,6 +67,13 @@ class LostRankException(CheckpointException, RuntimeError):
     """A `CheckpointException` because a rank is gone; the error tells host and process.
 
     It is a RuntimeError too, which is what torch raises then.
+    """
+
+
+class MismatchedRanksException(CheckpointException, ValueError):
+    """A `CheckpointException` because the ranks did not call for the same.
+
+    One saves and another loads, say, or ranks of one host name different directories.
     """
 
 
@@ -90,8 +109,14 @@ def raise_failures(
 
 
 def lost_rank(error: RankLostError) -> CheckpointException:
-    """The exception for a rank that is not there any more."""
-    return LostRankException(error.phase, {error.rank: (error, _summary(error))})
+    """The exception for a rank that is not there any more, or not for the same."""
+    cause: Exception = error
+    kind: type[CheckpointException] = LostRankException
+    if error.kind == "busy":
+        cause, kind = errors.CheckpointBusyError(str(error)), BusyCheckpointException
+    elif error.kind == "differs":
+        cause, kind = ValueError(str(error)), MismatchedRanksException
+    return kind(error.phase, {error.rank: (cause, _summary(cause))})
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import os
 import socket
+import threading
 import weakref
 from typing import Any
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
+from dcpcpp._lost_rank import rank_name
 from dcpcpp._processes import Process
 
 
@@ -25,22 +27,35 @@ class Group:
     Attributes:
         rank: this process's, in the group.
         world_size: ranks of the group.
+        turn: a thread has it for the time of an operation.
         timeout: of the group's collectives, in seconds.
         store_rank: the rank whose process serves the Store; None if it is no rank's.
         processes: of the ranks, as far as an operation has met them.
         last_operation: name of the one that this rank took part in last.
+        was_warned: whether the log tells that ranks use different places.
     """
 
     def __init__(self, group: Any, channel: str) -> None:
         self._prefix = f"dcpcpp/{channel}"
         self.rank: int = dist.get_rank(group)
         self.world_size: int = dist.get_world_size(group)
+        self._global_ranks: list[int] = dist.get_process_group_ranks(group)
+        self.turn = threading.RLock()  # a state_dict() may save or load, too
         self._connection: Any = None
         self._store: Any = dist.distributed_c10d._get_process_group_store(group)
         self.timeout = _timeout_of(group, self._store).total_seconds()
         self.store_rank = _rank_that_serves(self._store, group)
         self.processes: dict[int, Process] = {}
         self.last_operation = ""
+        self.was_warned = False
+
+    def global_rank(self, rank: int) -> int:
+        """The number in the job of the group's `rank`."""
+        return self._global_ranks[rank]
+
+    def name_of(self, rank: int) -> str:
+        """What log lines and errors call the group's `rank`."""
+        return rank_name(rank, self.global_rank(rank), self.processes.get(rank))
 
     def connect(self, timeout: float) -> Any:
         """The Store's keys of ours, over a connection of our own: the group's may be waiting.
@@ -86,9 +101,8 @@ def group_of(group: Any, channel: str) -> Group:
             "loads; pass no_dist=True to save or load alone"
         )
     channels = _groups.setdefault(group, {})
-    if channel not in channels:
-        channels[channel] = Group(group, channel)
-    return channels[channel]
+    # Two threads may be here for the first time.
+    return channels.get(channel) or channels.setdefault(channel, Group(group, channel))
 
 
 _groups: weakref.WeakKeyDictionary[Any, dict[str, Group]] = weakref.WeakKeyDictionary()

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.metadata import Metadata
 
-from dcpcpp import _core, _metadata, _objects, _state_dict
+from dcpcpp import _core, _metadata, _nested, _objects, _state_dict
+from dcpcpp._claims import Claims
 from dcpcpp._decoded import Box, empty_for, narrow, put
+from dcpcpp._errand import place_of
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
 from dcpcpp._tensors import EntryMaker, dtype_of_code
@@ -32,8 +34,10 @@ class Checkpoint:
         >>> rows = checkpoint.get("model.weight", (slice(0, 10),))
     """
 
-    def __init__(self, core: _core.Checkpoint) -> None:
+    def __init__(self, core: _core.Checkpoint, reader: NativeReader, file: str) -> None:
         self._core = core
+        self._file = file  # the metadata
+        self._claims = Claims(core, reader, file)
 
     def keys(self) -> list[str]:
         """All flat keys, in their order."""
@@ -89,12 +93,12 @@ class Checkpoint:
 
     def get_many(self, keys: Iterable[str], *, allow_pickle: bool | None = None) -> dict[str, Any]:
         """Several tensors and objects, read together."""
-        names: list[str] = []
+        names = list(keys)
+        self._claims.require((key, None) for key in names if self.is_tensor(key))
         tensors: list[torch.Tensor | None] = []
         entries: list[tuple[Any, ...]] = []
         maker = EntryMaker()
-        for key in keys:
-            names.append(key)
+        for key in names:
             if self.is_tensor(key):
                 tensor = torch.empty(self.shape(key), dtype=self.dtype(key), device="cpu")
                 tensors.append(tensor)
@@ -128,6 +132,7 @@ class Checkpoint:
     ) -> torch.Tensor:
         shape = self.shape(key)
         offsets, sizes, dropped = _box(shape, index)
+        self._claims.require([(key, (offsets, sizes))])
         tensor = torch.empty(sizes, dtype=self.dtype(key), device="cpu")
         maker = EntryMaker()
         view = maker.destination(key, tensor)
@@ -222,7 +227,9 @@ def open(
     reader = choose_reader(None, checkpoint_id)
     assert isinstance(reader, NativeReader)
     reader.set_verify(verify)
-    return Checkpoint(_core.Checkpoint(reader.make_core_reader(), rank))
+    core = _core.Checkpoint(reader.make_core_reader(), rank)
+    name = ".metadata" if rank is None else f"__{rank}.metadata"
+    return Checkpoint(core, reader, f"{place_of(reader)}/{name}")
 
 
 def load_full(
@@ -245,8 +252,14 @@ def load_full(
     Returns:
         The nested state dict, as it was saved. A key that lies within another one's value
         ("a.b", where "a" is a tensor; a `rename` can make such keys) is a top-level key.
+
+    Raises:
+        FileNotFoundError: see `open`.
+        CheckpointCorruptedError: stored bytes are damaged, or the metadata asks for what
+            is not there: elements in no file, or lists far longer than they have items.
     """
     checkpoint = open(checkpoint_id, rank=rank)
+    _nested.require_nested(((key, checkpoint.path(key)) for key in checkpoint), checkpoint._file)
     wanted = {keys} if isinstance(keys, str) else keys
     taken = [
         key

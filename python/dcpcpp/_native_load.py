@@ -12,6 +12,7 @@ from torch.distributed.checkpoint import default_planner
 
 from dcpcpp import _core, _exceptions, _objects, _state_dict
 from dcpcpp._decoded import narrow, put
+from dcpcpp._errand import Errand, place_of
 from dcpcpp._in_flight import loading
 from dcpcpp._native_path import flatten, is_default, is_leaf_tensor, is_sharded, native_reader
 from dcpcpp._report import LoadReport
@@ -19,7 +20,7 @@ from dcpcpp._selection import Selection
 from dcpcpp._setup_failure import told_to_loaders
 from dcpcpp._state_dict import FlatState
 from dcpcpp._tensors import Entry, EntryMaker, dtype_of_code, is_tensor
-from dcpcpp._transport import LOAD_PHASES, transport_for
+from dcpcpp._transport import transport_for
 from dcpcpp.errors import RankFailuresError
 
 StateMaker = Callable[[], dict[str, Any]]
@@ -64,11 +65,12 @@ class LoadJob:
         template = _Template(make_state, self._planner, self._selection, self._allow_pickle)
         with told_to_loaders(process_group, use_dist=use_dist, coordinator=coordinator):
             reader = self._reader.make_core_reader()
+            errand = Errand("load", place_of(self._reader))
         partial = getattr(self._planner, "allow_partial_load", False)
         with (
             loading(),
             transport_for(
-                process_group, LOAD_PHASES, use_dist=use_dist, coordinator=coordinator
+                process_group, errand, use_dist=use_dist, coordinator=coordinator
             ) as transport,
         ):
             try:

@@ -10,6 +10,7 @@ from torch.distributed.checkpoint import default_planner
 from torch.distributed.checkpoint.metadata import Metadata
 
 from dcpcpp import _core, _exceptions, _objects
+from dcpcpp._errand import Errand, place_of
 from dcpcpp._in_flight import saving
 from dcpcpp._metadata import LazyMetadata
 from dcpcpp._native_path import flatten, has_tensors, is_default, native_writer
@@ -18,7 +19,7 @@ from dcpcpp._setup_failure import told_to_savers
 from dcpcpp._state_dict import Path
 from dcpcpp._stats import SaveStats
 from dcpcpp._tensors import Entry, EntryMaker
-from dcpcpp._transport import SAVE_PHASES, transport_for
+from dcpcpp._transport import transport_for
 from dcpcpp.errors import RankFailuresError
 
 StateMaker = Callable[[], dict[str, Any]]
@@ -44,6 +45,7 @@ class SaveJob:
         self._planner = planner
         self._selection = selection
         self._writer = native_writer(writer)
+        self._place: str | None = None
         self.is_native = self._writer is not None and is_default(
             planner, default_planner.DefaultSavePlanner
         )
@@ -77,7 +79,10 @@ class SaveJob:
         with (
             saving(),
             transport_for(
-                process_group, SAVE_PHASES, use_dist=use_dist, coordinator=coordinator
+                process_group,
+                self.errand(use_collectives=use_collectives),
+                use_dist=use_dist,
+                coordinator=coordinator,
             ) as transport,
         ):
             entries, keep_alive = _core.SaveEntries(()), None
@@ -100,7 +105,13 @@ class SaveJob:
         """Libdcp's writer for this save; it does no I/O yet."""
         assert self._writer is not None
         self._writer.begin_save()
-        return self._writer.make_core_writer(self._export_dtype, self._compression)
+        writer = self._writer.make_core_writer(self._export_dtype, self._compression)
+        self._place = place_of(self._writer)
+        return writer
+
+    def errand(self, *, use_collectives: bool) -> Errand:
+        """What the other ranks are told of this save; once its writer is made."""
+        return Errand("save", self._place, use_collectives)
 
     def warn_if_exists(self, *, use_collectives: bool, stacklevel: int) -> None:
         """Tell of a checkpoint that is about to be replaced."""

@@ -7,9 +7,10 @@ would leave half done for the next operation.
 1. The coordinator arrives: it makes up a name for the operation, under which all its keys
    are, and tells it in `now/<coordinator>`.
 2. A rank that arrives waits for that key, and shows its first sign of life,
-   `alive/<rank>`. The coordinator waits for all of these, up to the group's timeout, tells
-   all ranks of all processes in `all`, and removes `now`: who is late finds no operation
-   that the others gave up.
+   `alive/<rank>`, which also says what it has come for (`_errand`). The coordinator waits
+   for all of these, up to the group's timeout, and compares them: if they differ, all
+   ranks raise. Else it tells all ranks of all processes in `all`, for which they wait, and
+   removes `now`: who is late finds no operation that the others gave up.
 3. While an operation runs, a thread of each rank counts up its sign of life. The
    coordinator watches those of all, the others that of the coordinator. One that stands
    still for the heartbeat's timeout means that its rank is gone, or as good as gone:
@@ -33,6 +34,7 @@ from typing import TypeVar
 
 from dcpcpp._arrival import Arrival
 from dcpcpp._board import Board
+from dcpcpp._errand import Errand
 from dcpcpp._group import Group
 from dcpcpp._lost_rank import RankLostError
 from dcpcpp._store_thread import StoreSilentError, StoreThread
@@ -52,13 +54,14 @@ class Presence:
     Args:
         group: the ranks.
         coordinator: the rank that watches the others.
+        errand: what this rank has come for.
     """
 
-    def __init__(self, group: Group, coordinator: int) -> None:
+    def __init__(self, group: Group, coordinator: int, errand: Errand) -> None:
         self._patience = heartbeat_timeout()
         self._group = group
         self._is_coordinator = group.rank == coordinator
-        self._watch = Watch(group, coordinator, self._patience)
+        self._watch = Watch(group, coordinator, errand, self._patience)
         self._thread = StoreThread(self._tend)
         self._board = Board(self._watch, self._thread)
         self._arrival = Arrival(self._board, self._watch, group, coordinator)

@@ -48,6 +48,11 @@ class Process:
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
+    @property
+    def host_key(self) -> str:
+        """The same for processes that share a host: by its kernel, else by its name."""
+        return self.machine or self.host
+
     def is_on(self, machine: str) -> bool:
         """Whether a process of `machine` sees this one in /proc."""
         return machine != "" and self.machine == machine

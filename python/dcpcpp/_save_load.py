@@ -86,8 +86,12 @@ def save(
             published then. A rank that died or hangs fails it too: at once if it died where
             another rank runs, else after 15 s without a sign of life (2 to 600 s:
             `DCPCPP_HEARTBEAT_TIMEOUT`). The exception is a RuntimeError then, as in
-            torch, and a rank that hung may take part in the next save. An async save that
+            torch, and a rank that hung may take part in the next save. It is a ValueError
+            where the ranks did not call for the same: one loads, or `use_collectives`
+            differs, or the directory does between ranks of one host. An async save that
             failed is told of here, if nobody looked at its future.
+        CheckpointBusyError: another process, or another thread over the same group, was
+            at work; it is a CheckpointException, too.
 
     Example:
         >>> dcpcpp.save({"model": model, "step": 7}, checkpoint_id="/ckpt/step-7")
@@ -168,7 +172,8 @@ def load(
     Raises:
         CheckpointException: a rank failed; `.failures[rank]` tells why: RuntimeError
             for a missing key, ValueError for another shape, CheckpointCorruptedError
-            for damaged bytes, FileNotFoundError for no checkpoint.
+            for damaged bytes, FileNotFoundError for no checkpoint. It is a ValueError itself,
+            or a CheckpointBusyError, as in `save`.
 
     Example:
         >>> dcpcpp.load({"model": model}, checkpoint_id="/ckpt/step-7")

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from dcpcpp import _core
+from dcpcpp._errand import Errand
 from dcpcpp._exceptions import CheckpointException
-from dcpcpp._transport import LOAD_PHASES, SAVE_PHASES, transport_for
+from dcpcpp._transport import transport_for
 from dcpcpp.errors import RankFailuresError
 
 
@@ -52,7 +53,7 @@ def tell_savers(
         contextlib.suppress(RankFailuresError, CheckpointException),
         transport_for(
             process_group,
-            SAVE_PHASES,
+            Errand("save", use_collectives=use_collectives),
             use_dist=use_dist,
             coordinator=coordinator,
             in_background=in_background,
@@ -72,7 +73,7 @@ def told_to_loaders(process_group: Any, *, use_dist: bool, coordinator: int = 0)
         with (
             contextlib.suppress(RankFailuresError, CheckpointException),
             transport_for(
-                process_group, LOAD_PHASES, use_dist=use_dist, coordinator=coordinator
+                process_group, Errand("load"), use_dist=use_dist, coordinator=coordinator
             ) as transport,
         ):
             _core.load(failure.fail, failure.fail, reader, transport, False)

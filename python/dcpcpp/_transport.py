@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import torch.distributed as dist
 
 from dcpcpp import _core, _exceptions
+from dcpcpp._errand import Errand
 from dcpcpp._group import Group, group_of
 from dcpcpp._lost_rank import RankLostError
 from dcpcpp._presence import Presence
 from dcpcpp.errors import RankFailuresError, raise_stop, raising_stops
 
 # What an error about a lost rank calls the time before bulk I/O, during it, and after.
-SAVE_PHASES = ("plan", "write", "commit")
-LOAD_PHASES = ("plan", "read", "read")
+_PHASES = {"save": ("plan", "write", "commit"), "load": ("plan", "read", "read")}
 
 
 @contextlib.contextmanager
 def transport_for(
     process_group: Any,
-    phases: tuple[str, str, str],
+    errand: Errand,
     *,
     use_dist: bool,
     coordinator: int = 0,
@@ -34,13 +35,16 @@ def transport_for(
 
     Args:
         process_group: the ranks.
-        phases: SAVE_PHASES or LOAD_PHASES.
+        errand: what this rank is about to do.
         use_dist: False for this process alone.
         coordinator: rank in the group that plans.
         in_background: for an async save, while another operation may run in the foreground.
 
     Raises:
         LostRankException: a rank is gone.
+        MismatchedRanksException: the ranks are about to do different things.
+        BusyCheckpointException: another thread of some rank was at work in the same group,
+            and its operation may be another one than that of the other ranks.
         ValueError: the heartbeat's timeout is no number that it may be, or this process is
             not in the group.
     """
@@ -51,14 +55,38 @@ def transport_for(
         with raising_stops():
             yield _core.single_process_transport()
         return
-    channel = "background" if in_background else "foreground"
-    transport = ProcessGroupTransport(group_of(group, channel), phases, coordinator)
+    channel = group_of(group, "background" if in_background else "foreground")
+    with _turn(channel) as was_free:
+        errand = dataclasses.replace(errand, is_refused=not was_free)
+        with _connected(ProcessGroupTransport(channel, errand, coordinator)) as transport:
+            yield transport
+
+
+@contextlib.contextmanager
+def _turn(group: Group) -> Iterator[bool]:
+    """The group for this thread; whether no other one had it.
+
+    If one had, this operation fails, but on all ranks: the others wait for it.
+    """
+    was_free = group.turn.acquire(blocking=False)
+    if not was_free:
+        group.turn.acquire()
+    try:
+        yield was_free
+    finally:
+        group.turn.release()
+
+
+@contextlib.contextmanager
+def _connected(transport: ProcessGroupTransport) -> Iterator[ProcessGroupTransport]:
     try:
         with raising_stops():
             transport.connect()
             yield transport
-    except (RankFailuresError, _exceptions.CheckpointException):
+    except (RankFailuresError, _exceptions.CheckpointException) as error:
         transport.leave(None)  # all ranks have it
+        if isinstance(error, _exceptions.CheckpointException):
+            error.global_ranks = transport.global_ranks()
         raise
     except BaseException as error:
         transport.leave(error if transport.lost is None else transport.lost)
@@ -72,15 +100,19 @@ def transport_for(
 class ProcessGroupTransport(_core.Transport):
     """See dcp/transport.h for what each method promises."""
 
-    def __init__(self, group: Group, phases: tuple[str, str, str], coordinator: int) -> None:
+    def __init__(self, group: Group, errand: Errand, coordinator: int) -> None:
         super().__init__()
         self._group = group
-        self._phases = phases
+        self._phases = _PHASES[errand.kind]
         self._coordinator = coordinator
-        self._presence = Presence(group, coordinator)
+        self._presence = Presence(group, coordinator, errand)
         self._calls = 0  # the same on all ranks: it names messages
         self._has_gathered = False
         self.lost: RankLostError | None = None
+
+    def global_ranks(self) -> list[int]:
+        """The number in the job of each rank."""
+        return [self._group.global_rank(rank) for rank in range(self._group.world_size)]
 
     def connect(self) -> None:
         """Meet the other ranks; before any other call. Collective."""

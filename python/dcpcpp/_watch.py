@@ -10,10 +10,11 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
+from dcpcpp._errand import Errand, Sign
 from dcpcpp._group import Group
-from dcpcpp._lost_rank import RankLostError
+from dcpcpp._lost_rank import Kind, RankLostError
 from dcpcpp._processes import Process
 
 LOOK_SECONDS = 0.1
@@ -42,16 +43,19 @@ class Watch:
         operation: name of the operation; empty before this rank has arrived.
         phase: of the operation, for errors.
         lost: what ends the operation, once it is known.
+        has_met: whether all ranks have arrived.
     """
 
-    def __init__(self, group: Group, coordinator: int, patience: float) -> None:
+    def __init__(self, group: Group, coordinator: int, errand: Errand, patience: float) -> None:
         self.operation = ""
         self.phase = "arrival"
         self.lost: RankLostError | None = None
+        self.has_met = False
         self._group = group
         self._coordinator = coordinator
         self._patience = patience
         self._process = Process.current()
+        self._arrival = Sign(self._process, errand).to_json()
         self._beat_seconds = min(1.0, patience / 5)
         self._beats = 0
         # Seconds that this process has looked: one that was stopped cannot judge others.
@@ -92,7 +96,7 @@ class Watch:
         if self.lost is not None:
             raise self.lost
 
-    def report(self, store: Any, error: RankLostError) -> None:
+    def report(self, store: Any, error: RankLostError) -> NoReturn:
         """Tell all ranks of `error`, unless they know of another one, and raise that."""
         if self.operation:
             first = store.compare_set(f"{self.operation}/lost", "", error.to_json())
@@ -102,21 +106,49 @@ class Watch:
         self.lost = error
         raise error
 
-    def learn(self, signs_of_life: Iterable[tuple[int, str]]) -> None:
-        """Remember the processes of ranks, which stay the same for the group's life."""
-        for rank, sign in signs_of_life:
-            self._group.processes[rank] = Process.from_json(json.loads(sign)[1])
+    def read_arrival(self, store: Any, rank: int) -> Sign:
+        """What `rank` has come for; before all have met. Remembers its process.
+
+        Raises:
+            RankLostError: it does not say that in a way that can be read.
+        """
+        try:
+            sign = Sign.from_json(json.loads(store.get(f"{self.operation}/alive/{rank}"))[1])
+        except (IndexError, TypeError, ValueError) as error:
+            why = f"sent a sign of arrival that cannot be read: {error}"
+            self.report(store, self.lost_rank(rank, why))
+        self.learn([(rank, sign.process)])
+        return sign
+
+    def tell_all(self, store: Any, processes: Iterable[Process]) -> None:
+        """Coordinator: tell all ranks that all have arrived, and where each runs."""
+        told = [process.to_json() for process in processes]
+        store.set(f"{self.operation}/all", json.dumps(told))
 
     def learn_all(self, store: Any) -> None:
-        """The same of all ranks, once the coordinator has told them."""
+        """Remember the processes of all ranks, once the coordinator has told them."""
         known = len(self._group.processes) == self._group.world_size
         if not known and self.operation and store.check([f"{self.operation}/all"]):
-            self.learn(enumerate(json.loads(store.get(f"{self.operation}/all"))))
+            told = json.loads(store.get(f"{self.operation}/all"))
+            self.learn(enumerate(Process.from_json(process) for process in told))
 
-    def lost_rank(self, rank: int, why: str, *, is_final: bool = False) -> RankLostError:
+    def learn(self, processes: Iterable[tuple[int, Process]]) -> None:
+        """Remember the processes of ranks, which stay the same for the group's life."""
+        self._group.processes.update(processes)
+
+    def lost_rank(
+        self, rank: int, why: str, *, is_final: bool = False, kind: Kind = "lost"
+    ) -> RankLostError:
         """The error for `rank`."""
-        process = self._process if rank == self._group.rank else self._group.processes.get(rank)
-        return RankLostError(rank, why, phase=self.phase, process=process, is_final=is_final)
+        return RankLostError(
+            rank,
+            why,
+            phase=self.phase,
+            global_rank=self._group.global_rank(rank),
+            process=self._process if rank == self._group.rank else self._group.processes.get(rank),
+            is_final=is_final,
+            kind=kind,
+        )
 
     def find_ended(self) -> RankLostError | None:
         """A rank whose process is seen to have ended."""
@@ -150,7 +182,7 @@ class Watch:
         return [rank for rank in range(self._group.world_size) if rank != self._group.rank]
 
     def _sign_of_life(self) -> str:
-        return json.dumps([self._beats, self._process.to_json()])
+        return json.dumps([self._beats] if self.has_met else [self._beats, self._arrival])
 
 
 GONE = "gone "  # in the place of an operation's name: its coordinator will not come

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 from typing import Any
@@ -261,19 +262,26 @@ def save_to_own_directory(path: str) -> None:
 
     mesh = init_device_mesh("cpu", (2,))
     sharded = distribute_tensor(ramp(6, 4), mesh, [Shard(0)], src_data_rank=None)
-    folder = f"{path}/node{dist.get_rank()}"
-    pathlib.Path(folder).mkdir()
-    metadata = dcpcpp.save({"w": sharded, "plain": ramp(3)}, checkpoint_id=folder)
-    assert len(metadata.storage_data) == 3
-    # Each rank finds its own shard on its own disk, and the coordinator has the metadata.
-    target = distribute_tensor(torch.zeros(6, 4), mesh, [Shard(0)], src_data_rank=None)
-    dcpcpp.load({"w": target}, checkpoint_id=folder)
+    own = pathlib.Path(path) / f"node{dist.get_rank()}"
+    own.mkdir()
+    before = pathlib.Path.cwd()
+    os.chdir(own)
+    try:
+        folder = "/proc/self/cwd/c"
+        metadata = dcpcpp.save({"w": sharded, "plain": ramp(3)}, checkpoint_id=folder)
+        assert len(metadata.storage_data) == 3
+        # Each rank finds its own shard on its own disk, and the coordinator has the metadata.
+        target = distribute_tensor(torch.zeros(6, 4), mesh, [Shard(0)], src_data_rank=None)
+        dcpcpp.load({"w": target}, checkpoint_id=folder)
+    finally:
+        os.chdir(before)
     assert torch.equal(target.to_local(), sharded.to_local())
 
 
 def test_directories_that_nodes_do_not_share_make_one_checkpoint(tmp_path: pathlib.Path) -> None:
     run_on_ranks(2, save_to_own_directory, str(tmp_path))
-    assert names(tmp_path / "node0") == [".metadata", "__0_0.distcp"]
-    assert names(tmp_path / "node1") == ["__1_0.distcp"]
-    shutil.copy(tmp_path / "node1" / "__1_0.distcp", tmp_path / "node0")
-    load_both(tmp_path / "node0", {"w": ramp(6, 4), "plain": ramp(3)})
+    here, there = tmp_path / "node0" / "c", tmp_path / "node1" / "c"
+    assert names(here) == [".metadata", "__0_0.distcp"]
+    assert names(there) == ["__1_0.distcp"]
+    shutil.copy(there / "__1_0.distcp", here)
+    load_both(here, {"w": ramp(6, 4), "plain": ramp(3)})

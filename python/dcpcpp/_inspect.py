@@ -267,10 +267,15 @@ def load_full(
         if wanted is None or any(key == name or key.startswith(f"{name}.") for name in wanted)
     ]
     values = checkpoint.get_many(taken, allow_pickle=allow_pickle)
+    paths = {checkpoint.path(key) for key in values}
     state: dict[str, Any] = {}
+    apart: dict[str, Any] = {}
     for key, value in values.items():
+        path = checkpoint.path(key)
         try:
-            _state_dict.set_element(state, checkpoint.path(key), value)
+            if any(path[:count] in paths for count in range(1, len(path))):
+                raise ValueError(f"{path} lies within another value")
+            _state_dict.set_element(state, path, value)
         except ValueError:
-            state[key] = value
-    return state
+            apart[key] = value
+    return {**state, **apart}

@@ -60,9 +60,12 @@ def load(data: bytes) -> Any:
         if "constants.pkl" in archive.get_all_records():
             raise pickle.UnpicklingError("it is TorchScript")
         # A class, because torch.load derives one of its own from it.
-        unpickler = type("Unpickler", (_PlainUnpickler,), {"archive": archive})
+        unpickler: Any = type("Unpickler", (_PlainUnpickler,), {"archive": archive})
         this: Any = types.SimpleNamespace(Unpickler=unpickler, __name__=__name__)
-        return torch.load(io.BytesIO(data), pickle_module=this, weights_only=False)
+        try:
+            return torch.load(io.BytesIO(data), pickle_module=this, weights_only=False)
+        finally:
+            del unpickler.archive  # the class lives until a garbage collector comes round
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # a class that dislikes its arguments

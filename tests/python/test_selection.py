@@ -239,3 +239,17 @@ def test_a_key_that_is_renamed_into_a_list_or_over_a_container_is_found_under_it
     loaded = blank(saved)
     dcpcpp.load(loaded, checkpoint_id=tmp_path, rename={old: new})
     require_equal(loaded, saved)
+
+
+def test_load_full_loses_no_key_that_lies_within_another(tmp_path: pathlib.Path) -> None:
+    """Whichever of them comes first."""
+    state = {"a": {"b": ramp(1)}, "y": ramp(2)}
+    dcpcpp.save(state, checkpoint_id=tmp_path / "1", rename={"y": "a"})
+    dcpcpp.save(
+        {"a": ramp(2), "y": {"b": ramp(1)}}, checkpoint_id=tmp_path / "2", rename={"y": "a"}
+    )
+    for name in ("1", "2"):
+        full = dcpcpp.load_full(tmp_path / name)
+        assert set(full) == {"a", "a.b"}
+        require_equal(full["a"], ramp(2))
+        require_equal(full["a.b"], ramp(1))

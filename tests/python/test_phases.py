@@ -85,7 +85,7 @@ CASES: dict[str, tuple[Case, str | None, str]] = {
     "two values of one key": (save_values({"a": {"b": 1}, "a.b": torch.ones(1)}), "plan", "plan"),
     "there is a checkpoint": (save_over, "plan", "plan"),
     "a file is in the way": (save_onto_a_file, "plan", "plan"),
-    "the commit fails": (save_where_metadata_cannot_be, "write", "write"),
+    "metadata cannot be a file": (save_where_metadata_cannot_be, "write", "plan"),
     "an object does not pickle": (save_values({"a": Unpicklable()}), "write", "plan"),
     "a tensor is sparse": (save_values({"a": torch.eye(3).to_sparse()}), "write", "plan"),
     "a tensor has no data": (save_values({"a": torch.ones(2, device="meta")}), "write", "plan"),

@@ -84,7 +84,7 @@ def values() -> dict[str, Any]:
         "counter": collections.Counter("abca"),
         "defaultdict": collections.defaultdict(list, {1: [2], (3, (4, 5)): []}),
         "no factory": collections.defaultdict(None, {1: 2}),
-        "deques": [collections.deque(), collections.deque([1], 3), collections.deque([1, shared])],
+        "deque": [collections.deque(), collections.deque([1], 3), collections.deque([1, shared])],
         "namespaces": [argparse.Namespace(a=1, b=shared), types.SimpleNamespace(), shared],
         "paths": [
             pathlib.Path("/a/b"),

@@ -259,19 +259,20 @@ def load_full(
             is not there: elements in no file, or lists far longer than they have items.
     """
     checkpoint = open(checkpoint_id, rank=rank)
-    _nested.require_nested(((key, checkpoint.path(key)) for key in checkpoint), checkpoint._file)
+    path_of = {key: checkpoint.path(key) for key in checkpoint}
+    _nested.require_nested(path_of.items(), checkpoint._file)
     wanted = {keys} if isinstance(keys, str) else keys
     taken = [
         key
-        for key in checkpoint
+        for key in path_of
         if wanted is None or any(key == name or key.startswith(f"{name}.") for name in wanted)
     ]
     values = checkpoint.get_many(taken, allow_pickle=allow_pickle)
-    paths = {checkpoint.path(key) for key in values}
+    paths = {path_of[key] for key in values}
     state: dict[str, Any] = {}
     apart: dict[str, Any] = {}
     for key, value in values.items():
-        path = checkpoint.path(key)
+        path = path_of[key]
         try:
             if any(path[:count] in paths for count in range(1, len(path))):
                 raise ValueError(f"{path} lies within another value")

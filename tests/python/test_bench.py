@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -10,35 +12,77 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from dcpcpp.bench import contestants, measures, states
+from dcpcpp.bench.command import MEASURES
 from dcpcpp.cli import app
+
+SMALL = "50 tensors of 4 KiB"
+# What each `--measure` prints, and who takes part.
+PEERS = ("stock DCP", "torch.save", "safetensors", "raw")
+OUTCOMES = {
+    "save": {"durable save": PEERS},
+    "load": {"cold load": PEERS, "warm load": PEERS},
+    "verify": {
+        "cold load, checked or not": ("dcpcpp, verify=False",),
+        "warm load, checked or not": ("dcpcpp, verify=False",),
+    },
+    "ranks": {"durable save, 2 ranks": ("stock DCP, default", "stock DCP, thread", "raw")},
+    "tmpfs": {
+        "save on tmpfs": (*PEERS, "dcpcpp, thread_count=2"),
+        "load on tmpfs": (*PEERS, "dcpcpp, thread_count=2"),
+    },
+    "small": {f"durable save, {SMALL}": ("stock DCP",), f"warm load, {SMALL}": ("stock DCP",)},
+    "zstd": {"durable save, zstd": ("stock DCP, ZS",), "warm load, zstd": ("stock DCP, ZS",)},
+}
 
 
 @pytest.mark.timeout(300)
-def test_measures_are_printed_and_written_as_json_and_as_a_plot(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_measure_is_printed_and_written_as_json_and_as_a_plot(
+    tmp_path: pathlib.Path, measure: str
+) -> None:
     report, plot = tmp_path / "bench.json", tmp_path / "bench.png"
     command = [
         *(sys.executable, "-m", "dcpcpp", "bench", "--dir", str(tmp_path / "disk")),
-        *("--gib", "0.01", "--repeats", "1", "--small-count", "50"),
-        *("--measure", "save", "--measure", "small", "--json", str(report), "--plot", str(plot)),
+        *("--gib", "0.01", "--repeats", "2", "--small-count", "50"),
+        *("--measure", measure, "--json", str(report), "--plot", str(plot)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = json.loads(report.read_text())["outcomes"]
-    small = "50 tensors of 4 KiB"
-    assert [outcome["measure"] for outcome in outcomes] == [
-        *("durable save", f"durable save, {small}", f"warm load, {small}")
+    titles = [
+        outcome["measure"] + (f", {outcome['ranks']} ranks" if outcome["ranks"] > 1 else "")
+        for outcome in outcomes
     ]
-    names = list(outcomes[0]["samples"])
-    for who in ("dcpcpp", "stock DCP, default", "torch.save", "safetensors", "raw device"):
-        assert any(name.startswith(who) for name in names), names
-    for outcome in outcomes:
-        assert outcome["measure"] in done.stdout
+    assert titles == list(OUTCOMES[measure])
+    for title, outcome in zip(titles, outcomes, strict=True):
+        assert title in done.stdout
+        assert outcome["nbytes"] > 0
+        names = list(outcome["samples"])
+        for who in ("dcpcpp", *OUTCOMES[measure][title]):
+            assert any(name.startswith(who) for name in names), names
         for name, samples in outcome["samples"].items():
             assert name in done.stdout
-            (seconds,) = samples["seconds"]
-            assert seconds > 0
+            assert len(samples["seconds"]) == 2
+            assert all(0 < seconds < math.inf for seconds in samples["seconds"])
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "disk").iterdir()) == []
+
+
+def test_a_contestant_that_loads_other_values_ends_the_bench(tmp_path: pathlib.Path) -> None:
+    honest = contestants.dcpcpp_contestant()
+    assert honest.load is not None
+    load = honest.load
+
+    def load_one_wrong(state: states.Tensors, path: pathlib.Path) -> float | None:
+        seconds = load(state, path)
+        next(iter(state.values())).view(-1)[0] += 1
+        return seconds
+
+    liar = dataclasses.replace(honest, load=load_one_wrong)
+    state = states.small_tensors(3)
+    with pytest.raises(AssertionError, match="was not loaded as it was saved"):
+        measures.measure_loads("load", state, [liar], tmp_path, 1, lambda _: None, cold=False)
 
 
 @pytest.mark.parametrize("size", ["-1", "0", "nan", "inf", "much"])

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-MEASURES = ("save", "load", "verify", "ranks", "tmpfs", "small")
+MEASURES = ("save", "load", "verify", "ranks", "tmpfs", "small", "zstd")
 
 
 def _size(gib: float) -> float:

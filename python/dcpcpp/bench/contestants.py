@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import filesystem as stock_filesystem
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint._extension import ZStandard
 
 import dcpcpp
 from dcpcpp import _core
@@ -66,6 +67,26 @@ def verification_contestants() -> list[Contestant]:
         _quietly(lambda: dcpcpp.load(state, storage_reader=reader))
 
     return [checked, dataclasses.replace(checked, name="dcpcpp, verify=False", load=load)]
+
+
+def compression_contestants() -> list[Contestant]:
+    """Compression by this library and by stock DCP's extension, and none."""
+    plain, stock = dcpcpp_contestant(), stock_contestant(1, "stock DCP, ZStandard()")
+
+    def save(state: Tensors, path: Path) -> None:
+        _quietly(lambda: dcpcpp.save(state, checkpoint_id=path, compression="zstd"))
+        sync_names(path)
+
+    def stock_save(state: Tensors, path: Path) -> None:
+        writer = stock_filesystem.FileSystemWriter(path, _extensions=[ZStandard()])
+        _quietly(lambda: state_dict_saver.save(state, storage_writer=writer))
+        sync_names(path)
+
+    return [
+        dataclasses.replace(plain, save=save),
+        dataclasses.replace(stock, save=stock_save),
+        dataclasses.replace(plain, name="dcpcpp, not compressed", files="plain"),
+    ]
 
 
 def stock_contestant(threads: int, name: str) -> Contestant:
@@ -182,6 +203,7 @@ def best_stock_threads(state: Tensors, folder: Path) -> int:
 __all__ = [
     "Contestant",
     "best_stock_threads",
+    "compression_contestants",
     "dcpcpp_contestant",
     "raw_contestant",
     "raw_write",

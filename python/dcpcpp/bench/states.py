@@ -18,9 +18,16 @@ _LAYER = (
 )
 
 
-def llama_like(nbytes: int, width: int = 2048) -> Tensors:
+# The model of a state that is large enough; a smaller state has a narrower one.
+_WIDTH = 2048
+
+
+def llama_like(nbytes: int) -> Tensors:
     """Parameters and AdamW moments of a Llama-like model, at least `nbytes` in float32."""
     torch.manual_seed(0)
+    width = _WIDTH
+    while width > 64 and 3 * 4 * sum(r * c for _, r, c in _LAYER) * width**2 > nbytes:
+        width //= 2
     state: Tensors = {}
     total = 0
     layer = 0

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from dcpcpp.bench.contestants import (
+    compression_contestants,
     dcpcpp_contestant,
     stock_contestant,
     verification_contestants,
@@ -30,6 +31,8 @@ from dcpcpp.bench.states import llama_like, small_tensors
 
 # What the contestants of a measure leave on tmpfs, six states and more, lies in memory.
 _MAX_NBYTES_ON_TMPFS = 2 << 30
+# Stock DCP takes several seconds for a GiB.
+_MAX_NBYTES_COMPRESSED = 1 << 30
 
 
 def _on_disk(
@@ -53,6 +56,15 @@ def _verification(nbytes: int, folder: Path, repeats: int, say: Progress) -> lis
     return [
         measure_loads("cold load, checked or not", state, listed, folder, repeats, say, cold=True),
         measure_loads("warm load, checked or not", state, listed, folder, repeats, say, cold=False),
+    ]
+
+
+def _compressed(nbytes: int, folder: Path, repeats: int, say: Progress) -> list[Outcome]:
+    state = llama_like(min(nbytes, _MAX_NBYTES_COMPRESSED))
+    listed = compression_contestants()
+    return [
+        measure_saves("durable save, zstd", state, listed, folder, repeats, say),
+        measure_loads("warm load, zstd", state, listed, folder, repeats, say, cold=False),
     ]
 
 
@@ -131,6 +143,8 @@ class Suite:
                 outcomes += _on_tmpfs(self.nbytes, shared, self.repeats, say)
             if "small" in self.wanted:
                 outcomes += _of_small_tensors(self.small_count, self.folder, self.repeats, say)
+            if "zstd" in self.wanted:
+                outcomes += _compressed(self.nbytes, self.folder, self.repeats, say)
         finally:
             shutil.rmtree(shared, ignore_errors=True)
         return outcomes

@@ -1,32 +1,16 @@
 #include "dcp/latest.h"
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
-#include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "base/guarded.h"
 #include "dcp/verify.h"
+#include "format/file_names.h"
 
 namespace dcp {
 namespace {
-
-// torchtitan components/checkpoint.py _find_load_step: "step-(\d+)".
-constexpr std::string_view kStepPrefix = "step-";
-
-std::optional<int64_t> ParseStepName(std::string_view name) {
-  if (!name.starts_with(kStepPrefix)) return std::nullopt;
-  name.remove_prefix(kStepPrefix.size());
-  int64_t step = 0;
-  const char* end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(name.data(), end, step);
-  if (error != std::errc() || stop != end || name.starts_with('-')) {
-    return std::nullopt;
-  }
-  return step;
-}
 
 /// Why a step does not count, empty if it does.
 StatusOr<std::string> FindFault(const std::string& path,
@@ -56,7 +40,7 @@ StatusOr<std::vector<StepDirectory>> List(FileSystem& file_system,
   if (!exists) return steps;
   DCP_ASSIGN_OR_RETURN(const auto entries, file_system.List(root));
   for (const DirectoryEntry& entry : entries) {
-    const auto step = ParseStepName(entry.name);
+    const auto step = ParseStepDirectoryName(entry.name);
     if (!step || entry.kind != FileKind::kDirectory) continue;
     steps.push_back({.step = *step, .path = JoinPath(root, entry.name)});
   }

@@ -9,6 +9,8 @@ namespace dcp {
 namespace {
 
 constexpr std::string_view kSaveIdPrefix = "dcpcpp-";
+// torchtitan components/checkpoint.py _find_load_step: "step-(\d+)".
+constexpr std::string_view kStepPrefix = "step-";
 constexpr std::string_view kDataSuffix = ".distcp";
 constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr std::string_view kLeaseSuffix = ".lease";
@@ -68,6 +70,18 @@ std::optional<int64_t> ParseRankMetadataFileName(std::string_view text) {
   }
   return ParseNumber(
       text.substr(2, text.size() - 2 - kMetadataFileName.size()));
+}
+
+std::optional<int64_t> ParseStepDirectoryName(std::string_view text) {
+  if (!text.starts_with(kStepPrefix)) return std::nullopt;
+  text.remove_prefix(kStepPrefix.size());
+  int64_t step = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, step);
+  if (error != std::errc() || stop != end || text.starts_with('-')) {
+    return std::nullopt;
+  }
+  return step;
 }
 
 bool IsDcpcppSaveId(std::string_view save_id) {

@@ -28,6 +28,10 @@ std::string RankMetadataFileName(int64_t rank);
 /// The rank, nullopt if `text` is no such name.
 std::optional<int64_t> ParseRankMetadataFileName(std::string_view text);
 
+/// The number in `step-<number>`, a checkpoint's directory in TorchTitan's
+/// layout; zeros may lead. nullopt if `text` is no such name.
+std::optional<int64_t> ParseStepDirectoryName(std::string_view text);
+
 /// Whether a StorageMeta::save_id is one of dcp's: "dcpcpp-" and 1 to 64 lower
 /// case hexadecimal digits.
 bool IsDcpcppSaveId(std::string_view save_id);

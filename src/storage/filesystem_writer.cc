@@ -10,6 +10,7 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "format/sidecar.h"
+#include "io/paths.h"
 #include "io/stall.h"
 #include "staging/buffer_cache.h"
 #include "staging/pipeline_options.h"
@@ -36,6 +37,12 @@ Status CheckExportDType(const FileSystemWriterOptions& options) {
   }
   return InvalidArgument("export_dtype must be a floating-point dtype, not " +
                          std::string(DTypeName(*dtype)));
+}
+
+/// The step that the directory's name tells.
+std::optional<int64_t> StepOf(const std::string& path) {
+  const std::vector<std::string> parts = SplitPath(path);
+  return parts.empty() ? std::nullopt : ParseStepDirectoryName(parts.back());
 }
 
 }  // namespace
@@ -229,7 +236,7 @@ StatusOr<std::string> FileSystemWriter::Finish(
 
 Status FileSystemWriter::Publish(std::string_view metadata_pickle,
                                  std::span<const std::string> storage_data) {
-  Sidecar sidecar{.save_id = save_id_};
+  Sidecar sidecar{.save_id = save_id_, .step = StepOf(options_.path)};
   for (const std::string& data : storage_data) {
     DCP_ASSIGN_OR_RETURN(Sidecar part, ParseSidecar(data));
     std::move(part.files.begin(), part.files.end(),

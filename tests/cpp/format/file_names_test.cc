@@ -37,6 +37,16 @@ TEST_CASE("metadata names of single ranks are formatted and parsed",
   }
 }
 
+TEST_CASE("directories of steps are told from others", "[names]") {
+  CHECK(ParseStepDirectoryName("step-0") == 0);
+  CHECK(ParseStepDirectoryName("step-00120") == 120);
+  for (const std::string name :
+       {"", "step", "step-", "step--1", "step-1x", "xstep-1", "step- 1",
+        "step-99999999999999999999"}) {
+    CHECK_FALSE(ParseStepDirectoryName(name).has_value());
+  }
+}
+
 TEST_CASE("save ids of dcp are told from others", "[names]") {
   CHECK(IsDcpcppSaveId("dcpcpp-0"));
   CHECK(IsDcpcppSaveId("dcpcpp-0123456789abcdef0123456789abcdef"));

@@ -2,11 +2,15 @@
 // every kind of file system, with every way of laying files out.
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "conformance/storage_conformance.h"
-#include "storage/storage_cases.h"
+#include "format/file_names.h"
+#include "format/sidecar.h"
+#include "storage/damage.h"
 #include "testing/direct_file_system.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/forwarding_file_system.h"
@@ -157,6 +161,23 @@ class ObjectStore final : public testing::ForwardingFileSystem {
                                  .atomic_rename = false,
                                  .directory_sync = false};
 };
+
+TEST_CASE("a sidecar knows the step that its directory is named after",
+          "[storage]") {
+  const conformance::State state = conformance::SmallState(1);
+  for (const auto& [directory, step] :
+       std::map<std::string, std::optional<int64_t>>{
+           {"/run/step-120", 120}, {"/run/step-7/", 7}, {"/run/best", {}}}) {
+    NativePlace place = PlaceOn(MakeMemoryFileSystem(), IoEngineKind::kThreads);
+    place.directory = directory;
+    DCP_CHECK_OK(conformance::SaveOnce(NativeStorage(place), state,
+                                       conformance::ShardedState(state, 2)));
+    const auto index = NativeStorage(place).make_reader()->ReadIndex().value();
+    const std::string path = JoinPath(
+        directory, SidecarName(index.metadata.storage_meta->save_id.value()));
+    CHECK(ParseSidecar(GetFile(*place.fs, path)).value().step == step);
+  }
+}
 
 TEST_CASE("the native storage conforms on an object store",
           "[storage][conformance]") {

@@ -122,12 +122,11 @@ class CompressedFile {
       }
     });
     for (size_t i = begin; i < end; ++i) {
-      StatusOr<std::string>& frame = frames[i - begin];
-      DCP_RETURN_IF_ERROR(frame.status());
+      DCP_ASSIGN_OR_RETURN(const std::string frame,
+                           std::move(frames[i - begin]));
       const int64_t offset = appender_.position();
-      DCP_RETURN_IF_ERROR(appender_.Append(std::as_bytes(std::span(*frame))));
+      DCP_RETURN_IF_ERROR(appender_.Append(std::as_bytes(std::span(frame))));
       AddItem(*work_.items[i], offset);
-      frame = std::string();
     }
     return absl::OkStatus();
   }

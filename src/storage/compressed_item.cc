@@ -127,6 +127,28 @@ class StreamEnds final : public ItemSource {
   int64_t length_ = 0;
 };
 
+/// In torch's words: 2.13 _extension.py ExtensionRegistry.from_descriptor_list
+/// and ZStandard.from_descriptor.
+Status UnknownTransforms(const StoredItem& item) {
+  std::string all;
+  for (const std::string& transform : item.info.transform_descriptors) {
+    all += (all.empty() ? "" : ", ") + transform;
+  }
+  const std::string_view first = item.info.transform_descriptors[0];
+  const size_t slash = std::min(first.find('/'), first.size());
+  const std::string_view known = kZstdDescriptor;
+  const bool knows_name =
+      first.substr(0, slash) == known.substr(0, known.find('/'));
+  const std::string_view unknown =
+      knows_name ? first.substr(std::min(slash + 1, first.size()))
+                 : first.substr(0, slash);
+  return InvalidArgument(std::string("Unknown extension ") +
+                         (knows_name ? "version='" : "name='") +
+                         std::string(unknown) + "': the item " +
+                         ToString(item.index) + " was stored with " + all +
+                         "; dcp reads " + std::string(kZstdDescriptor));
+}
+
 class CompressedItem {
  public:
   CompressedItem(const StoredItem& item, const OpenFile& file,
@@ -136,9 +158,7 @@ class CompressedItem {
   Status Read() {
     const auto& transforms = item_.info.transform_descriptors;
     if (transforms.size() != 1 || transforms[0] != kZstdDescriptor) {
-      return Unimplemented("the item " + ToString(item_.index) +
-                           " was stored with the transform " + transforms[0] +
-                           "; dcp reads " + std::string(kZstdDescriptor));
+      return UnknownTransforms(item_);
     }
     const bool is_tensor = item_.type == LoadItemType::kTensor;
     const int64_t numel =

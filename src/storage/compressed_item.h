@@ -19,7 +19,7 @@ Status ReadCompressedItem(const StoredItem& item, const OpenFile& file,
 /// Decompresses `items`, several at once, and hands them to their target.
 /// Stored bytes are checked against the sidecar where there is one and
 /// context.verify is set; what they expand to against its own CRC-32s.
-/// \error kUnimplemented  another transform than stream.zstd/1
+/// \error kInvalidArgument  another transform than stream.zstd/1
 Status ReadCompressedItems(std::span<const ItemInFile> items,
                            const DecodeContext& context,
                            const PipelineOptions& options);

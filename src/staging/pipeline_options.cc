@@ -12,7 +12,7 @@ constexpr int kMaxDefaultWorkers = 4;
 constexpr int kMaxBlocksPerWorker = 32;
 constexpr int64_t kMinBlock = int64_t{1} << 20;
 // What the plan and the metadata of one item take, or less.
-constexpr int64_t kItemNbytes = 1024;
+constexpr int64_t kItemNbytes = 1536;
 
 int DefaultWorkers() {
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
@@ -24,7 +24,7 @@ int DefaultWorkers() {
 PipelineOptions ResolvePipelineOptions(const IoOptions& io, size_t item_count) {
   const int64_t planned =
       std::min(static_cast<int64_t>(item_count) * kItemNbytes,
-               io.max_buffer_nbytes / 4 * 3);
+               io.max_buffer_nbytes / 8 * 7);
   // In whole blocks: a few items leave the budget as it is.
   const int64_t unit = std::max(io.block_nbytes, kMinBlock);
   const int64_t kept = planned / unit * unit;

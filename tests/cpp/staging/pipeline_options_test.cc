@@ -47,7 +47,7 @@ TEST_CASE("a roomy budget leaves workers and blocks as asked", "[staging]") {
   CHECK(options.blocks_per_worker == 32);
 }
 
-TEST_CASE("many items leave a quarter of the budget for blocks", "[staging]") {
+TEST_CASE("many items leave an eighth of the budget for blocks", "[staging]") {
   const IoOptions io{.workers = 2, .max_buffer_nbytes = 64 * kMiB};
   const auto nbytes = [&](size_t items) {
     const PipelineOptions options = ResolvePipelineOptions(io, items);
@@ -58,7 +58,7 @@ TEST_CASE("many items leave a quarter of the budget for blocks", "[staging]") {
   CHECK(nbytes(300) == 64 * kMiB);
   CHECK(nbytes(30'000) < 64 * kMiB);
   CHECK(nbytes(30'000) > 16 * kMiB);
-  CHECK(nbytes(1'000'000) == 16 * kMiB);
+  CHECK(nbytes(1'000'000) == 8 * kMiB);
 }
 
 }  // namespace

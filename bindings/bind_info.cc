@@ -95,6 +95,17 @@ void BindInfo(py::module_& m) {
       py::arg("wanted") = "auto",
       "(name, reason) of the I/O engine that serves on this machine.");
   m.def(
+      "direct_io",
+      [](const std::string& path) {
+        const DirectIoChoice choice = ValueOrThrow([&] {
+          const py::gil_scoped_release nogil;
+          return ProbeDirectIo(path);
+        }());
+        return py::make_tuple(choice.available, choice.reason);
+      },
+      py::arg("path"),
+      "(whether, why) direct I/O serves a file, or files in a directory.");
+  m.def(
       "cuda", [] { return MakeCudaRuntime()->Describe(); },
       "What was found of CUDA.");
   m.def("kept_buffer_nbytes", &KeptBufferNbytes,

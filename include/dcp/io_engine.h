@@ -89,6 +89,18 @@ struct IoEngineChoice {
 /// \error kUnimplemented  `kUring` was forced and does not work here
 StatusOr<IoEngineChoice> SelectIoEngine(IoEngineKind wanted);
 
+/// Whether files are written or read past the page cache, and why or why not,
+/// for logs and show_config().
+struct DirectIoChoice {
+  bool available = false;
+  std::string reason;  ///< e.g. "open with O_DIRECT: Invalid argument"
+};
+
+/// Tries with the file `path`, which is read, or with one without a name in the
+/// directory `path`.
+/// \error any  of opening or making the file: nothing can be told
+StatusOr<DirectIoChoice> ProbeDirectIo(const std::string& path);
+
 /// Makes the engine that SelectIoEngine(options.kind) chooses.
 /// \error kInvalidArgument  queue_depth or threads out of range
 /// \error kUnimplemented  `kUring` was forced and does not work here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import os
 import platform
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from dcpcpp import _core
 logger = logging.getLogger("dcpcpp")
 
 
-def config() -> dict[str, str]:
+def config(directory: str | os.PathLike[str] = ".") -> dict[str, str]:
     """What show_config prints, by item."""
     engine, reason = _core.io_engine()
     return {
@@ -23,14 +24,20 @@ def config() -> dict[str, str]:
         "torch": _version("torch"),
         "kernel": platform.release(),
         "I/O engine": f"{engine} ({reason})",
+        "direct I/O": f"{_direct_io(directory)}, in {os.path.abspath(directory)}",  # noqa: PTH100
         "CUDA": _core.cuda(),
         "fsspec": _version("fsspec"),
     }
 
 
-def show_config() -> None:
-    """Print versions, the I/O engine and why it was chosen, and what was found of CUDA."""
-    for item, value in config().items():
+def show_config(directory: str | os.PathLike[str] = ".") -> None:
+    """Print versions, the I/O engine and why it was chosen, and what was found of CUDA.
+
+    Args:
+        directory: where checkpoints are to lie; whether files there are written and read
+            past the page cache is printed, too.
+    """
+    for item, value in config(directory).items():
         sys.stdout.write(f"{item:12} {value}\n")
 
 
@@ -76,6 +83,29 @@ def log_choices_once(io_engine: str) -> None:
         logger.warning("%s", error)
         return
     logger.info("I/O engine: %s (%s); CUDA: %s", engine, reason, _core.cuda())
+
+
+def log_direct_io_once(path: str | os.PathLike[str]) -> None:
+    """Log, once per process and file system, whether direct I/O serves and why.
+
+    Args:
+        path: a directory that was written to, or a file that was read.
+    """
+    try:
+        device = f"device {os.stat(path).st_dev}"  # noqa: PTH116  # it may be text
+    except OSError:
+        return
+    if device not in _logged:
+        _logged.add(device)
+        logger.info("direct I/O: %s, in %s", _direct_io(path), os.fspath(path))
+
+
+def _direct_io(path: str | os.PathLike[str]) -> str:
+    try:
+        available, reason = _core.direct_io(os.fspath(path))
+    except OSError as error:
+        return f"not known ({error})"
+    return f"{'yes' if available else 'no'} ({reason})"
 
 
 _logged: set[str] = set()

@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -74,7 +74,7 @@ class Transport:
         """
 class FileSystem:
     """
-    Where files are (dcp/file_system.h). Subclasses define traits() -> (name, positional_writes, atomic_rename, directory_sync), open(path, mode), make_directories, list, exists, rename and remove.
+    Where files are (dcp/file_system.h). Subclasses define traits() -> (name, positional_writes, atomic_rename, directory_sync), open(path, mode), make_directories, list, exists, rename, remove and, with directory_sync, sync_directory.
     """
     def __init__(self) -> None:
         ...
@@ -404,6 +404,10 @@ def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
 def cuda() -> str:
     """
     What was found of CUDA.
+    """
+def direct_io(path: str) -> tuple[bool, str]:
+    """
+    (whether, why) direct I/O serves a file, or files in a directory.
     """
 def dtype_codes() -> dict[str, int]:
     """

@@ -78,6 +78,7 @@ class LoadJob:
             except RankFailuresError as error:
                 _exceptions.raise_failures(error, transport.rank(), template.error)
         template.finish()
+        self._reader.log_direct_io()
         _report(template.result, self._load_report)
         _mark_written(template.tensors)
 

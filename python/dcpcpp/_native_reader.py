@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import pickle
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint import filesystem as torch_filesystem
 from torch.distributed.checkpoint.metadata import (
     Metadata,
     StorageMeta,
@@ -20,7 +22,7 @@ from torch.distributed.checkpoint.planner import (
 )
 
 from dcpcpp import _core, _metadata, _objects
-from dcpcpp._config import log_choices_once
+from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._decoded import narrow
 from dcpcpp._io_options import core_file_system
 from dcpcpp._load_bytes import load_bytes_of
@@ -56,6 +58,12 @@ class NativeReader:
         options.verify = self._verify
         options.io = self._io_options
         return self._open_core_reader(options)
+
+    def log_direct_io(self) -> None:
+        """Log whether what was read came past the page cache."""
+        fs = getattr(self, "fs", None)  # plug-ins have none
+        if self._io_options.direct_io and type(fs) is torch_filesystem.FileSystem:
+            log_direct_io_once(os.path.join(path_text(self.path), ".metadata"))  # noqa: PTH118
 
     def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:
         return _core.FileSystemReader(options, core_file_system(self.fs, 0))

@@ -143,6 +143,7 @@ class SaveJob:
         except RankFailuresError as error:
             _exceptions.raise_failures(error, transport.rank(), local_error)
         assert self._writer is not None
+        self._writer.log_direct_io()
         self.stats.finish(transport.rank(), self._writer.path)
         return LazyMetadata(data)
 

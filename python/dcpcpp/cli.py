@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,9 +42,13 @@ def _root(
 
 
 @app.command("config")
-def show_config() -> None:
-    """Show versions, the I/O engine and why it was chosen, and what was found of CUDA."""
-    dcpcpp.show_config()
+def show_config(
+    directory: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Where checkpoints are to lie.")
+    ] = Path(),
+) -> None:
+    """Show versions, the I/O engine and why it was chosen, direct I/O, and CUDA."""
+    dcpcpp.show_config(directory)
 
 
 app.command("bench")(bench)

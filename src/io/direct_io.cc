@@ -17,6 +17,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
+
+#include "dcp/io_engine.h"
 
 namespace dcp {
 namespace {
@@ -70,26 +74,35 @@ bool LivesInMemory(int fd) {
          info.f_type == HUGETLBFS_MAGIC;
 }
 
+DirectIoRefusal Refused(const char* call, int error) {
+  return {std::string(call) + ": " + std::strerror(error)};
+}
+
 struct FreeDeleter {
   void operator()(void* memory) const { std::free(memory); }
 };
 
+using OneBlock = std::variant<std::monostate, DirectIoRefusal>;
+
 /// One direct transfer of one block at the start of the file. A written block
 /// is cut off again.
-StatusOr<Verdict> TryOneBlock(int direct_fd, int buffered_fd, OpenMode mode) {
+StatusOr<OneBlock> TryOneBlock(int direct_fd, int buffered_fd, OpenMode mode) {
   const std::unique_ptr<void, FreeDeleter> block(
       std::aligned_alloc(kAssumedAlignment, kAssumedAlignment));
-  if (block == nullptr) return Verdict::kNo;
+  if (block == nullptr) return Refused("aligned_alloc", ENOMEM);
   std::memset(block.get(), 0, kAssumedAlignment);
   if (mode == OpenMode::kRead) {
     const ssize_t n = ::pread(direct_fd, block.get(), kAssumedAlignment, 0);
-    return n >= 0 ? Verdict::kYes : Verdict::kNo;
+    if (n < 0) return Refused("direct pread", errno);
+    return OneBlock();
   }
   const ssize_t n = ::pwrite(direct_fd, block.get(), kAssumedAlignment, 0);
+  const int error = n < 0 ? errno : ENOSPC;
   if (::ftruncate(buffered_fd, 0) != 0) {
     return ErrnoToStatus(errno, {.op = "ftruncate", .nbytes = 0});
   }
-  return n == kAssumedAlignment ? Verdict::kYes : Verdict::kNo;
+  if (n != kAssumedAlignment) return Refused("direct pwrite", error);
+  return OneBlock();
 }
 
 bool IsMultiple(int64_t value, int64_t of) { return value % of == 0; }
@@ -106,26 +119,61 @@ bool FitsDirectIo(const DirectIoAlignment& alignment, int64_t byte_offset,
   });
 }
 
-StatusOr<std::optional<DirectDescriptor>> OpenDirect(int buffered_fd,
-                                                     OpenMode mode) {
-  if (LivesInMemory(buffered_fd)) return std::nullopt;
+StatusOr<std::variant<DirectDescriptor, DirectIoRefusal>> OpenDirect(
+    int buffered_fd, OpenMode mode) {
+  if (LivesInMemory(buffered_fd)) {
+    return DirectIoRefusal{"the file system keeps files in memory"};
+  }
   const std::string link = "/proc/self/fd/" + std::to_string(buffered_fd);
   const int access = mode == OpenMode::kRead ? O_RDONLY : O_WRONLY;
   DirectDescriptor direct{
       .fd = UniqueFd(::open(link.c_str(), access | O_DIRECT | O_CLOEXEC)),
       .alignment = {.memory = kAssumedAlignment, .offset = kAssumedAlignment}};
-  if (!direct.fd.ok()) return std::nullopt;
+  if (!direct.fd.ok()) return Refused("open with O_DIRECT", errno);
 
-  Verdict verdict = AskFileSystem(direct.fd.get(), &direct.alignment);
-  if (verdict == Verdict::kCannotTell) {
-    DCP_ASSIGN_OR_RETURN(verdict,
-                         TryOneBlock(direct.fd.get(), buffered_fd, mode));
+  switch (AskFileSystem(direct.fd.get(), &direct.alignment)) {
+    case Verdict::kYes:
+      break;
+    case Verdict::kNo:
+      return DirectIoRefusal{"the file system has none for this file"};
+    case Verdict::kCannotTell: {
+      DCP_ASSIGN_OR_RETURN(OneBlock tried,
+                           TryOneBlock(direct.fd.get(), buffered_fd, mode));
+      if (auto* refusal = std::get_if<DirectIoRefusal>(&tried)) {
+        return *std::move(refusal);
+      }
+    }
   }
-  if (verdict != Verdict::kYes) return std::nullopt;
   direct.alignment.offset =
       std::max({direct.alignment.offset, kAssumedAlignment,
                 static_cast<int64_t>(::sysconf(_SC_PAGESIZE))});
   return direct;
+}
+
+StatusOr<DirectIoChoice> ProbeDirectIo(const std::string& path) {
+  OpenMode mode = OpenMode::kRead;
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info = {};
+  if (!file.ok() || ::fstat(file.get(), &info) != 0) {
+    return ErrnoToStatus(errno, {.op = "open", .path = path});
+  }
+  if (S_ISDIR(info.st_mode)) {
+    mode = OpenMode::kCreateNew;
+    file =
+        UniqueFd(::open(path.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+    if (!file.ok()) {
+      return ErrnoToStatus(errno, {.op = "open with O_TMPFILE", .path = path});
+    }
+  }
+  DCP_ASSIGN_OR_RETURN(auto direct, OpenDirect(file.get(), mode));
+  if (auto* refusal = std::get_if<DirectIoRefusal>(&direct)) {
+    return DirectIoChoice{.available = false,
+                          .reason = std::move(refusal->reason)};
+  }
+  const auto& alignment = std::get<DirectDescriptor>(direct).alignment;
+  return DirectIoChoice{
+      .available = true,
+      .reason = "aligned to " + std::to_string(alignment.offset) + " B"};
 }
 
 }  // namespace dcp

@@ -3,8 +3,9 @@
 #ifndef DCP_IO_DIRECT_IO_H_
 #define DCP_IO_DIRECT_IO_H_
 
-#include <optional>
 #include <span>
+#include <string>
+#include <variant>
 
 #include "dcp/file_system.h"
 #include "io/unique_fd.h"
@@ -22,12 +23,17 @@ struct DirectDescriptor {
   DirectIoAlignment alignment;
 };
 
+/// Why a file has no direct I/O, e.g. "tmpfs keeps files in memory".
+struct DirectIoRefusal {
+  std::string reason;
+};
+
 /// Opens `buffered_fd`'s file again with O_DIRECT, for reading or for writing
-/// as `mode` says, and finds out what alignment it asks for. nullopt where the
-/// file system has no direct I/O. A file that is written must be empty still.
+/// as `mode` says, and finds out what alignment it asks for. A file that is
+/// written must be empty still.
 /// \error any  the block that a probe wrote could not be cut off again
-StatusOr<std::optional<DirectDescriptor>> OpenDirect(int buffered_fd,
-                                                     OpenMode mode);
+StatusOr<std::variant<DirectDescriptor, DirectIoRefusal>> OpenDirect(
+    int buffered_fd, OpenMode mode);
 
 }  // namespace dcp
 

@@ -111,12 +111,15 @@ StatusOr<UniqueFd> OpenBuffered(const std::string& path,
 StatusOr<std::optional<DirectDescriptor>> OpenDirectAsAsked(
     int fd, const std::string& path, const OpenOptions& options) {
   if (options.direct_io == DirectIo::kOff) return std::nullopt;
-  DCP_ASSIGN_OR_RETURN(std::optional<DirectDescriptor> direct,
-                       OpenDirect(fd, options.mode));
-  if (!direct && options.direct_io == DirectIo::kRequire) {
-    return Unimplemented("no direct I/O on the file system of " + path);
+  DCP_ASSIGN_OR_RETURN(auto direct, OpenDirect(fd, options.mode));
+  if (auto* descriptor = std::get_if<DirectDescriptor>(&direct)) {
+    return std::make_optional(std::move(*descriptor));
   }
-  return direct;
+  if (options.direct_io == DirectIo::kRequire) {
+    return Unimplemented("no direct I/O for " + path + " (" +
+                         std::get<DirectIoRefusal>(direct).reason + ")");
+  }
+  return std::nullopt;
 }
 
 StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import torch
 import dcpcpp
 from dcpcpp import _config, _core
 from support import faults
+
+SHARED_MEMORY = Path("/dev/shm")  # a tmpfs
 
 
 def dcpcpp_command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -69,7 +72,7 @@ def test_an_error_is_one_line_and_exit_code_1(
 ) -> None:
     from dcpcpp import cli
 
-    def fail() -> None:
+    def fail(directory: object) -> None:
         raise eval(error)
 
     monkeypatch.setattr(dcpcpp, "show_config", fail)
@@ -92,6 +95,23 @@ def test_config_tells_versions_the_engine_and_why(capsys: pytest.CaptureFixture[
     assert "I/O engine" in dcpcpp_command("config").stdout
 
 
+def test_config_tells_whether_direct_io_serves_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"keeps files in memory), in {SHARED_MEMORY}" in direct_io_line(SHARED_MEMORY)
+    available, reason = _core.direct_io(str(tmp_path))
+    answer = f"{'yes' if available else 'no'} ({reason}), in {tmp_path}"
+    assert direct_io_line(tmp_path) == f"direct I/O   {answer}"
+    assert "not known" in direct_io_line(tmp_path / "nothing")
+    dcpcpp.show_config(tmp_path)
+    assert answer in capsys.readouterr().out
+    assert dcpcpp_command("config", str(tmp_path / "nothing")).returncode == 2
+
+
+def direct_io_line(directory: Path) -> str:
+    return f"direct I/O   {_config.config(directory)['direct I/O']}"
+
+
 def test_the_engine_that_was_asked_for_is_the_one_that_serves() -> None:
     assert _core.io_engine("threads") == ("threads", "threads were asked for")
     with pytest.raises(ValueError, match="io_engine must be"):
@@ -110,9 +130,31 @@ def test_choices_are_logged_once_for_each_wanted_engine(
         writer = dcpcpp.FileSystemWriter(tmp_path / "b", io_engine="threads")
         dcpcpp.save({"w": torch.zeros(3)}, storage_writer=writer)
     said = [record.getMessage() for record in caplog.records if record.name == "dcpcpp"]
+    direct = _config._direct_io(tmp_path / "a")
     assert [line for line in said if not line.startswith("saved ")] == [
         f"I/O engine: {engine} ({reason}); CUDA: {_core.cuda()}",
+        f"direct I/O: {direct}, in {tmp_path / 'a'}",
         f"I/O engine: threads (threads were asked for); CUDA: {_core.cuda()}",
+    ]
+
+
+def test_direct_io_that_is_refused_is_logged_once_for_each_file_system(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_config, "_logged", set())
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
+        path = Path(folder) / "c"
+        with caplog.at_level(logging.INFO, logger="dcpcpp"):
+            for direct_io in (False, True, True):
+                writer = dcpcpp.FileSystemWriter(path, direct_io=direct_io)
+                dcpcpp.save({"w": torch.zeros(3)}, storage_writer=writer)
+                dcpcpp.load(
+                    {"w": torch.zeros(3)},
+                    storage_reader=dcpcpp.FileSystemReader(path, direct_io=direct_io),
+                )
+    said = [record.getMessage() for record in caplog.records if record.name == "dcpcpp"]
+    assert [line for line in said if line.startswith("direct I/O")] == [
+        f"direct I/O: no (the file system keeps files in memory), in {path}"
     ]
 
 

@@ -4,8 +4,12 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <string>
+#include <variant>
 
 #include "conformance/bytes.h"
+#include "dcp/io_engine.h"
 #include "testing/temp_directory.h"
 
 namespace dcp {
@@ -40,14 +44,41 @@ TEST_CASE("a direct descriptor is of the same file and asks for whole pages",
   auto direct = OpenDirect(fd.get(), OpenMode::kCreateNew);
   REQUIRE(direct.ok());
   CHECK(::lseek(fd.get(), 0, SEEK_END) == 0);  // a probe left nothing
-  if (!direct->has_value()) return;  // CheckDirectIoRequests covers that
-  CHECK((*direct)->alignment.offset % ::sysconf(_SC_PAGESIZE) == 0);
-  CHECK((*direct)->alignment.memory >= 1);
-  const auto nbytes = static_cast<size_t>((*direct)->alignment.offset);
+  const auto* descriptor = std::get_if<DirectDescriptor>(&*direct);
+  if (descriptor == nullptr) return;  // CheckDirectIoRequests covers that
+  CHECK(descriptor->alignment.offset % ::sysconf(_SC_PAGESIZE) == 0);
+  CHECK(descriptor->alignment.memory >= 1);
+  const auto nbytes = static_cast<size_t>(descriptor->alignment.offset);
   AlignedBytes block(nbytes);
-  CHECK(::pwrite((*direct)->fd.get(), block.data(), nbytes, 0) ==
+  CHECK(::pwrite(descriptor->fd.get(), block.data(), nbytes, 0) ==
         static_cast<ssize_t>(nbytes));
   CHECK(::lseek(fd.get(), 0, SEEK_END) == static_cast<off_t>(nbytes));
+}
+
+TEST_CASE("a probe says whether direct I/O serves a place, and why",
+          "[direct_io]") {
+  const testing::TempDirectory directory;
+  const auto on_disk = ProbeDirectIo(directory.path());
+  REQUIRE(on_disk.ok());
+  CHECK_FALSE(on_disk->reason.empty());
+  CHECK(std::filesystem::is_empty(directory.path()));
+  const std::string path = JoinPath(directory.path(), "f");
+  const auto fs = MakePosixFileSystem();
+  auto file = fs->Open(
+      path, {.mode = OpenMode::kCreateNew, .direct_io = DirectIo::kTry});
+  REQUIRE(file.ok());
+  CHECK((*file)->direct_io().has_value() == on_disk->available);
+  const auto of_file = ProbeDirectIo(path);
+  REQUIRE(of_file.ok());
+  CHECK(of_file->available == on_disk->available);
+
+  const auto in_memory = ProbeDirectIo("/dev/shm");
+  REQUIRE(in_memory.ok());
+  CHECK_FALSE(in_memory->available);
+  CHECK(in_memory->reason == "the file system keeps files in memory");
+
+  const auto nowhere = ProbeDirectIo(JoinPath(directory.path(), "nothing"));
+  CHECK(nowhere.status().code() == absl::StatusCode::kNotFound);
 }
 
 }  // namespace

@@ -139,7 +139,10 @@ class PyFileSystem final : public FileSystem,
   Status Remove(const std::string& path) override {
     return CallPythonVoid([&] { Override("remove")(path); });
   }
-  Status SyncDirectory(const std::string&) override { return absl::OkStatus(); }
+  Status SyncDirectory(const std::string& path) override {
+    if (!traits().directory_sync) return absl::OkStatus();
+    return CallPythonVoid([&] { Override("sync_directory")(path); });
+  }
   StatusOr<std::optional<SpaceInfo>> Space(const std::string&) override {
     return std::optional<SpaceInfo>();
   }
@@ -172,7 +175,9 @@ void BindFileSystem(py::module_& m) {
       "Where files are (dcp/file_system.h). Subclasses define traits() -> "
       "(name, "
       "positional_writes, atomic_rename, directory_sync), open(path, mode), "
-      "make_directories, list, exists, rename and remove.")
+      "make_directories, list, exists, rename, remove and, with "
+      "directory_sync, "
+      "sync_directory.")
       .def(py::init<>());
   m.def("posix_file_system", &MakePosixFileSystem, "The machine's own files.");
   m.def("memory_file_system", &MakeMemoryFileSystem, "Files in memory.");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from typing import Any
 
 from dcpcpp import _core
@@ -21,12 +22,10 @@ class FsspecFileSystem(_core.FileSystem):
     def __init__(self, fs: Any) -> None:
         super().__init__()
         self._fs = fs
+        self._is_local = "file" in _protocols(fs)
 
     def traits(self) -> tuple[str, bool, bool, bool]:
-        protocol = self._fs.protocol
-        name = protocol if isinstance(protocol, str) else protocol[0]
-        is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
-        return (f"fsspec:{name}", False, is_local, False)
+        return (f"fsspec:{_protocols(self._fs)[0]}", False, self._is_local, self._is_local)
 
     @with_storage_errors
     def open(self, path: str, mode: str) -> _FsspecFile:
@@ -62,6 +61,19 @@ class FsspecFileSystem(_core.FileSystem):
     @with_storage_errors
     def remove(self, path: str) -> None:
         self._fs.rm_file(path)
+
+    @with_storage_errors
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a local directory durable."""
+        descriptor = os.open(self._fs._strip_protocol(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 class _FsspecFile:
@@ -104,8 +116,12 @@ class _FsspecFile:
             raise FileNotFoundError(2, "No such file or directory", self._path)
         return int(size)
 
+    @with_storage_errors
     def sync(self) -> None:
-        """Nothing: an object is durable when it was published, on close."""
+        """Make a local file durable. An object is when it was published, on close."""
+        if "file" in _protocols(self._fs):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
 
     @with_storage_errors
     def close(self) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.storage import StorageReader
 
 from dcpcpp import _core, _metadata, _nested, _objects, _state_dict
 from dcpcpp._claims import Claims
 from dcpcpp._decoded import Box, empty_for, narrow, put
 from dcpcpp._errand import place_of
+from dcpcpp._native_path import native_reader
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
 from dcpcpp._tensors import EntryMaker, dtype_of_code
@@ -76,7 +78,9 @@ class Checkpoint:
         Args:
             key: flat key.
             index: of a tensor: an int or a slice with step 1, or a tuple of them for the
-                leading dimensions; only the bytes of that part are read. None for all.
+                leading dimensions; None for all. Of a checkpoint of dcpcpp's the MiB blocks
+                of that part are read, of stock torch's the chunks, which are checked
+                whole.
             allow_pickle: of an object, or a tensor of a class of its own: see `dcpcpp.load`.
 
         Raises:
@@ -210,32 +214,43 @@ def _box(
 
 
 def open(
-    checkpoint_id: str | os.PathLike[str], *, rank: int | None = None, verify: bool = True
+    checkpoint_id: str | os.PathLike[str] | None = None,
+    *,
+    storage_reader: StorageReader | None = None,
+    rank: int | None = None,
+    verify: bool = True,
 ) -> Checkpoint:
     """Open a checkpoint for reading, with no template and no process group.
 
     Args:
         checkpoint_id: directory or URL.
+        storage_reader: where to read, instead of `checkpoint_id` alone: dcpcpp's, or torch's
+            `FileSystemReader`. For options, such as an `FsspecReader`'s.
         rank: open what this rank saved for itself, with `use_collectives=False`. It knows
             no other rank's shards.
-        verify: check all that is read against its checksum.
+        verify: check all that is read against its checksum. (A `storage_reader` has an option
+            of its own.)
 
     Raises:
+        ValueError: libdcp does not read what `storage_reader` reads.
         FileNotFoundError: no checkpoint there, or one per rank and no `rank`.
         CheckpointCorruptedError: its metadata is damaged.
     """
-    reader = choose_reader(None, checkpoint_id)
-    assert isinstance(reader, NativeReader)
-    reader.set_verify(verify)
+    reader = native_reader(choose_reader(storage_reader, checkpoint_id))
+    if reader is None:
+        raise ValueError(f"open reads dcpcpp's own storages, not {type(storage_reader).__name__}")
+    if storage_reader is None:
+        reader.set_verify(verify)
     core = _core.Checkpoint(reader.make_core_reader(), rank)
     name = ".metadata" if rank is None else f"__{rank}.metadata"
     return Checkpoint(core, reader, f"{place_of(reader)}/{name}")
 
 
 def load_full(
-    checkpoint_id: str | os.PathLike[str],
+    checkpoint_id: str | os.PathLike[str] | None = None,
     keys: set[str] | str | None = None,
     *,
+    storage_reader: StorageReader | None = None,
     rank: int | None = None,
     allow_pickle: bool | None = None,
 ) -> dict[str, Any]:
@@ -246,6 +261,7 @@ def load_full(
     Args:
         checkpoint_id: directory or URL.
         keys: flat keys or prefixes of them ("optim.state"); None for all.
+        storage_reader: see `open`.
         rank: see `open`.
         allow_pickle: see `dcpcpp.load`.
 
@@ -258,7 +274,7 @@ def load_full(
         CheckpointCorruptedError: stored bytes are damaged, or the metadata asks for what
             is not there: elements in no file, or lists far longer than they have items.
     """
-    checkpoint = open(checkpoint_id, rank=rank)
+    checkpoint = open(checkpoint_id, storage_reader=storage_reader, rank=rank)
     path_of = {key: checkpoint.path(key) for key in checkpoint}
     _nested.require_nested(path_of.items(), checkpoint._file)
     wanted = {keys} if isinstance(keys, str) else keys

@@ -26,7 +26,7 @@ from torch.distributed.checkpoint.planner import (
 from torch.distributed.checkpoint.storage import WriteResult
 
 from dcpcpp import _core
-from dcpcpp._config import log_choices_once
+from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._io_options import core_file_system, is_zstd
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import EntryMaker, code_of_dtype
@@ -90,6 +90,15 @@ class NativeWriter:
         )
         self.begin_save()
 
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        """Under torch's protocol, make the directory, durably, before torch makes it."""
+        core: Any = self.make_core_writer()
+        core.set_up(0, False, True)
+        prepared: SavePlan = super().prepare_local_plan(  # type: ignore[misc]  # as above
+            plan
+        )
+        return prepared
+
     def make_core_writer(
         self, export_dtype: torch.dtype | None = None, compression: str | None = None
     ) -> _core.StorageWriter:
@@ -118,6 +127,12 @@ class NativeWriter:
 
     def _own_rank(self) -> int:
         return getattr(self, "rank", None) or 0
+
+    def log_direct_io(self) -> None:
+        """Log whether what was written went past the page cache."""
+        fs = getattr(self, "fs", None)  # plug-ins have none
+        if self._io_options.direct_io and type(fs) is torch_filesystem.FileSystem:
+            log_direct_io_once(path_text(self.path))
 
     def warn_if_exists(self, *, use_collectives: bool, stacklevel: int = 5) -> None:
         """Tell of a checkpoint that is about to be replaced, in torch's words."""

@@ -19,24 +19,27 @@ const std::map<std::string, absl::StatusCode>& CodesByName() {
   return *by_name;
 }
 
-Status StatusFromFields(const std::string& code, const std::string& message,
-                        const std::string& op) {
+/// What status_fields_of of dcpcpp.errors returns.
+using Fields =
+    std::tuple<std::string, std::string, std::string, int, std::string>;
+
+Status StatusFromFields(const Fields& fields) {
+  const auto& [code, message, op, error_number, path] = fields;
   const auto found = CodesByName().find(code);
   Status status = MakeStatus(
       found == CodesByName().end() ? absl::StatusCode::kUnknown : found->second,
       message);
-  return op.empty() ? status : WithDetail(status, {.op = op});
+  if (op.empty() && error_number == 0) return status;
+  return WithDetail(status,
+                    {.op = op, .path = path, .error_number = error_number});
 }
 
 }  // namespace
 
 Status StatusFromPython(pybind11::handle exception) {
-  const auto fields =
-      pybind11::module_::import("dcpcpp.errors")
-          .attr("status_fields_of")(exception)
-          .cast<std::tuple<std::string, std::string, std::string>>();
-  return StatusFromFields(std::get<0>(fields), std::get<1>(fields),
-                          std::get<2>(fields));
+  return StatusFromFields(pybind11::module_::import("dcpcpp.errors")
+                              .attr("status_fields_of")(exception)
+                              .cast<Fields>());
 }
 
 Status CheckSignals() {

@@ -46,6 +46,11 @@ class Errand:
         place = f" {preposition} {self.place}" if self.place else ""
         return f"{verb}{place}{'' if self.use_collectives else ' with use_collectives=False'}"
 
+    def attempt(self) -> str:
+        """What errors call it; empty if this rank has no storage."""
+        preposition = "to" if self.kind == "save" else "from"
+        return f"{self.kind} {preposition} {self.place}" if self.place else ""
+
 
 class Sign(NamedTuple):
     """A rank's sign of arrival."""

@@ -32,14 +32,18 @@ class CheckpointException(TorchCheckpointException, Exception):  # torch's name
     Attributes:
         failures: rank in the group -> (exception, traceback summary), as in torch.
         global_ranks: the number in the job of each rank of the group; empty if unknown.
+        attempt: what was tried, "save to /ckpt/step-7" or "load from ..."; empty if unknown.
     """
 
     def __init__(self, msg: str, failures: Failures) -> None:
         TorchCheckpointException.__init__(self, msg, failures)
         self.global_ranks: list[int] = []
+        self.attempt = ""
 
     def __str__(self) -> str:
         lines = [TorchCheckpointException.__str__(self).rstrip("\n")]
+        if self.attempt:
+            lines.append(f"in a {self.attempt}")
         for rank in self.failures:
             if rank < len(self.global_ranks) and self.global_ranks[rank] != rank:
                 lines.append(f"RANK {rank} of the group is rank {self.global_ranks[rank]}")

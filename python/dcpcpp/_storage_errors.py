@@ -14,10 +14,17 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 @contextlib.contextmanager
 def as_storage_error(operation: str, path: object) -> Iterator[None]:
-    """Raises as a StorageError what is neither an OSError nor ours, e.g. of botocore."""
+    """Raises as a StorageError what is neither an OSError nor ours, e.g. of botocore.
+
+    An OSError that names no file, as those of streams do, gets `path`.
+    """
     try:
         yield
-    except (OSError, CheckpointError, NotImplementedError):
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+    except (CheckpointError, NotImplementedError):
         raise
     except Exception as error:
         message = f"{operation} {path}: {type(error).__name__}: {error}"

@@ -112,6 +112,7 @@ class _TorchFile:
         with self._lock:
             return int(self._stream.seek(0, io.SEEK_END))
 
+    @with_storage_errors
     def sync(self) -> None:
         self._stream.flush()
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):

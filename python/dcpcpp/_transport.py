@@ -52,14 +52,24 @@ def transport_for(
         raise ValueError("Invalid process group specified: this process is not in it")
     group = process_group if process_group is not None or not use_dist else dist.group.WORLD
     if not use_dist or dist.get_world_size(group) == 1:
-        with raising_stops():
+        with _naming(errand), raising_stops():
             yield _core.single_process_transport()
         return
     channel = group_of(group, "background" if in_background else "foreground")
-    with _turn(channel) as was_free:
+    with _naming(errand), _turn(channel) as was_free:
         errand = dataclasses.replace(errand, is_refused=not was_free)
         with _connected(ProcessGroupTransport(channel, errand, coordinator)) as transport:
             yield transport
+
+
+@contextlib.contextmanager
+def _naming(errand: Errand) -> Iterator[None]:
+    """Errors tell what was tried, and where."""
+    try:
+        yield
+    except _exceptions.CheckpointException as error:
+        error.attempt = errand.attempt()
+        raise
 
 
 @contextlib.contextmanager

@@ -183,11 +183,15 @@ def _os_error(status: Status) -> OSError:
     return error
 
 
-def status_fields_of(error: BaseException) -> tuple[str, str, str]:
-    """Status code, message and op that carry a Python error to other ranks."""
+def status_fields_of(error: BaseException) -> tuple[str, str, str, int, str]:
+    """Status code, message, op, errno and path that carry a Python error to other ranks."""
     for code, kind in _BY_CODE.items():
-        if type(error) is kind:
-            return code, _text(error), ""
+        if type(error) is not kind:
+            continue
+        if isinstance(error, OSError) and error.errno and error.strerror:
+            path = error.filename if isinstance(error.filename, str) else ""
+            return code, error.strerror, "", error.errno, path
+        return code, _text(error), "", 0, ""
     op = _PYTHON_TYPE + type(error).__name__
     stops_the_rank = not isinstance(error, Exception)  # KeyboardInterrupt, SystemExit
     if stops_the_rank or isinstance(error, StorageError):
@@ -198,7 +202,7 @@ def status_fields_of(error: BaseException) -> tuple[str, str, str]:
         _on_the_way[ticket] = error
         if len(_on_the_way) > _MOST_ON_THE_WAY:
             _on_the_way.popitem(last=False)
-    return "CANCELLED" if stops_the_rank else "FAILED_PRECONDITION", _text(error), op
+    return "CANCELLED" if stops_the_rank else "FAILED_PRECONDITION", _text(error), op, 0, ""
 
 
 def _text(error: BaseException) -> str:

@@ -69,6 +69,7 @@ LOADS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 def test_a_wrong_template_raises_what_torch_raises(saved: Path, wrong: str) -> None:
     template, kind, message = LOADS[wrong]
     ours = caught(lambda: dcpcpp.load(dict(template), checkpoint_id=saved))
+    assert f"in a load from {saved}" in str(ours)
     torchs = caught(lambda: stock.load(dict(template), checkpoint_id=saved))
     assert isinstance(ours, dcpcpp.CheckpointException)
     assert type(cause(ours)) is type(cause(torchs)) is kind

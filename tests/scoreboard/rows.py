@@ -88,6 +88,7 @@ ROWS: tuple[Row, ...] = (
         "full disk",
         "old kept, nothing left, the message says what is needed and free",
         programs=("dcp_reliability_test",),
+        python=("tests/python/test_full_disk_of_one_worker.py",),
     ),
     Row(
         "R9",

@@ -36,7 +36,13 @@ _TABLE: list[tuple[str, str, str, str]] = [
     *(
         (module, name, "dcpcpp._filesystem_storage", name)
         for name in ("FileSystemReader", "FileSystemWriter")
-        for module in (_TORCH, f"{_TORCH}.filesystem")
+        # The first two have imported them from the others. The last one names them in warnings.
+        for module in (
+            f"{_TORCH}._storage_utils",
+            f"{_TORCH}.format_utils",
+            _TORCH,
+            f"{_TORCH}.filesystem",
+        )
     ),
     *(
         (f"{_TORCH}._fsspec_filesystem", name, "dcpcpp._fsspec_storage", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ SWAPPED = [
     ("filesystem", "FileSystemWriter", dcpcpp.FileSystemWriter),
     ("", "FileSystemReader", dcpcpp.FileSystemReader),
     ("filesystem", "FileSystemReader", dcpcpp.FileSystemReader),
+    ("_storage_utils", "FileSystemWriter", dcpcpp.FileSystemWriter),
+    ("format_utils", "FileSystemReader", dcpcpp.FileSystemReader),
     ("_fsspec_filesystem", "FsspecWriter", dcpcpp.FsspecWriter),
     ("_fsspec_filesystem", "FsspecReader", dcpcpp.FsspecReader),
 ]
 
 
 def current(module: str, name: str) -> Any:
-    return getattr(getattr(stock, module) if module else stock, name)
+    return getattr(importlib.import_module(f"{stock.__name__}.{module}".rstrip(".")), name)
 
 
 @pytest.mark.filterwarnings("ignore:.*before patch_torch")
@@ -169,3 +172,19 @@ def test_a_trainer_that_cannot_be_edited_saves_and_loads_through_dcpcpp(tmp_path
         by_stock = {"app": blank(trained)}
         stock.load(by_stock, checkpoint_id=tmp_path / step)
         require_equal(by_stock["app"], trained)
+
+
+@pytest.mark.filterwarnings("ignore:.*before patch_torch")
+def test_torchs_converters_read_and_write_through_dcpcpp(tmp_path: Path) -> None:
+    """format_utils has names of its own for readers, writers and the loader."""
+    from torch.distributed.checkpoint import format_utils
+
+    stock.save(STATE, checkpoint_id=tmp_path / "c")
+    damaged = tmp_path / "c" / "__0_0.distcp"
+    format_utils.dcp_to_torch_save(tmp_path / "c", tmp_path / "plain.pt")
+    faults.flip_byte(damaged, damaged.read_bytes().index(STATE["w"].numpy().tobytes()))
+    with dcpcpp.patch_torch(), pytest.raises(stock.CheckpointException) as info:
+        format_utils.dcp_to_torch_save(tmp_path / "c", tmp_path / "damaged.pt")
+    assert isinstance(info.value.failures[0][0], dcpcpp.CheckpointCorruptedError)
+    plain = torch.load(tmp_path / "plain.pt", weights_only=True)
+    assert torch.equal(plain["w"], STATE["w"])

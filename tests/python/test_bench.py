@@ -65,6 +65,8 @@ def test_a_measure_is_printed_and_written_as_json_and_as_a_plot(
             assert name in done.stdout
             assert len(samples["seconds"]) == 2
             assert all(0 < seconds < math.inf for seconds in samples["seconds"])
+            assert all(0 < seconds < math.inf for seconds in samples["cpu_seconds"])
+            assert len(samples["cpu_seconds"]) == len(samples["extra_rss_mib"]) == 2
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "disk").iterdir()) == []
 

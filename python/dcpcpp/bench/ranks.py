@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import shutil
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +22,12 @@ from torch.distributed.tensor import DTensor, Shard
 import dcpcpp
 from dcpcpp.bench.contestants import raw_write
 from dcpcpp.bench.measures import Outcome
-from dcpcpp.bench.meter import Samples, drop_page_cache, sync_names
+from dcpcpp.bench.meter import Samples, drop_page_cache, measure, sync_names
 from dcpcpp.bench.states import llama_like, nbytes_of
 
 Save = Callable[[Path], float | None]
+
+OURS = "dcpcpp"
 
 
 def _savers(state: dict[str, Any], local_nbytes: int) -> dict[str, Save]:
@@ -49,11 +51,30 @@ def _savers(state: dict[str, Any], local_nbytes: int) -> dict[str, Save]:
         return raw_write(own, local_nbytes, direct=True, before_start=dist.barrier)
 
     return {
-        "dcpcpp": ours,
+        OURS: ours,
         "stock DCP, default": stock(1),
         "stock DCP, thread_count=2": stock(2),
         "raw device": raw,
     }
+
+
+def _together(save: Save, path: Path) -> float | None:
+    """A save that ends when all ranks have ended, but by its own clock, if it has one."""
+    own_seconds = save(path)
+    dist.barrier()
+    return own_seconds
+
+
+def _add_all_ranks(samples: Samples, own: Samples) -> None:
+    """The slowest rank's time and the largest one's memory count, and the CPU time of all."""
+    for values, value, op in (
+        (samples.seconds, own.seconds, dist.ReduceOp.MAX),
+        (samples.cpu_seconds, own.cpu_seconds, dist.ReduceOp.SUM),
+        (samples.extra_rss_mib, own.extra_rss_mib, dist.ReduceOp.MAX),
+    ):
+        of_all = torch.tensor(value)
+        dist.all_reduce(of_all, op)
+        values.append(float(of_all))
 
 
 def main() -> None:
@@ -83,14 +104,10 @@ def main() -> None:
                 shutil.rmtree(path, ignore_errors=True)
                 drop_page_cache(arguments.folder)
             dist.barrier()
-            start = time.perf_counter()
-            own_seconds = savers[name](path)
-            dist.barrier()
-            # By its own clock a call says what it took on this rank; the slowest counts.
-            seconds = torch.tensor([own_seconds or time.perf_counter() - start])
-            dist.all_reduce(seconds, dist.ReduceOp.MAX)
+            samples = Samples()
+            measure(functools.partial(_together, savers[name], path), samples, is_ours=name == OURS)
             if repeat >= 0:
-                outcome.samples[name].seconds.append(float(seconds))
+                _add_all_ranks(outcome.samples[name], samples)
     if rank == 0:
         shutil.rmtree(arguments.folder / "save", ignore_errors=True)
         arguments.out.write_text(json.dumps(dataclasses.asdict(outcome)))

@@ -198,6 +198,21 @@ def test_pkg_config_is_enough_to_build_with(
     _check_listing(printed, fsdp_checkpoint)
 
 
+def test_pkg_config_links_the_static_library_too(
+    prefix: pathlib.Path, fsdp_checkpoint: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    moved = tmp_path / "static"
+    cpp_build.run("cp", "-a", prefix, moved)
+    for shared in moved.glob("lib/libdcp.so*"):
+        shared.unlink()
+    program = cpp_build.compile_with_pkg_config(
+        cpp_build.EXAMPLES / "list_and_load.cc", moved, tmp_path / "list_and_load", "--static"
+    )
+    assert "libdcp" not in cpp_build.run("ldd", program)
+    printed = _run_without_python(program, fsdp_checkpoint / "checkpoint", "3")
+    _check_listing(printed, fsdp_checkpoint)
+
+
 def test_every_public_header_compiles_alone(prefix: pathlib.Path, tmp_path: pathlib.Path) -> None:
     flags = cpp_build.pkg_config(prefix, "--cflags")
     compilers = []

@@ -162,5 +162,12 @@ def test_a_tensor_that_ends_with_its_storage_is_saved(tmp_path: Path) -> None:
         "last": shrunk(2004, lambda t: t[500:501]),
         "none": shrunk(0, lambda t: t[:0]),
     }
+    for tensor in state.values():
+        tensor.copy_(torch.arange(tensor.numel(), dtype=tensor.dtype))
+    expected = {key: tensor.clone() for key, tensor in state.items()}
     dcpcpp.save(state, checkpoint_id=tmp_path)
+    for tensor in state.values():
+        tensor.zero_()
     dcpcpp.load(state, checkpoint_id=tmp_path)
+    for key, tensor in state.items():
+        assert torch.equal(tensor, expected[key])

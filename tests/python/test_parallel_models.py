@@ -1,4 +1,4 @@
-"""Real models and optimizers under FSDP2, HSDP, tensor parallelism and both."""
+"""Real models and optimizers under DDP, FSDP2, HSDP, tensor parallelism and both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIBRARIES = {"ours": dcpcpp, "stock": stock}
 
 # Name -> ranks. Hidden sizes are odd, so that shards are uneven, and strided where FSDP
 # cuts what tensor parallelism cut before.
-STRATEGIES = {"single": 1, "fsdp": 4, "hsdp": 4, "tp": 2, "fsdp_tp": 4}
+STRATEGIES = {"single": 1, "ddp": 2, "fsdp": 4, "hsdp": 4, "tp": 2, "fsdp_tp": 4}
 
 
 def build(strategy: str, seed: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
@@ -34,10 +34,14 @@ def build(strategy: str, seed: int) -> tuple[torch.nn.Module, torch.optim.Optimi
     )
 
     torch.manual_seed(seed)
-    model = torch.nn.Sequential(torch.nn.Linear(6, 10), torch.nn.GELU(), torch.nn.Linear(10, 5))
+    model: torch.nn.Module = torch.nn.Sequential(
+        torch.nn.Linear(6, 10), torch.nn.GELU(), torch.nn.Linear(10, 5)
+    )
     world = dist.get_world_size()
     plans = {"0": ColwiseParallel(), "2": RowwiseParallel()}
-    if strategy == "fsdp":
+    if strategy == "ddp":
+        model = torch.nn.parallel.DistributedDataParallel(model)
+    elif strategy == "fsdp":
         fully_shard(model)
     elif strategy == "hsdp":
         fully_shard(model, mesh=init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "shard")))

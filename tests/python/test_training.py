@@ -116,4 +116,4 @@ def test_a_run_resumed_on_other_ranks_has_the_same_state(trained, world: int) ->
     folder, (saved, losses) = trained
     for loaded, again in run_on_ranks(world, resume, str(folder / "ours"), "ours"):
         assert loaded == saved
-        assert again == pytest.approx(losses, rel=1e-4), "sums are taken in another order"
+        assert again == pytest.approx(losses, rel=1e-5), "sums are taken in another order"

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint as stock
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
 
 import dcpcpp
 from support import protocol as support
 from support.protocol import assert_loaded, is_ours, make_state, make_template
+from support.ranks import run_on_ranks
 
 protocol = support.protocol
 
@@ -134,3 +138,32 @@ def test_a_method_set_on_a_default_planner_counts(tmp_path: Path, protocol: list
     dcpcpp.save(make_state(), checkpoint_id=tmp_path / "c", planner=planner)
     assert sorted(resolved) == ["model.b", "model.w", "step"]
     assert protocol == ["_save_state_dict"]
+
+
+def save_and_load_by_own_planners(path: str) -> list[str]:
+    rank = dist.get_rank()
+    planner = RecordingSavePlanner()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    shard = DTensor.from_local(torch.full((2, 3), float(rank)), mesh, [Shard(0)])
+    state = {"model": {"b": torch.arange(4.0)}, "shard": shard, f"rank-{rank}": rank}
+    dcpcpp.save(state, checkpoint_id=path, planner=planner)
+    again = DTensor.from_local(torch.zeros(2, 3), mesh, [Shard(0)])
+    wanted = {"model": {"b": torch.zeros(4)}, "shard": again, f"rank-{rank}": None}
+    dcpcpp.load(wanted, checkpoint_id=path, planner=OwnLoadPlanner())
+    assert torch.equal(wanted["model"]["b"], torch.arange(4.0) * 2)
+    assert torch.equal(again.to_local(), shard.to_local())
+    assert wanted[f"rank-{rank}"] == rank
+    return planner.calls
+
+
+class OwnLoadPlanner(stock.DefaultLoadPlanner):
+    pass
+
+
+def test_own_planners_of_several_ranks_plan_together(tmp_path: Path) -> None:
+    first, second = run_on_ranks(2, save_and_load_by_own_planners, str(tmp_path / "c"))
+    assert ("create_global_plan" in first, "create_global_plan" in second) == (True, False)
+    for calls, rank in ((first, 0), (second, 1)):
+        assert {"set_up_planner", "create_local_plan", "finish_plan"} <= set(calls)
+        assert {f"resolve rank-{rank}", "resolve shard"} <= set(calls)
+    assert is_ours(tmp_path / "c")

@@ -66,10 +66,10 @@ def build_examples(folder: pathlib.Path, options: list[str], *targets: str) -> p
 
 
 def compile_with_pkg_config(
-    source: pathlib.Path, prefix: pathlib.Path, program: pathlib.Path
+    source: pathlib.Path, prefix: pathlib.Path, program: pathlib.Path, *options: str
 ) -> pathlib.Path:
-    """Compile one file as `c++ $(pkg-config --cflags --libs dcp)` does."""
-    flags = pkg_config(prefix, "--cflags", "--libs")
+    """Compile one file as `c++ $(pkg-config OPTIONS --cflags --libs dcp)` does."""
+    flags = pkg_config(prefix, *options, "--cflags", "--libs")
     rpath = f"-Wl,-rpath,{prefix / 'lib'}"
     run("c++", source, "-o", program, *flags, rpath, "-pthread")
     return program

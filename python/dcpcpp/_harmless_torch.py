@@ -7,7 +7,9 @@ the file (`set_` makes a storage larger), and `_rebuild_from_type_v2` calls what
 from __future__ import annotations
 
 import collections
+import io
 import pickle
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -202,3 +204,16 @@ def _check_attributes(state: Any) -> None:
         own = next((name for name in attributes if hasattr(torch.Tensor, name)), None)
         if own is not None:
             raise _refuse(f"one with an attribute of the name {own!r}")
+
+
+def record_sizes(archive: Any, data: bytes) -> Callable[[str], int]:
+    """What gives the size of a record by its name."""
+    if hasattr(archive, "get_record_size"):
+        sizes: Callable[[str], int] = archive.get_record_size
+        return sizes
+    # An older torch, which looks in the directory of the zip file, as zipfile does.
+    with zipfile.ZipFile(io.BytesIO(data)) as records:
+        by_name = {
+            name.partition("/")[2]: records.getinfo(name).file_size for name in records.namelist()
+        }
+    return by_name.__getitem__

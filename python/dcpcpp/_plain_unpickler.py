@@ -59,13 +59,13 @@ def load(data: bytes) -> Any:
         # TorchScript, which torch.load would hand to torch.jit.load.
         if "constants.pkl" in archive.get_all_records():
             raise pickle.UnpicklingError("it is TorchScript")
-        # A class, because torch.load derives one of its own from it.
-        unpickler: Any = type("Unpickler", (_PlainUnpickler,), {"archive": archive})
+        sizes = {"size_of_record": staticmethod(_harmless_torch.record_sizes(archive, data))}
+        unpickler: Any = type("Unpickler", (_PlainUnpickler,), sizes)  # torch.load derives from it
         this: Any = types.SimpleNamespace(Unpickler=unpickler, __name__=__name__)
         try:
             return torch.load(io.BytesIO(data), pickle_module=this, weights_only=False)
         finally:
-            del unpickler.archive  # the class lives until a garbage collector comes round
+            del unpickler.size_of_record  # the class lives until a garbage collector comes round
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # a class that dislikes its arguments
@@ -139,7 +139,7 @@ class _Opcodes(dict[int, _Opcode]):
 
 class _PlainUnpickler(_base):  # type: ignore[misc]  # of class Any
     dispatch = _Opcodes({opcode[0]: _base.dispatch[opcode[0]] for opcode in _PLAIN_OPCODES})
-    archive: Any  # a PyTorchFileReader
+    size_of_record: Callable[[str], int]  # of the archive
 
     def __init__(self, file: io.BytesIO, **arguments: Any) -> None:
         super().__init__(file, **arguments)
@@ -148,7 +148,7 @@ class _PlainUnpickler(_base):  # type: ignore[misc]  # of class Any
         self._known = {id(value) for value in known.values()}
         self._registered = {id(value) for value in self._allowed.values()} - self._known
         self._calls = {id(function): call for function, call in _harmless.calls().items()}
-        self.budget = Budget(self.archive.get_record_size("data.pkl"))
+        self.budget = Budget(self.size_of_record("data.pkl"))
         self._pending = 0
 
     def load(self) -> Any:
@@ -228,7 +228,7 @@ class _PlainUnpickler(_base):  # type: ignore[misc]  # of class Any
 
     def storage(self) -> None:
         """Push the storage that the top of the stack names."""
-        _harmless_torch.check_storage(self.stack[-1], self.archive.get_record_size)
+        _harmless_torch.check_storage(self.stack[-1], self.size_of_record)
         _base.dispatch[pickle.BINPERSID[0]](self)
 
     def add_items(self) -> None:

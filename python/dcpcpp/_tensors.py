@@ -19,12 +19,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex
+from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcpcpp import _core
 from dcpcpp._decoded import torch_save
 from dcpcpp._memory import NO_OP, op_of, require_memory, require_own_memory
+from dcpcpp._shards import (
+    chunks_of,
+    global_size,
+    is_dtensor,
+    is_sharded_tensor,
+    local_shards,
+    require_shape,
+    shard_of,
+    write_items_of,
+)
 from dcpcpp._state_dict import Path
 
 _DTYPES: dict[torch.dtype, int] = {
@@ -92,12 +102,12 @@ class EntryMaker:
         """
         if type(value) in _PLAIN_TYPES:
             yield self._save_entry(fqn, value, None, None, _TENSOR, value.requires_grad, path)
-        elif _is_dtensor(value) and value.device_mesh.get_coordinate() is None:
+        elif is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return  # this rank is outside of the tensor's mesh
-        elif hasattr(value, "__create_write_items__"):
+        elif hasattr(value, "__create_write_items__") or is_dtensor(value):
             yield from self._save_checkpointable(fqn, value, path)
-        elif _is_sharded_tensor(value):
-            for tensor, offsets in _local_shards(value):
+        elif is_sharded_tensor(value):
+            for tensor, offsets in local_shards(value):
                 size = tuple(value.metadata().size)
                 yield self._save_entry(fqn, tensor, size, offsets, _SHARD, False, path)
         else:
@@ -113,28 +123,28 @@ class EntryMaker:
         """
         if type(value) in _PLAIN_TYPES:
             yield (fqn, *self.destination(fqn, value), None, None)
-        elif _is_dtensor(value) and value.device_mesh.get_coordinate() is None:
+        elif is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return
-        elif hasattr(value, "__create_chunk_list__"):
-            size = _global_size(fqn, value, metadata)
-            for number, chunk in enumerate(value.__create_chunk_list__()):
+        elif hasattr(value, "__create_chunk_list__") or is_dtensor(value):
+            size = global_size(fqn, value, metadata)
+            for number, chunk in enumerate(chunks_of(value)):
                 index = MetadataIndex(fqn, chunk.offsets, number)
-                shard = value.__get_tensor_shard__(index)
-                _require_shape(fqn, shard, chunk)
+                shard = shard_of(value, index)
+                require_shape(fqn, shard, chunk)
                 view = self.destination(fqn, shard)
                 yield (fqn, *view, size or tuple(chunk.sizes), tuple(chunk.offsets))
-        elif _is_sharded_tensor(value):
+        elif is_sharded_tensor(value):
             size = tuple(value.metadata().size)
-            for tensor, offsets in _local_shards(value):
+            for tensor, offsets in local_shards(value):
                 yield (fqn, *self.destination(fqn, tensor), size, offsets)
         else:
             yield (fqn, *self.destination(fqn, value), None, None)
 
     def _save_checkpointable(self, fqn: str, value: Any, path: Path) -> Iterator[Entry]:
-        for item in value.__create_write_items__(fqn, value):
-            shard = value.__get_tensor_shard__(item.index)
-            data = item.tensor_data
-            _require_shape(fqn, shard, data.chunk)
+        for item in write_items_of(fqn, value):
+            shard = shard_of(value, item.index)
+            data: Any = item.tensor_data
+            require_shape(fqn, shard, data.chunk)
             yield self._save_entry(
                 item.index.fqn,
                 shard,
@@ -240,46 +250,6 @@ class EntryMaker:
 
 
 _PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
-
-
-def _is_dtensor(value: object) -> bool:
-    # By name: torch.distributed.tensor moved between versions, and importing it
-    # is slow where nobody uses it.
-    return any(kind.__name__ == "DTensor" for kind in type(value).__mro__)
-
-
-def _is_sharded_tensor(value: object) -> bool:
-    return any(kind.__name__ == "ShardedTensor" for kind in type(value).__mro__)
-
-
-def _local_shards(value: Any) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
-    """Local tensors of a ShardedTensor and their offsets in the whole.
-
-    A shard that is a ShardedTensor itself (FSDP over tensor parallelism) is opened:
-    torch 2.13 `_sharded_tensor_utils._flatten_sharded_tensors`.
-    """
-    for shard in value.local_shards():
-        outer = tuple(shard.metadata.shard_offsets)
-        if not _is_sharded_tensor(shard.tensor):
-            yield shard.tensor, outer
-            continue
-        for tensor, inner in _local_shards(shard.tensor):
-            yield tensor, tuple(a + b for a, b in zip(outer, inner, strict=True))
-
-
-def _global_size(fqn: str, value: Any, metadata: _core.Metadata | None) -> tuple[int, ...] | None:
-    if hasattr(value, "size"):
-        return tuple(value.size())
-    found = None if metadata is None else metadata.describe(fqn)
-    return tuple(found[1]) if found is not None and found[0] == "tensor" else None
-
-
-def _require_shape(fqn: str, shard: torch.Tensor, chunk: ChunkStorageMetadata) -> None:
-    if tuple(shard.size()) != tuple(chunk.sizes):
-        raise ValueError(
-            f"the local tensor of {fqn} has the shape {tuple(shard.size())}, but its placements "
-            f"make it {tuple(chunk.sizes)} at {tuple(chunk.offsets)}"
-        )
 
 
 def _needs_torch(tensor: torch.Tensor) -> bool:

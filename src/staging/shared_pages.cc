@@ -134,9 +134,10 @@ void SharedPages::Unmap(std::span<std::byte> memory) {
   const auto begin = static_cast<size_t>(OffsetOf(memory.data()));
   Forget(begin, begin + memory.size());
   // The addresses stay reserved. If that fails, the pages go all the same.
-  (void)mmap(memory.data(), memory.size(), PROT_NONE,
-             kNoAccessFlags | MAP_FIXED, -1, 0);
-  madvise(memory.data(), memory.size(), MADV_DONTFORK);
+  if (mmap(memory.data(), memory.size(), PROT_NONE, kNoAccessFlags | MAP_FIXED,
+           -1, 0) != MAP_FAILED) {
+    madvise(memory.data(), memory.size(), MADV_DONTFORK);
+  }
   (void)::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                     static_cast<off_t>(begin),
                     static_cast<off_t>(memory.size()));

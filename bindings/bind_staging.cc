@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
+#include "dcp/saver.h"
 #include "dcp/staging.h"
 #include "entries.h"
 #include "kept.h"
@@ -23,25 +25,39 @@ constexpr char kStagedStateDoc[] =
     "the background; `save` takes it in place of SaveEntries.\n\nTakes the "
     "content of `entries` over. `keep_alive` is let go when nothing reads the "
     "tensors any more; `max_nbytes` bounds the memory of all staged states of "
-    "the process.";
+    "the process. `saver` saves it, if it is one, in the place of `save`'s "
+    "threads.";
 constexpr char kWaitStagedDoc[] =
     "Wait until the tensors may change, at most `timeout` seconds; False if "
     "that is over.";
 constexpr char kPrewarmDoc[] =
     "Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows.";
 
+using MaybeSaver = std::optional<std::shared_ptr<Saver>>;
+
 std::shared_ptr<StagedState> BeginStaging(SaveEntries& entries,
                                           const py::object& keep_alive,
                                           std::optional<int64_t> max_nbytes,
                                           int threads,
-                                          std::shared_ptr<Trace> trace) {
+                                          std::shared_ptr<Trace> trace,
+                                          const MaybeSaver& saver) {
   auto kept = std::make_shared<Kept>(py::make_tuple(keep_alive, entries.kept));
   auto taken = std::exchange(entries.entries, {});
   const py::gil_scoped_release nogil;
   return ValueOrThrow(StagedState::Begin(std::move(taken), std::move(kept),
                                          {.max_nbytes = max_nbytes,
                                           .threads = threads,
-                                          .trace = std::move(trace)}));
+                                          .trace = std::move(trace),
+                                          .saver = saver.value_or(nullptr)}));
+}
+
+/// Whether a saver has the state after `timeout` seconds.
+bool WaitHandedOver(StagedState& state, double timeout) {
+  const py::gil_scoped_release nogil;
+  return state
+      .WaitHandedOver(std::chrono::duration_cast<Clock::Duration>(
+          std::chrono::duration<double>(timeout)))
+      .ok();
 }
 
 /// Waits in slices, between which signal handlers run.
@@ -67,9 +83,37 @@ bool WaitStaged(StagedState& state, std::optional<double> timeout) {
   }
 }
 
+void BindSaver(py::module_& m) {
+  py::class_<Saver, std::shared_ptr<Saver>>(
+      m, "Saver", "The process that saves beside this one (dcp/saver.h).",
+      py::release_gil_before_calling_cpp_dtor())
+      .def(py::init([](std::string program, double patience) {
+             return ValueOrThrow(Saver::Make(
+                 {.program = std::move(program),
+                  .patience = std::chrono::duration_cast<Clock::Duration>(
+                      std::chrono::duration<double>(patience))}));
+           }),
+           py::arg("program"), py::arg("patience"))
+      .def(
+          "start",
+          [](Saver& self) {
+            const py::gil_scoped_release nogil;
+            ThrowIfError(self.Start());
+          },
+          "Start it now, rather than in the first save.")
+      .def_property_readonly("process_id", &Saver::process_id,
+                             "Its number, None if it does not run.")
+      .def_property_readonly("memory_nbytes", &Saver::memory_nbytes,
+                             "Shared memory, used or not.")
+      .def("release_memory", &Saver::ReleaseMemory,
+           py::call_guard<py::gil_scoped_release>(),
+           "Give the memory that no staged state uses back to the system.");
+}
+
 }  // namespace
 
 void BindStaging(py::module_& m) {
+  BindSaver(m);
   py::class_<SaveEntries>(m, "SaveEntries",
                           "What a save is given; see dcpcpp._tensors.")
       .def(py::init<const py::iterable&>(), py::arg("tuples"));
@@ -77,8 +121,12 @@ void BindStaging(py::module_& m) {
       m, "StagedState", kStagedStateDoc,
       py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&BeginStaging), py::arg("entries"), py::arg("keep_alive"),
-           py::arg("max_nbytes"), py::arg("threads"), py::arg("trace"))
+           py::arg("max_nbytes"), py::arg("threads"), py::arg("trace"),
+           py::arg("saver"))
       .def("wait_staged", &WaitStaged, py::arg("timeout"), kWaitStagedDoc)
+      .def(
+          "wait_handed_over", &WaitHandedOver, py::arg("timeout"),
+          "Whether a saver has what it needs, after `timeout` seconds at most.")
       .def("cancel", &StagedState::Cancel,
            py::call_guard<py::gil_scoped_release>(),
            "Give the state up: no save of it will come, or it is to fail.")
@@ -93,11 +141,14 @@ void BindStaging(py::module_& m) {
                              "written.");
   m.def(
       "prewarm_staging",
-      [](int64_t nbytes, std::optional<int64_t> max_nbytes) {
+      [](int64_t nbytes, std::optional<int64_t> max_nbytes,
+         const MaybeSaver& saver) {
         const py::gil_scoped_release nogil;
-        ThrowIfError(PrewarmStaging(nbytes, {.max_nbytes = max_nbytes}));
+        ThrowIfError(PrewarmStaging(
+            nbytes,
+            {.max_nbytes = max_nbytes, .saver = saver.value_or(nullptr)}));
       },
-      py::arg("nbytes"), py::arg("max_nbytes"), kPrewarmDoc);
+      py::arg("nbytes"), py::arg("max_nbytes"), py::arg("saver"), kPrewarmDoc);
   m.def("release_staging_memory", &ReleaseStagingMemory,
         py::call_guard<py::gil_scoped_release>(),
         "Give the memory that no staged state uses back to the system.");

@@ -31,6 +31,18 @@ foreach(library dcp dcp_static)
   add_library(dcp::${library} ALIAS ${library})
 endforeach()
 
+# The process that saves beside a trainer (dcp/saver.h). It finds libdcp from
+# where it lies itself, as installations are moved.
+add_executable(dcpcpp_saver ${PROJECT_SOURCE_DIR}/src/saver/main.cc)
+target_include_directories(dcpcpp_saver PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(dcpcpp_saver PRIVATE dcp dcp_options)
+file(RELATIVE_PATH saver_to_library
+     /prefix/${CMAKE_INSTALL_LIBEXECDIR} /prefix/${CMAKE_INSTALL_LIBDIR})
+set_target_properties(dcpcpp_saver PROPERTIES
+  INSTALL_RPATH "$ORIGIN/${saver_to_library}")
+install(TARGETS dcpcpp_saver
+        RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR} COMPONENT library)
+
 # Components: `library` is the shared library and all that it takes to build
 # against it, `static` adds the static one, `python` (bindings/) the extension.
 # The wheel is python + library, so that plug-ins and the extension share one
@@ -47,9 +59,11 @@ install(EXPORT dcpStaticTargets NAMESPACE dcp:: DESTINATION ${package_dir}
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/dcp
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library)
 
+set(DCP_SAVER_FILE ${CMAKE_INSTALL_LIBEXECDIR}/dcpcpp_saver)
 configure_package_config_file(
   ${PROJECT_SOURCE_DIR}/cmake/dcpConfig.cmake.in
-  ${PROJECT_BINARY_DIR}/dcpConfig.cmake INSTALL_DESTINATION ${package_dir})
+  ${PROJECT_BINARY_DIR}/dcpConfig.cmake INSTALL_DESTINATION ${package_dir}
+  PATH_VARS DCP_SAVER_FILE)
 write_basic_package_version_file(
   ${PROJECT_BINARY_DIR}/dcpConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/dcpConfig.cmake

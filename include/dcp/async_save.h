@@ -33,6 +33,8 @@ struct AsyncSaveTarget {
 
 struct AsyncSaveOptions {
   SaveOptions save;
+  /// With a saver in it, another process saves, and goes on if this one is
+  /// killed.
   StagingOptions staging;
   /// Copies tensors that are not on the CPU; null: the CUDA runtime.
   std::shared_ptr<DeviceRuntime> device;
@@ -44,7 +46,8 @@ struct AsyncSaveProgress {
   int64_t nbytes_streamed =
       0;                   ///< written from where they are (StagingOptions)
   bool is_staged = false;  ///< the tensors may change
-  bool is_done = false;    ///< Wait would return at once
+  bool is_handed_over = false;  ///< a saver has it (StagingOptions::saver)
+  bool is_done = false;         ///< Wait would return at once
 };
 
 /// A save that is under way, or its result. Thread-safe.

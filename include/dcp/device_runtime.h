@@ -36,6 +36,9 @@ class DeviceRuntime {
 /// available() is false and whose copies fail with a reason.
 std::shared_ptr<DeviceRuntime> MakeCudaRuntime();
 
+/// No device, and no look for one.
+std::shared_ptr<DeviceRuntime> MakeNoDeviceRuntime();
+
 /// As MakeCudaRuntime, with another library than libcuda.so.1 (tests).
 std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library);
 

@@ -54,6 +54,9 @@ struct FileSystemWriterOptions {
   std::string path;
   /// "dcpcpp-" and hex digits; made up for each save if empty.
   std::string save_id;
+  /// Names the records of other processes that are at work on this save, which
+  /// are no leftovers; like `save_id`. Empty: there are none.
+  std::string session_id;
   /// One file per item instead of `file_count` files per rank.
   bool single_file_per_rank = true;
   /// Data, metadata and names are durable before the save returns.

@@ -18,6 +18,7 @@
 #include "dcp/checkpoint.h"
 #include "dcp/clock.h"
 #include "dcp/device_runtime.h"
+#include "dcp/saver.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
 #include "dcp/trace.h"
@@ -35,6 +36,11 @@ struct StagingOptions {
   int threads = 0;
   /// Learns of every copy; may be null.
   std::shared_ptr<Trace> trace;
+  /// Saves the state in the place of threads of this process: Save gives it
+  /// all that it needs, and waits for its result. `max_nbytes` is for the
+  /// memory that is shared with it, and a state that does not fit fails the
+  /// save, as do storages that are not files of the native format. May be null.
+  std::shared_ptr<Saver> saver;
 };
 
 /// The entries of one rank and their data, for one save.
@@ -75,6 +81,14 @@ class StagedState {
   /// Whether WaitStaged would return at once.
   virtual bool is_staged() const = 0;
 
+  /// With a saver: waits until those of all ranks have what the save needs:
+  /// from then on it is carried through, whichever trainers are killed.
+  /// \error kDeadlineExceeded  `timeout` is over
+  /// \error kFailedPrecondition  there is no saver, or it will not have it: see
+  ///     the save's own result
+  virtual Status WaitHandedOver(
+      std::optional<Clock::Duration> timeout = std::nullopt) = 0;
+
   /// Bytes of tensors in memory, however often they are named by entries.
   virtual int64_t nbytes() const = 0;
   /// How many of these are copied so far.
@@ -107,7 +121,7 @@ StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
 /// \error kResourceExhausted  the system has no memory
 Status PrewarmStaging(int64_t nbytes, const StagingOptions& options);
 
-/// Gives the memory that no state uses back to the system.
+/// Gives the memory that no state uses back to the system; a saver has its own.
 void ReleaseStagingMemory();
 
 /// Host memory that this process has for staged states, used or not.

@@ -32,10 +32,10 @@ using StatusOr = absl::StatusOr<T>;
 ///   kPermissionDenied    PermissionError
 ///   kResourceExhausted   OSError (ENOSPC, EDQUOT)    disk or memory is full
 ///   kUnknown             OSError (errno in detail)   any other failed I/O call
-///   kDataLoss            CheckpointCorruptedError    stored bytes are not what
-///                                                    was written
+///   kDataLoss            CheckpointCorruptedError    stored bytes were changed
 ///   kDeadlineExceeded    TimeoutError
 ///   kAborted             CheckpointBusyError         another writer is active
+///   kUnavailable         ConnectionError             a save's process is gone
 ///   kUnimplemented       NotImplementedError
 ///   kCancelled           CancelledError
 ///   kFailedPrecondition  RuntimeError                wrong state, missing key

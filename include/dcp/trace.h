@@ -36,6 +36,9 @@ class Trace {
 
   virtual void Add(const char* name, TimePoint begin, TimePoint end,
                    int64_t nbytes) = 0;
+  /// For a thread of another process on this machine.
+  virtual void AddFrom(uint64_t thread, const char* name, TimePoint begin,
+                       TimePoint end, int64_t nbytes) = 0;
 
   virtual std::vector<TraceSpan> spans() const = 0;
   virtual int64_t dropped() const = 0;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
 from concurrent.futures import Future
 from typing import Any, NoReturn
@@ -18,6 +20,8 @@ from dcpcpp._native_save import SaveJob
 from dcpcpp._setup_failure import tell_savers
 from dcpcpp._transport import transport_for
 
+_SLICE_SECONDS = 0.05
+
 _own_groups: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
@@ -32,6 +36,7 @@ class AsyncJob:
         self._process_group = process_group
         self._use_dist = use_dist
         self.use_collectives = use_collectives
+        self._has_ended = threading.Event()
 
     def own_group(self) -> Any:
         """A gloo group of the same ranks, made once, for torch's collectives; collective."""
@@ -54,10 +59,21 @@ class AsyncJob:
     ) -> Metadata:
         """Save `entries`."""
         errand = save.errand(use_collectives=self.use_collectives)
-        with transport_for(
-            self._process_group, errand, use_dist=self._use_dist, in_background=True
-        ) as transport:
-            return save.write(entries, earlier, writer, transport, self.use_collectives)
+        try:
+            with transport_for(
+                self._process_group, errand, use_dist=self._use_dist, in_background=True
+            ) as transport:
+                return save.write(entries, earlier, writer, transport, self.use_collectives)
+        finally:
+            self._has_ended.set()
+
+    def wait_handed_over(self, save: SaveJob, staged: _core.StagedState) -> None:
+        """Return once the saver has what it needs, or the save has ended; at once without one."""
+        begin = time.perf_counter()
+        while save.saver is not None and not self._has_ended.is_set():
+            if staged.wait_handed_over(_SLICE_SECONDS):
+                save.stats.add("hand over", begin, time.perf_counter())
+                return
 
     def write_when_begun(
         self,
@@ -83,12 +99,14 @@ class AsyncJob:
         earlier: BaseException | None,
     ) -> Metadata:
         """Save the copy that a stager made."""
-        entries, keep_alive = _core.SaveEntries(()), None
+        entries: _core.SaveEntries | _core.StagedState = _core.SaveEntries(())
+        keep_alive = None
         error = earlier
         if error is None:
             try:
                 state = copy.result() if isinstance(copy, Future) else copy
-                entries, keep_alive = save.entries(state)
+                made, keep_alive = save.entries(state)
+                entries = made if save.saver is None else save.stage(made, keep_alive, None)
             except Exception as failure:
                 error = failure
         result = self.write(save, writer, entries, error)

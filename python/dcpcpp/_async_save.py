@@ -26,6 +26,7 @@ from dcpcpp._native_path import flatten, has_tensors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._save_queue import SaveFuture, save_queue
+from dcpcpp._saver import process_saver, require_saved_by_process
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._staged import Staged, in_staging_thread, is_done
 from dcpcpp._stalls import stalls
@@ -89,7 +90,13 @@ def async_save(
         storage_writer: as for `save`.
         planner: as for `save`.
         process_group: as for `save`.
-        async_checkpointer_type: THREAD.
+        async_checkpointer_type: THREAD; or PROCESS, for files of this machine: the copy is
+            made into memory that a small program of libdcp shares, which saves it and carries
+            that through if this process is killed, from when all ranks have given it their
+            copies. The call, or the fence, waits for that, too; not behind an earlier save,
+            which ends first. The ranks must share the directory. A copy that does not fit
+            the memory is an error. (Unlike torch's, the process is no copy of this one, and
+            needs no process group.)
         async_stager: makes the copy. None: as `DefaultStager(StagingOptions(False, False,
             False, False))`: the copy is complete when the call returns. A
             `dcpcpp.DefaultStager` with `use_async_staging` has the call return before: see
@@ -122,10 +129,7 @@ def async_save(
     begin = time.perf_counter()
     if if_busy not in ("queue", "wait", "refuse"):
         raise ValueError(f'if_busy is "queue", "wait" or "refuse", not {if_busy!r}')
-    if async_checkpointer_type is not AsyncCheckpointerType.THREAD:
-        raise NotImplementedError(
-            f"dcpcpp saves in a thread; {async_checkpointer_type} is not there yet"
-        )
+    by_process = async_checkpointer_type is AsyncCheckpointerType.PROCESS
     alone = runs_alone(no_dist, "save", stacklevel=3)
     job = AsyncJob(process_group, use_dist=not alone, use_collectives=use_collectives)
     try:
@@ -139,6 +143,9 @@ def async_save(
             compression=compression,
             stats=stats,
         )
+        if by_process:
+            require_saved_by_process(writer, is_native=save.is_native)
+            save.saver = process_saver()
         stager = _stager_for(async_stager, writer, save)
         require_state_dict(state_dict)
         state = stateful_to_state_dict(state_dict)
@@ -178,14 +185,22 @@ def _stage_natively(
     job: AsyncJob, save: SaveJob, state: dict[str, Any], stager: DefaultStager
 ) -> Future[Metadata] | AsyncSaveResponse:
     writer = save.make_core_writer()
+    # One that is behind another gets to the saver when that is done.
+    is_next = not save_queue().is_busy()
     if not stager.is_async:
         save.warn_if_exists(use_collectives=job.use_collectives, stacklevel=5)
         staged = _copy(save, state, stager)
         upload = save_queue().put(functools.partial(job.write, save, writer, staged))
         staged.wait_staged(None)
+        if is_next:
+            job.wait_handed_over(save, staged)
         return upload
     # To look at every tensor takes Python some time, too.
-    copying, begun = in_staging_thread(functools.partial(_copy, save, state, stager), save.stats)
+    copying, begun = in_staging_thread(
+        functools.partial(_copy, save, state, stager),
+        save.stats,
+        functools.partial(job.wait_handed_over, save) if is_next else None,
+    )
     run = functools.partial(job.write_when_begun, save, writer, begun)
     return AsyncSaveHandle(copying.done, save_queue().put(run), copying)
 
@@ -193,9 +208,7 @@ def _stage_natively(
 def _copy(save: SaveJob, state: dict[str, Any], stager: DefaultStager) -> _core.StagedState:
     """Begins to copy."""
     entries, keep_alive = save.entries(state)
-    return _core.StagedState(
-        entries, keep_alive, stager.max_staging_bytes, threads=0, trace=save.stats.trace
-    )
+    return save.stage(entries, keep_alive, stager.max_staging_bytes)
 
 
 def _stage_by(
@@ -236,12 +249,17 @@ class _StagedByOther:
         return is_done(self._copy, timeout)
 
 
-def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = None) -> None:
+def prewarm(
+    state_dict: dict[str, Any],
+    async_stager: DefaultStager | None = None,
+    async_checkpointer_type: AsyncCheckpointerType = AsyncCheckpointerType.THREAD,
+) -> None:
     """Pay the first async save's costs ahead: memory for the copy of `state_dict`.
 
     Args:
         state_dict: as it will be saved, or of the same size.
         async_stager: the one that will be used.
+        async_checkpointer_type: the one that will be used.
     """
     stager = async_stager if async_stager is not None else _BLOCKING
     maker = EntryMaker(applies_ops=True)
@@ -251,7 +269,11 @@ def prewarm(state_dict: dict[str, Any], async_stager: DefaultStager | None = Non
         if has_tensors(value)
         for entry in maker.save_entries(key, value, ())
     )
-    _core.prewarm_staging(nbytes, stager.max_staging_bytes)
+    saver = None
+    if async_checkpointer_type is AsyncCheckpointerType.PROCESS:
+        saver = process_saver()
+        saver.start()
+    _core.prewarm_staging(nbytes, stager.max_staging_bytes, saver)
 
 
 _BLOCKING = DefaultStager(StagingOptions(False, False, False, False))

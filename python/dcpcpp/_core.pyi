@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -242,6 +242,30 @@ class StorageRegistry:
         """
         All schemes, sorted.
         """
+class Saver:
+    """
+    The process that saves beside this one (dcp/saver.h).
+    """
+    def __init__(self, program: str, patience: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    def release_memory(self) -> None:
+        """
+        Give the memory that no staged state uses back to the system.
+        """
+    def start(self) -> None:
+        """
+        Start it now, rather than in the first save.
+        """
+    @property
+    def memory_nbytes(self) -> int:
+        """
+        Shared memory, used or not.
+        """
+    @property
+    def process_id(self) -> int | None:
+        """
+        Its number, None if it does not run.
+        """
 class SaveEntries:
     """
     What a save is given; see dcpcpp._tensors.
@@ -252,13 +276,17 @@ class StagedState:
     """
     A copy of what a rank saves (dcp/staging.h), started at once and made in the background; `save` takes it in place of SaveEntries.
     
-    Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `max_nbytes` bounds the memory of all staged states of the process.
+    Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `max_nbytes` bounds the memory of all staged states of the process. `saver` saves it, if it is one, in the place of `save`'s threads.
     """
-    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace) -> None:
+    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace, saver: Saver | None) -> None:
         ...
     def cancel(self) -> None:
         """
         Give the state up: no save of it will come, or it is to fail.
+        """
+    def wait_handed_over(self, timeout: typing.SupportsFloat | typing.SupportsIndex) -> bool:
+        """
+        Whether a saver has what it needs, after `timeout` seconds at most.
         """
     def wait_staged(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None) -> bool:
         """
@@ -441,7 +469,7 @@ def posix_file_system() -> FileSystem:
     """
     The machine's own files.
     """
-def prewarm_staging(nbytes: typing.SupportsInt | typing.SupportsIndex, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None) -> None:
+def prewarm_staging(nbytes: typing.SupportsInt | typing.SupportsIndex, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, saver: Saver | None) -> None:
     """
     Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows.
     """

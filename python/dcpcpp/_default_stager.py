@@ -11,6 +11,7 @@ from torch.distributed.checkpoint.staging import StagingOptions
 
 from dcpcpp import _core
 from dcpcpp._save_queue import save_queue
+from dcpcpp._saver import release_saver_memory
 from dcpcpp._staged import wait_for_staged
 
 __all__ = ["DefaultStager"]
@@ -72,4 +73,5 @@ class DefaultStager(torch_staging.DefaultStager):
             self._torchs.close()
         save_queue().wait_until_at_most(0)
         _core.release_staging_memory()
+        release_saver_memory()
         save_queue().raise_unseen()

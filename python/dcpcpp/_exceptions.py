@@ -68,7 +68,7 @@ class BusyCheckpointException(CheckpointException, errors.CheckpointBusyError):
 
 
 class LostRankException(CheckpointException, RuntimeError):
-    """A `CheckpointException` because a rank is gone; the error tells host and process.
+    """A `CheckpointException` because a rank, or its saver, is gone; the error tells which.
 
     It is a RuntimeError too, which is what torch raises then.
     """
@@ -109,6 +109,8 @@ def raise_failures(
         if failed == rank and local_error is not None:
             cause = local_error
         failures[failed] = (cause, _summary(cause))
+    if any(status.code == "UNAVAILABLE" for _, status in error.status.failures):
+        raise LostRankException(error.status.phase, failures) from local_error
     raise make_exception(error.status.phase, failures) from local_error
 
 

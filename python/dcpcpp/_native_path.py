@@ -30,6 +30,11 @@ def _has_plain_files(storage: Any) -> bool:
     return type(getattr(storage, "fs", None)) is torch_filesystem.FileSystem
 
 
+def is_plain_files(writer: Any) -> bool:
+    """Whether `writer` writes files of this machine."""
+    return isinstance(writer, torch_filesystem.FileSystemWriter) and _has_plain_files(writer)
+
+
 def _is_unchanged(storage: Any, plain_class: type[Any]) -> bool:
     """Whether `storage` is one of our classes, as it was made."""
     ours = type(storage).__module__.startswith("dcpcpp.")

@@ -46,6 +46,7 @@ class SaveJob:
         self._selection = selection
         self._writer = native_writer(writer)
         self._place: str | None = None
+        self.saver: _core.Saver | None = None  # who saves what stage() returns, if not threads
         self.is_native = self._writer is not None and is_default(
             planner, default_planner.DefaultSavePlanner
         )
@@ -123,6 +124,14 @@ class SaveJob:
         assert self._writer is not None
         maker = EntryMaker(applies_ops=self._writer.applies_ops)
         return _core.SaveEntries(self._entries(state_dict, maker)), maker.keep_alive
+
+    def stage(
+        self, entries: _core.SaveEntries, keep_alive: object, max_nbytes: int | None
+    ) -> _core.StagedState:
+        """Begin to copy `entries`."""
+        return _core.StagedState(
+            entries, keep_alive, max_nbytes, threads=0, trace=self.stats.trace, saver=self.saver
+        )
 
     def write(
         self,

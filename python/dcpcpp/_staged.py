@@ -106,9 +106,15 @@ class Copying:
         stats: of the save.
     """
 
-    def __init__(self, begin: Callable[[], Staged], begun: Future[Any], stats: SaveStats) -> None:
+    def __init__(
+        self,
+        begin: Callable[[], Staged],
+        begun: Future[Any],
+        stats: SaveStats,
+        wait_more: Callable[[Any], None] | None,
+    ) -> None:
         self.stats = stats
-        self.done: Future[None] = _staging_thread.submit(_begin_and_wait, begin, begun)
+        self.done: Future[None] = _staging_thread.submit(_begin_and_wait, begin, begun, wait_more)
 
     def wait_staged(self, timeout: float | None = None) -> bool:
         """Whether the state may be changed; waits for it."""
@@ -126,7 +132,9 @@ def is_done(future: Future[Any], timeout: float | None) -> bool:
     return True
 
 
-def _begin_and_wait(begin: Callable[[], Staged], begun: Future[Any]) -> None:
+def _begin_and_wait(
+    begin: Callable[[], Staged], begun: Future[Any], wait_more: Callable[[Any], None] | None
+) -> None:
     try:
         staged = begin()
     except BaseException as error:
@@ -134,17 +142,28 @@ def _begin_and_wait(begin: Callable[[], Staged], begun: Future[Any]) -> None:
         raise
     begun.set_result(staged)
     staged.wait_staged(None)
+    if wait_more is not None:
+        wait_more(staged)
 
 
-def in_staging_thread(begin: Callable[[], Staged], stats: SaveStats) -> tuple[Copying, Future[Any]]:
+def in_staging_thread(
+    begin: Callable[[], Staged],
+    stats: SaveStats,
+    wait_more: Callable[[Any], None] | None = None,
+) -> tuple[Copying, Future[Any]]:
     """Have `begin` called in the background; fences wait for the copy.
+
+    Args:
+        begin: begins to copy.
+        stats: of the save.
+        wait_more: what they wait for as well, of what `begin` returns.
 
     Returns:
         The copy, and the future of what `begin` returns; the copy does not hold that,
         because its memory is wanted for the next one when the save is done.
     """
     begun: Future[Any] = Future()
-    copying = Copying(begin, begun, stats)
+    copying = Copying(begin, begun, stats, wait_more)
     _in_progress.add(copying)
     return copying, begun
 

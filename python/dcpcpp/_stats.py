@@ -25,7 +25,8 @@ class SaveStats:
         nbytes: written by this rank, in data files.
         seconds: from the call to the end of the save; None while it runs.
         phases: seconds by kind of work, each counted once however many threads were at it:
-            "call" (of an async save), "fence", "copy" (into staging memory), "plan", "fill"
+            "call" (of an async save), "fence", "copy" (into staging memory),
+            "hand over" (waiting until the saver has it, with PROCESS), "plan", "fill"
             (what is stored, and checksums), "submit", "write", "sync", "meet" (waiting for
             the other ranks), "commit".
     """

@@ -99,6 +99,7 @@ _BY_CODE: dict[str, type[Exception]] = {
     "DATA_LOSS": CheckpointCorruptedError,
     "DEADLINE_EXCEEDED": TimeoutError,
     "ABORTED": CheckpointBusyError,
+    "UNAVAILABLE": ConnectionError,
     "UNIMPLEMENTED": NotImplementedError,
     "CANCELLED": CancelledError,
     "FAILED_PRECONDITION": RuntimeError,

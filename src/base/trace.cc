@@ -18,6 +18,11 @@ class SpanList final : public Trace {
 
   void Add(const char* name, TimePoint begin, TimePoint end,
            int64_t nbytes) override {
+    AddFrom(ThreadNumber(), name, begin, end, nbytes);
+  }
+
+  void AddFrom(uint64_t thread, const char* name, TimePoint begin,
+               TimePoint end, int64_t nbytes) override {
     const MutexLock lock(mutex_);
     if (spans_.size() >= max_spans_ || !HasRoom()) {
       ++dropped_;
@@ -26,7 +31,7 @@ class SpanList final : public Trace {
     spans_.push_back({.name = name,
                       .begin = begin - made_,
                       .end = end - made_,
-                      .thread = ThreadNumber(),
+                      .thread = thread,
                       .nbytes = nbytes});
   }
 

@@ -126,6 +126,8 @@ AsyncSaveProgress AsyncSaveHandle::progress() const {
     progress.nbytes_staged = (*staged)->nbytes_staged();
     progress.nbytes_streamed = (*staged)->nbytes_streamed();
     progress.is_staged = (*staged)->is_staged();
+    progress.is_handed_over =
+        (*staged)->WaitHandedOver(Clock::Duration(0)).ok();
   }
   return progress;
 }

@@ -14,6 +14,7 @@
 #include "base/traced.h"
 #include "checkpoint/in_doubt.h"
 #include "checkpoint/rank_exchange.h"
+#include "checkpoint/save_by_saver.h"
 #include "checkpoint/save_coordinator.h"
 #include "checkpoint/save_planning.h"
 #include "checkpoint/staged_source.h"
@@ -239,7 +240,10 @@ StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
     return SaveOperation(writer, transport, options, nullptr).Run(usable);
   }
   StatusOr<SaveResult> saved =
-      SaveOperation(writer, transport, options, state).Run(state->entries());
+      state->saver() != nullptr
+          ? SaveBySaver(*state, writer, transport, options)
+          : SaveOperation(writer, transport, options, state)
+                .Run(state->entries());
   state->snapshot().EndUse();
   return saved;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <new>
 #include <string>
@@ -25,6 +26,15 @@ int ThreadsFor(const StagingOptions& options) {
 int64_t LimitOf(const StagingOptions& options) {
   return std::max(int64_t{0}, options.max_nbytes.value_or(
                                   std::numeric_limits<int64_t>::max()));
+}
+
+std::shared_ptr<SaverProcess> ProcessOf(const StagingOptions& options) {
+  return std::static_pointer_cast<SaverProcess>(options.saver);
+}
+
+HostArena& ArenaOf(const StagingOptions& options) {
+  const auto saver = ProcessOf(options);
+  return saver ? *saver->arena() : ProcessArena();
 }
 
 std::vector<TensorView> ViewsOf(std::span<const SaveEntry> entries) {
@@ -67,7 +77,7 @@ StatusOr<std::shared_ptr<StagedState>> StagedState::Begin(
   return Guarded([&] {
     return StagedEntries::Begin(
         std::move(entries), std::move(keep_alive), options,
-        {.arena = ProcessArena(), .device = std::move(device)});
+        {.arena = ArenaOf(options), .device = std::move(device)});
   });
 }
 
@@ -85,7 +95,9 @@ StatusOr<std::shared_ptr<StagedState>> StagedEntries::Begin(
 StagedEntries::StagedEntries(std::vector<SaveEntry> entries,
                              std::shared_ptr<void> keep_alive,
                              const StagingOptions& options, SnapshotParts parts)
-    : owner_(::getpid()), entries_(std::move(entries)) {
+    : owner_(::getpid()),
+      saver_(ProcessOf(options)),
+      entries_(std::move(entries)) {
   std::vector<TensorView> views = ViewsOf(entries_);
   if (parts.device == nullptr) parts.device = RuntimeFor(views);
   nbytes_ = BytesInMemory(views);
@@ -134,6 +146,31 @@ bool StagedEntries::is_staged() const {
   return !in_child() && snapshot_->is_caller_free();
 }
 
+Status StagedEntries::WaitHandedOver(std::optional<Clock::Duration> timeout) {
+  DCP_RETURN_IF_ERROR(CheckProcess());
+  const auto deadline =
+      std::chrono::steady_clock::now() + timeout.value_or(Clock::Duration(0));
+  const MutexLock lock(mutex_);
+  while (saver_ && handover_ == Handover::kPending) {
+    if (!timeout) {
+      changed_.Wait(mutex_);
+    } else if (std::chrono::steady_clock::now() < deadline) {
+      changed_.WaitUntil(mutex_, deadline);
+    } else {
+      return MakeStatus(absl::StatusCode::kDeadlineExceeded,
+                        "the saver does not have the state yet");
+    }
+  }
+  if (handover_ == Handover::kDone) return absl::OkStatus();
+  return FailedPrecondition("no saver has the state");
+}
+
+void StagedEntries::SetHandover(Handover handover) {
+  const MutexLock lock(mutex_);
+  if (handover_ == Handover::kPending) handover_ = handover;
+  changed_.NotifyAll();
+}
+
 int64_t StagedEntries::nbytes_streamed() const {
   if (in_child()) return 0;
   return snapshot_->streams_all() ? nbytes_ : snapshot_->nbytes_streamed();
@@ -158,7 +195,7 @@ Status PrewarmStaging(int64_t nbytes, const StagingOptions& options) {
                                 ? nbytes
                                 : nbytes + nbytes / 64 + (int64_t{1} << 20);
   return Guarded([&] {
-    return ProcessArena().Prewarm(
+    return ArenaOf(options).Prewarm(
         {.nbytes = with_gaps, .max_nbytes = LimitOf(options)},
         ThreadsFor(options));
   });

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/mutex.h"
+#include "checkpoint/saver_process.h"
 #include "dcp/staging.h"
 #include "staging/snapshot.h"
 
@@ -33,6 +35,7 @@ class StagedEntries final : public StagedState {
 
   Status WaitStaged(std::optional<Clock::Duration> timeout) override;
   bool is_staged() const override;
+  Status WaitHandedOver(std::optional<Clock::Duration> timeout) override;
   int64_t nbytes() const override { return nbytes_; }
   int64_t nbytes_staged() const override;
   int64_t nbytes_streamed() const override;
@@ -44,11 +47,25 @@ class StagedEntries final : public StagedState {
   std::span<const SaveEntry> entries() const { return entries_; }
   Snapshot& snapshot() { return *snapshot_; }
 
+  /// Null if threads save.
+  SaverProcess* saver() const { return saver_.get(); }
+  void MarkHandedOver() { SetHandover(Handover::kDone); }
+  /// The save has ended, handed over or not.
+  void EndHandover() { SetHandover(Handover::kMissed); }
+
  private:
+  enum class Handover : uint8_t { kPending, kDone, kMissed };
+
   bool in_child() const;
   void Start();
+  /// Only what is pending changes.
+  void SetHandover(Handover handover);
 
   const pid_t owner_;
+  const std::shared_ptr<SaverProcess> saver_;
+  Mutex mutex_;
+  CondVar changed_;
+  Handover handover_ ABSL_GUARDED_BY(mutex_) = Handover::kPending;
   const std::vector<SaveEntry> entries_;
   int64_t nbytes_ = 0;
   /// Shared with the thread: in a forked child, where there is no thread, it

@@ -171,6 +171,10 @@ std::shared_ptr<DeviceRuntime> MakeCudaRuntime() {
   return runtime;
 }
 
+std::shared_ptr<DeviceRuntime> MakeNoDeviceRuntime() {
+  return std::make_shared<NoRuntime>("this process uses no device");
+}
+
 std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library) {
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {

@@ -14,6 +14,7 @@ constexpr std::string_view kStepPrefix = "step-";
 constexpr std::string_view kDataSuffix = ".distcp";
 constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr std::string_view kLeaseSuffix = ".lease";
+constexpr std::string_view kRecordSuffix = ".record";
 constexpr size_t kMaxSaveIdDigits = 64;
 
 /// A decimal number without sign or leading zeros.
@@ -107,7 +108,30 @@ std::string TemporaryLeaseName(std::string_view save_id) {
   return SidecarName(save_id) + std::string(kLeaseSuffix);
 }
 
+std::string RecordName(std::string_view session_id, std::string_view tag) {
+  return SidecarName(session_id) + "." + std::string(tag) +
+         std::string(kRecordSuffix);
+}
+
+std::optional<std::string_view> RecordTagOf(std::string_view text,
+                                            std::string_view session_id) {
+  const std::string prefix = SidecarName(session_id) + ".";
+  if (!text.starts_with(prefix) || !text.ends_with(kRecordSuffix) ||
+      text.size() <= prefix.size() + kRecordSuffix.size()) {
+    return std::nullopt;
+  }
+  text.remove_prefix(prefix.size());
+  text.remove_suffix(kRecordSuffix.size());
+  if (text.find('.') != text.npos) return std::nullopt;
+  return text;
+}
+
 bool IsTemporaryName(std::string_view text) {
+  const size_t dot = text.find('.', 1);
+  if (dot != text.npos && IsSidecarName(text.substr(0, dot)) &&
+      RecordTagOf(text, text.substr(1, dot - 1))) {
+    return true;
+  }
   for (const std::string_view suffix : {kTemporarySuffix, kLeaseSuffix}) {
     if (!text.ends_with(suffix)) continue;
     if (IsSidecarName(text.substr(0, text.size() - suffix.size()))) return true;

@@ -46,8 +46,16 @@ bool IsSidecarName(std::string_view text);
 /// that is not published yet, and a lease that is not in force yet.
 std::string TemporaryMetadataName(std::string_view save_id);
 std::string TemporaryLeaseName(std::string_view save_id);
-/// Whether one of these gives `text` for some save id.
+/// Whether one of these, or RecordName, gives `text` for some id.
 bool IsTemporaryName(std::string_view text);
+
+/// What processes of one save tell each other through the directory
+/// (`../saver/`): ".dcpcpp-<digits>.<tag>.record". IsDcpcppSaveId holds for
+/// `session_id`, and `tag` has neither '.' nor '/'.
+std::string RecordName(std::string_view session_id, std::string_view tag);
+/// The tag, a view into `text`; nullopt if it is no record of the session.
+std::optional<std::string_view> RecordTagOf(std::string_view text,
+                                            std::string_view session_id);
 
 /// Who holds this file's lock may write into the directory; with a rank, only
 /// what belongs to that rank (use_collectives=False).

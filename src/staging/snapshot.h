@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -66,6 +67,16 @@ class Snapshot {
   bool is_caller_free() const {
     const MutexLock lock(mutex_);
     return IsCallerFreeLocked();
+  }
+  /// Whether it is known what is copied, and there is memory for it.
+  bool has_memory() const {
+    const MutexLock lock(mutex_);
+    return phase_ == Phase::kCopying || phase_ == Phase::kEnded;
+  }
+  /// What the copies lie in; empty if there are none.
+  std::span<std::byte> memory() const {
+    const MutexLock lock(mutex_);
+    return lease_.memory();
   }
   /// Whether all is copied that is not streamed.
   bool is_copied() const;

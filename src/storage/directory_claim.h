@@ -18,6 +18,7 @@ struct ClaimRequest {
   int rank = 0;
   bool use_collectives = true;
   std::string save_id;
+  std::string session_id;  ///< FileSystemWriterOptions
 };
 
 /// One holder at a time, on any host. Freed by the destructor.

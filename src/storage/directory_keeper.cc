@@ -72,7 +72,11 @@ bool DirectoryKeeper::is_certain() const {
 
 void DirectoryKeeper::RemoveLeftovers() {
   if (!is_certain()) return;
-  RemoveFiles(*file_system_, request_.directory, FindLeftovers(survey_));
+  std::vector<std::string> names = FindLeftovers(survey_);
+  std::erase_if(names, [this](const std::string& name) {
+    return RecordTagOf(name, request_.session_id).has_value();
+  });
+  RemoveFiles(*file_system_, request_.directory, names);
 }
 
 RankNotes DirectoryKeeper::NotesFor(int64_t rank) const {

@@ -23,7 +23,6 @@
 #include "storage/write_items.h"
 
 namespace dcp {
-
 namespace {
 
 /// Names that are taken although no list had them, before we give up.
@@ -85,7 +84,8 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
                                      {.directory = options_.path,
                                       .rank = role_.rank,
                                       .use_collectives = role_.use_collectives,
-                                      .save_id = save_id_}));
+                                      .save_id = save_id_,
+                                      .session_id = options_.session_id}));
   if (options_.overwrite) return absl::OkStatus();
   return RequireNoCheckpoint(*file_system_, options_.path, role_);
 }

@@ -41,6 +41,9 @@ class FileSystemWriter final : public StorageWriter {
   bool commit_attempted() const override { return commit_.attempted; }
   void Abort() override;
   StorageMeta storage_meta() const override;
+  /// What it was made of; the path is absolute.
+  const FileSystemWriterOptions& options() const { return options_; }
+  const FileSystem& file_system() const { return *unwatched_; }
   DType StoredDType(DType dtype) const override;
   bool AppliesElementOps() const override { return true; }
 

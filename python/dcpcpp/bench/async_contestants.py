@@ -64,19 +64,26 @@ def _nothing() -> None:
 
 
 class Dcpcpp(AsyncContestant):
-    """With a full copy before the call returns, or with a fence."""
+    """With a full copy before the call returns, or with a fence; in threads or a process."""
 
-    def __init__(self, *, fenced: bool) -> None:
+    def __init__(self, *, fenced: bool, by_process: bool = False) -> None:
         options = stock_staging.StagingOptions(False, False, fenced, False)
         self._stager = dcpcpp.DefaultStager(options)
+        kinds = state_dict_saver.AsyncCheckpointerType
+        self._kind = kinds.PROCESS if by_process else kinds.THREAD
 
     def prewarm(self, state: Tensors) -> None:
         """Takes the memory."""
-        dcpcpp.prewarm(state, self._stager)
+        dcpcpp.prewarm(state, self._stager, self._kind)
 
     def save(self, state: Tensors, path: Path) -> Pending:
         """Starts one."""
-        response = dcpcpp.async_save(state, checkpoint_id=path, async_stager=self._stager)
+        response = dcpcpp.async_save(
+            state,
+            checkpoint_id=path,
+            async_checkpointer_type=self._kind,
+            async_stager=self._stager,
+        )
         if isinstance(response, Future):
             return Pending(_nothing, response.result, path)
         fence = response.staging_completion.result
@@ -160,6 +167,7 @@ class TorchCheckpointing(AsyncContestant):
 MAKERS: dict[str, Callable[[], AsyncContestant]] = {
     "dcpcpp": lambda: Dcpcpp(fenced=False),
     "dcpcpp, with a fence": lambda: Dcpcpp(fenced=True),
+    "dcpcpp, PROCESS": lambda: Dcpcpp(fenced=False, by_process=True),
     "stock DCP, THREAD": StockThread,
     "stock DCP, PROCESS, shared": StockProcess,
     "torch_checkpointing": TorchCheckpointing,

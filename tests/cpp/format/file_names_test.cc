@@ -76,9 +76,23 @@ TEST_CASE("files of a save that is at work are told from others", "[names]") {
                                  ".dcpcpp.lease", ".dcpcpp-ab12.tmp.tmp"}) {
     CHECK_FALSE(IsTemporaryName(name));
   }
+  CHECK(RecordName("dcpcpp-ab12", "3-1") == ".dcpcpp-ab12.3-1.record");
+  CHECK(IsTemporaryName(".dcpcpp-ab12.3-1.record"));
+  for (const std::string name :
+       {".dcpcpp-ab12.record", ".dcpcpp-ab12..record", ".dcpcpp-.3.record",
+        ".dcpcpp-ab12.3.1.record", "dcpcpp-ab12.3.record"}) {
+    CHECK_FALSE(IsTemporaryName(name));
+  }
   CHECK(LockFileName(std::nullopt) == ".dcpcpp.lock");
   CHECK(LockFileName(7) == ".dcpcpp.7.lock");
   CHECK(LeaseFileName(std::nullopt) == ".dcpcpp.lease");
+}
+
+TEST_CASE("records of one session are told from those of others", "[names]") {
+  CHECK(RecordTagOf(".dcpcpp-ab.alive-7.record", "dcpcpp-ab") == "alive-7");
+  CHECK_FALSE(RecordTagOf(".dcpcpp-ab.alive-7.record", "dcpcpp-a"));
+  CHECK_FALSE(RecordTagOf(".dcpcpp-ab.alive-7.record", ""));
+  CHECK_FALSE(RecordTagOf(".dcpcpp-ab.tmp", "dcpcpp-ab"));
 }
 
 }  // namespace

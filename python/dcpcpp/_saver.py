@@ -1,0 +1,66 @@
+"""The saver: a process beside this one that saves what it stages (`dcp/saver.h`).
+
+It is libdcp's own program, which has no Python, and nothing of the trainer's but the memory
+of the staged states.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from dcpcpp import _core
+from dcpcpp._native_path import is_plain_files
+from dcpcpp._watch import heartbeat_timeout
+
+_mutex = threading.Lock()
+_saver: _core.Saver | None = None
+
+
+def saver_program() -> str:
+    """The path of the program that saves; for `dcp::SaverOptions`, too.
+
+    Raises:
+        FileNotFoundError: this installation has none.
+    """
+    path = Path(_core.__file__).parent / "libexec" / "dcpcpp_saver"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: dcpcpp was installed without its program that saves")
+    return str(path)
+
+
+def process_saver() -> _core.Saver:
+    """The saver of this process, which is kept from save to save; its program may not run yet."""
+    global _saver
+    with _mutex:
+        if _saver is None:
+            _saver = _core.Saver(saver_program(), heartbeat_timeout())
+        return _saver
+
+
+def release_saver_memory() -> None:
+    """Give the memory that no staged state uses back to the system."""
+    if _saver is not None:
+        _saver.release_memory()
+
+
+def require_saved_by_process(writer: Any, *, is_native: bool) -> None:
+    """Raise a ValueError if another process cannot save with the storage and the planner."""
+    if is_native and is_plain_files(writer):
+        return
+    raise ValueError(
+        "AsyncCheckpointerType.PROCESS needs dcpcpp's or torch's own planner and FileSystemWriter: "
+        f"{type(writer).__name__}, or the planner, can only work in this process. "
+        "Use AsyncCheckpointerType.THREAD"
+    )
+
+
+def _forget() -> None:
+    """In a forked process, whose parent has the saver."""
+    global _saver, _mutex
+    _saver, _mutex = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,229 @@
+// 1. The rank waits for its copies, and makes its order of them.
+// 2. The ranks meet, as for a save in threads. One that cannot, or does not,
+//    leave its save to a saver fails the others here. They agree on the
+//    session, whose name the savers' records have: those of two saves never
+//    mix.
+// 3. Each gives its order to its saver, and waits until all have. From then on
+//    the savers talk to each other, through the directory, and what becomes of
+//    the ranks is nothing to them: they gather, plan, write and commit as ranks
+//    do (save.cc).
+// 4. The saver's answer is the rank's result. If the saver is gone, the rank
+//    tells the other savers in its place.
+
+#include "checkpoint/save_by_saver.h"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/guarded.h"
+#include "base/random_id.h"
+#include "checkpoint/check_view.h"
+#include "checkpoint/rank_exchange.h"
+#include "checkpoint/save_order.h"
+#include "checkpoint/saver_process.h"
+#include "io/watched_file_system.h"
+#include "storage/checkpoint_directory.h"
+#include "storage/filesystem_writer.h"
+#include "storage/rank_records.h"
+
+namespace dcp {
+namespace {
+
+constexpr std::string_view kReady = "leaves its save to a saver";
+constexpr auto kSlice = std::chrono::milliseconds(50);
+// For memory that states of earlier saves have; these have ended.
+constexpr auto kMemoryPatience = std::chrono::seconds(30);
+
+/// One rank's part before and after its saver's.
+class SaverOperation {
+ public:
+  SaverOperation(StagedEntries& state, Transport& transport,
+                 const SaveOptions& options)
+      : state_(state), transport_(transport), options_(options) {}
+
+  StatusOr<SaveResult> Run(StorageWriter& writer) {
+    const Status prepared = Guarded([&] { return Prepare(writer); });
+    DCP_ASSIGN_OR_RETURN(order_.writer.session_id, Meet(prepared));
+    return HandOver();
+  }
+
+ private:
+  SaverProcess& saver() { return *state_.saver(); }
+
+  Status Prepare(StorageWriter& writer) {
+    const auto* const files = dynamic_cast<FileSystemWriter*>(&writer);
+    if (files == nullptr || files->file_system().traits().name != "posix") {
+      return Unimplemented(
+          "a saver writes the native format to files only; save in threads of "
+          "this process");
+    }
+    order_.writer = files->options();
+    order_.rank = transport_.rank();
+    order_.world_size = transport_.world_size();
+    order_.coordinator = transport_.coordinator();
+    order_.patience = saver().options().patience;
+    order_.umask = CurrentUmask();
+    order_.save = options_;
+    order_.save.trace = nullptr;
+    file_system_ = std::make_shared<WatchedFileSystem>(
+        MakePosixFileSystem(), order_.writer.io.stall_timeout);
+    // The savers meet there.
+    DCP_RETURN_IF_ERROR(MakeCheckpointDirectory(
+        *file_system_, order_.writer.path,
+        order_.writer.sync_files ? SyncMode::kSync : SyncMode::kNone));
+    DCP_RETURN_IF_ERROR(AwaitMemory());
+    DCP_RETURN_IF_ERROR(
+        state_.snapshot().BeginUse([this] { return transport_.Check(); }));
+    DCP_RETURN_IF_ERROR(TakeCopies());
+    return saver().Start();
+  }
+
+  /// A use that comes before its memory would have nothing staged.
+  Status AwaitMemory() {
+    Snapshot& snapshot = state_.snapshot();
+    Clock::Duration waited{0};
+    while (!snapshot.has_memory() && waited < kMemoryPatience) {
+      // Ends early only if nothing is copied.
+      (void)snapshot.AwaitCallerFree(kSlice);
+      waited += kSlice;
+      DCP_RETURN_IF_ERROR(snapshot.Check());
+      DCP_RETURN_IF_ERROR(transport_.Check());
+    }
+    return absl::OkStatus();
+  }
+
+  Status TakeCopies() {
+    const auto entries = state_.entries();
+    entries_.assign(entries.begin(), entries.end());
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      auto* const shard = std::get_if<TensorShard>(&entries_[i].value);
+      if (shard != nullptr) DCP_RETURN_IF_ERROR(TakeCopy(i, *shard));
+    }
+    memory_ = state_.snapshot().memory();
+    order_.memory_nbytes = static_cast<int64_t>(memory_.size());
+    if (!memory_.empty()) {
+      order_.memory_offset = saver().OffsetOf(memory_.data());
+    }
+    return absl::OkStatus();
+  }
+
+  Status TakeCopy(size_t number, TensorShard& shard) {
+    const SaveEntry& entry = entries_[number];
+    if (!shard.encoded) DCP_RETURN_IF_ERROR(CheckView(entry.fqn, shard.view));
+    if (state_.snapshot().IsStreamed(number)) {
+      return MakeStatus(
+          absl::StatusCode::kResourceExhausted,
+          "the state was not staged as a whole (" + entry.fqn +
+              " was not), and a saver writes only what was: allow more staging "
+              "memory (max_staging_bytes, StagingOptions::max_nbytes), or save "
+              "in threads of this process");
+    }
+    DCP_ASSIGN_OR_RETURN(
+        const TensorView copy,
+        state_.snapshot().AwaitView(StagedViewOf(entry), number,
+                                    [this] { return transport_.Check(); }));
+    if (shard.encoded) {
+      shard.encoded = std::string_view(static_cast<const char*>(copy.data),
+                                       shard.encoded->size());
+    } else {
+      shard.view = copy;
+    }
+    return absl::OkStatus();
+  }
+
+  /// The session. In the steps of a save in threads, so that a rank that has
+  /// only an error to tell need not know of savers.
+  StatusOr<std::string> Meet(const Status& prepared) {
+    StatusOr<std::string> mine{std::string(kReady)};
+    if (!prepared.ok()) mine = prepared;
+    const auto open =
+        [](const std::vector<std::string>& all) -> StatusOr<std::string> {
+      for (size_t rank = 0; rank < all.size(); ++rank) {
+        if (all[rank] == kReady) continue;
+        return InvalidArgument("rank " + std::to_string(rank) +
+                               " saves in threads, and others leave it to a "
+                               "saver: all ranks must do the same");
+      }
+      return "dcpcpp-" + MakeRandomHex();
+    };
+    if (options_.use_collectives) {
+      return ReduceScatter(
+          transport_, "plan", std::move(mine),
+          [&](const std::vector<std::string>& all)
+              -> StatusOr<std::vector<std::string>> {
+            DCP_ASSIGN_OR_RETURN(const std::string session, open(all));
+            return std::vector<std::string>(all.size(), session);
+          });
+    }
+    if (WasInterrupted(prepared)) return prepared;
+    DCP_RETURN_IF_ERROR(transport_.AwaitAll("write"));
+    return AllReduce(transport_, "write", std::move(mine), open);
+  }
+
+  StatusOr<SaveResult> HandOver() {
+    StatusOr<SaveAnswer> answer = Guarded([this] {
+      const std::string order = SerializeSaveOrder(order_, entries_, memory_);
+      return saver().Carry(order,
+                           {.ask = [this] { return state_.snapshot().Check(); },
+                            .handed_over = [this] { AwaitOrders(); }});
+    });
+    if (!answer.ok()) return TellGone(answer.status());
+    for (const TraceSpan& span : answer->spans) {
+      if (options_.trace == nullptr) break;
+      options_.trace->AddFrom(span.thread, span.name,
+                              Trace::TimePoint(span.begin),
+                              Trace::TimePoint(span.end), span.nbytes);
+    }
+    if (answer->result.ok()) return std::move(answer->result);
+    return AsFailure(answer->result.status());
+  }
+
+  /// What is handed over is carried through when the others' is, too.
+  void AwaitOrders() {
+    // One that was killed meanwhile is for the savers to miss.
+    transport_.AwaitAll("hand over").IgnoreError();
+    state_.MarkHandedOver();
+  }
+
+  Status AsFailure(const Status& status) const {
+    if (GetRankFailures(status)) return status;
+    return MakeRankFailures(
+        {.phase = "write", .by_rank = {{order_.rank, status}}});
+  }
+
+  /// The others need not miss this rank's saver first.
+  Status TellGone(const Status& why) {
+    const Status gone =
+        Annotate(why, "rank " + std::to_string(order_.rank) + " is gone");
+    if (order_.world_size > 1) {
+      RankRecords(*file_system_, order_.writer.path, order_.writer.session_id)
+          .TellGone(order_.rank, Message(why))
+          .IgnoreError();
+    }
+    return AsFailure(gone);
+  }
+
+  StagedEntries& state_;
+  Transport& transport_;
+  const SaveOptions& options_;
+  SaveOrder order_;
+  std::vector<SaveEntry> entries_;  // as staged
+  std::span<std::byte> memory_;
+  std::shared_ptr<FileSystem> file_system_;
+};
+
+}  // namespace
+
+StatusOr<SaveResult> SaveBySaver(StagedEntries& state, StorageWriter& writer,
+                                 Transport& transport,
+                                 const SaveOptions& options) {
+  StatusOr<SaveResult> saved = Guarded(
+      [&] { return SaverOperation(state, transport, options).Run(writer); });
+  state.EndHandover();
+  return saved;
+}
+
+}  // namespace dcp

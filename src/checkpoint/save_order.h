@@ -1,0 +1,57 @@
+// SaveOrder: a save that a saver is to carry out, as bytes.
+
+#ifndef DCP_CHECKPOINT_SAVE_ORDER_H_
+#define DCP_CHECKPOINT_SAVE_ORDER_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dcp/checkpoint.h"
+#include "dcp/clock.h"
+
+namespace dcp {
+
+/// Everything but the entries.
+struct SaveOrder {
+  int rank = 0;
+  int world_size = 1;
+  int coordinator = 0;
+  /// How long another rank may show no life.
+  Clock::Duration patience{0};
+  /// Of the trainer, for the files.
+  mode_t umask = 0;
+  /// The part of the segment that the tensors lie in.
+  int64_t memory_offset = 0;
+  int64_t memory_nbytes = 0;
+  FileSystemWriterOptions writer;
+  SaveOptions save;  ///< without a trace
+};
+
+/// `entries` as they are to be read: their tensors lie in `memory`.
+std::string SerializeSaveOrder(const SaveOrder& order,
+                               std::span<const SaveEntry> entries,
+                               std::span<const std::byte> memory);
+
+/// An order whose entries are not read yet.
+struct ParsedSaveOrder {
+  SaveOrder order;
+  std::string_view entries;  ///< in what was parsed
+};
+/// \error kDataLoss  garbled
+/// \error kFailedPrecondition  another version's
+StatusOr<ParsedSaveOrder> ParseSaveOrder(std::string_view data);
+
+/// Views of `memory`, which has order.memory_nbytes, and of `data`.
+/// \error kDataLoss  garbled, or a tensor does not lie in `memory`
+StatusOr<std::vector<SaveEntry>> ParseOrderEntries(std::string_view data,
+                                                   std::span<std::byte> memory);
+
+}  // namespace dcp
+
+#endif  // DCP_CHECKPOINT_SAVE_ORDER_H_

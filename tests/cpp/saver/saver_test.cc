@@ -1,0 +1,135 @@
+#include "dcp/saver.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "saver/saver_cases.h"
+#include "testing/temp_directory.h"
+
+namespace dcp {
+namespace {
+
+using Catch::Matchers::Contains;
+using conformance::CheckHolds;
+using conformance::SmallState;
+using conformance::State;
+using conformance::VariedState;
+
+std::unique_ptr<AsyncSaveHandle> SaveBy(const std::shared_ptr<Saver>& saver,
+                                        State& state, const std::string& path) {
+  return AsyncSave(
+      EntriesOf(state), nullptr,
+      {.writer = WriterTo(path), .transport = MakeSingleProcessTransport()},
+      {.staging = {.saver = saver}});
+}
+
+std::string ProcFile(int process, const std::string& name) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/" + name);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST_CASE("a saver saves what was staged, and can be asked again", "[saver]") {
+  const testing::TempDirectory directory;
+  const auto saver = MakeSaver();
+  CHECK_FALSE(saver->process_id());
+  std::set<int> processes;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    State state = VariedState(seed);
+    const State before = state;
+    const std::string path = directory.path() + "/ckpt";
+    const auto save = SaveBy(saver, state, path);
+    DCP_CHECK_OK(save->WaitStaged());
+    for (auto& [fqn, tensor] : state.tensors) {
+      tensor.bytes.assign(tensor.bytes.size(), '!');
+    }
+    RequireSaved(save->Wait());
+    CHECK(save->progress().is_handed_over);
+    CHECK(save->Wait()->metadata().ok());
+    CheckHolds(StorageIn(path), before);
+    processes.insert(saver->process_id().value());
+  }
+  CHECK(processes.size() == 1);
+  CHECK(saver->memory_nbytes() > 0);
+  saver->ReleaseMemory();
+  CHECK(saver->memory_nbytes() == 0);
+}
+
+TEST_CASE("a saver's process has nothing of its trainer but two descriptors",
+          "[saver]") {
+  const auto saver = MakeSaver();
+  DCP_CHECK_OK(saver->Start());
+  const int process = saver->process_id().value();
+  CHECK(::getsid(process) == process);
+  const testing::TempDirectory directory;
+  State state = SmallState(1);
+  RequireSaved(SaveBy(saver, state, directory.path() + "/ckpt")->Wait());
+  std::set<std::string> descriptors;
+  const std::string folder = "/proc/" + std::to_string(process) + "/fd";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    descriptors.insert(entry.path().filename());
+  }
+  for (const char* fd : {"0", "1", "2", "3", "4"}) descriptors.erase(fd);
+  CHECK(descriptors.empty());
+  const std::string maps = ProcFile(process, "maps");
+  CHECK_THAT(maps, Contains("dcpcpp_saver"));
+  CHECK_THAT(maps, !Contains("libcuda") && !Contains("libpython"));
+}
+
+TEST_CASE("a saver ends with its trainer", "[saver]") {
+  auto saver = MakeSaver();
+  DCP_CHECK_OK(saver->Start());
+  const int process = saver->process_id().value();
+  saver.reset();
+  CHECK(::kill(process, 0) != 0);
+}
+
+TEST_CASE("savers of several ranks make one checkpoint", "[saver]") {
+  const bool together = GENERATE(true, false);
+  const testing::TempDirectory directory;
+  const std::string path = directory.path() + "/ckpt";
+  SaverRanks ranks(3);
+  for (uint64_t seed = 1; seed <= 2; ++seed) {
+    const State state = VariedState(seed);
+    AllEntries entries = Sharded(state, 3);
+    const auto handles =
+        ranks.Begin(entries, path, false, {.use_collectives = together});
+    for (const auto& handle : handles) RequireSaved(handle->Wait());
+    if (together) CheckHolds(StorageIn(path), state);
+    for (const auto& entry : std::filesystem::directory_iterator(path)) {
+      CHECK_THAT(entry.path().filename().string(), !Contains(".record"));
+    }
+  }
+}
+
+TEST_CASE("a save goes on when its trainer is killed", "[saver]") {
+  const testing::TempDirectory directory;
+  const std::string path = directory.path() + "/ckpt";
+  State state = SmallState(1);
+  const pid_t trainer = ::fork();
+  if (trainer == 0) {
+    auto saver = Saver::Make({.program = DCP_SAVER_PROGRAM});
+    if (!saver.ok()) ::_exit(1);
+    const auto save = SaveBy(*saver, state, path);
+    while (!save->progress().is_handed_over) std::this_thread::yield();
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(trainer, &status, 0) == trainer);
+  REQUIRE(WIFSIGNALED(status));
+  while (!std::filesystem::exists(path + "/.metadata")) {
+    std::this_thread::yield();
+  }
+  CheckHolds(StorageIn(path), state);
+}
+
+}  // namespace
+}  // namespace dcp

@@ -14,8 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import SavePlanner
-from torch.distributed.checkpoint.staging import AsyncStager, StagingOptions
-from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType, AsyncSaveResponse
+from torch.distributed.checkpoint.staging import AsyncStager
 from torch.distributed.checkpoint.storage import StorageWriter
 
 from dcpcpp import _core
@@ -33,6 +32,7 @@ from dcpcpp._stalls import stalls
 from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
 from dcpcpp._tensors import EntryMaker, nbytes_of
+from dcpcpp._torch_async import AsyncCheckpointerType, AsyncSaveResponse, StagingOptions
 from dcpcpp.errors import CheckpointBusyError
 
 __all__ = ["AsyncSaveHandle", "async_save", "prewarm"]

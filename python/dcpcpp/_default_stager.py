@@ -6,18 +6,17 @@ from concurrent.futures import Future
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import staging as torch_staging
-from torch.distributed.checkpoint.staging import StagingOptions
 
 from dcpcpp import _core
 from dcpcpp._save_queue import save_queue
 from dcpcpp._saver import release_saver_memory
 from dcpcpp._staged import wait_for_staged
+from dcpcpp._torch_async import DefaultStagerBase, StagingOptions
 
 __all__ = ["DefaultStager"]
 
 
-class DefaultStager(torch_staging.DefaultStager):
+class DefaultStager(DefaultStagerBase):
     """Mirrors `torch.distributed.checkpoint.DefaultStager`; in `dcpcpp.async_save` libdcp copies.
 
     The copy goes into memory that the process keeps for the next one, by threads that do
@@ -40,7 +39,7 @@ class DefaultStager(torch_staging.DefaultStager):
         if max_staging_bytes is not None and max_staging_bytes < 0:
             raise ValueError(f"max_staging_bytes is a number of bytes, not {max_staging_bytes}")
         self._config = config if config is not None else StagingOptions()
-        self._torchs: torch_staging.DefaultStager | None = None
+        self._torchs: DefaultStagerBase | None = None
         self.max_staging_bytes = max_staging_bytes
 
     @property
@@ -58,7 +57,7 @@ class DefaultStager(torch_staging.DefaultStager):
                 self._config.use_async_staging,
                 self._config.use_non_blocking_copy and has_device,
             )
-            self._torchs = torch_staging.DefaultStager(options)
+            self._torchs = DefaultStagerBase(options)
         return self._torchs.stage(state_dict, **kwargs)
 
     def synchronize_staging(self) -> None:

@@ -13,6 +13,10 @@ from dcpcpp._io_options import MIB, make_io_options, supported
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
 
+# Not looked up when they are needed: `patch_torch` puts ours in their place.
+_TORCHS_WRITER = torch_fsspec.FsspecWriter.__init__
+_TORCHS_READER = torch_fsspec.FsspecReader.__init__
+
 
 class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
     """Writes a checkpoint through fsspec, e.g. to "s3://bucket/ckpt/7".
@@ -51,8 +55,7 @@ class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
             "overwrite": overwrite,
             "_extensions": _extensions,
         }
-        base = torch_fsspec.FsspecWriter.__init__
-        super().__init__(path, **supported(base, arguments), **kwargs)
+        super().__init__(path, **supported(_TORCHS_WRITER, arguments), **kwargs)
         options = make_io_options("threads", False, 1, max_buffer_bytes, max_write_rate)
         self._init_native(compression, export_dtype, serialization_format, options)
 

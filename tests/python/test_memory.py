@@ -171,3 +171,20 @@ def test_a_tensor_that_ends_with_its_storage_is_saved(tmp_path: Path) -> None:
     dcpcpp.load(state, checkpoint_id=tmp_path)
     for key, tensor in state.items():
         assert torch.equal(tensor, expected[key])
+
+
+@pytest.mark.parametrize(("compression", "most"), [("None", 8 + 16), ("'zstd'", 256)])
+def test_the_bound_that_was_asked_for_holds(tmp_path: Path, compression: str, most: int) -> None:
+    added = measured(
+        f"""
+state = {{str(i): torch.full((8 << 20,), float(i)) for i in range(12)}}
+writer = dcpcpp.FileSystemWriter(sys.argv[1], max_buffer_bytes=8 << 20, compression={compression})
+save = added_by(dcpcpp.save, state_dict=state, storage_writer=writer)
+reader = dcpcpp.FileSystemReader(sys.argv[1], max_buffer_bytes=8 << 20)
+load = added_by(dcpcpp.load, state_dict=state, storage_reader=reader)
+print(json.dumps([save, load]))
+""",
+        tmp_path,
+    )
+    assert max(added) <= most
+    assert added[0] > 1

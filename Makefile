@@ -14,7 +14,7 @@ all: build
 help:
 	@echo "make demo    train a small model, save, resume on 2, 1 and 4 ranks, compare with stock DCP"
 	@echo "make test    run all tests (C++ and Python)"
-	@echo "make test-torch   the tests of formats and calls with other versions of torch (TORCH=\"2.4.1 2.7.1\")"
+	@echo "make test-torch   save and load with other versions of torch; TORCH=\"2.4.1 2.7.1\": which"
 	@echo "make test-deep    the reliability scoreboard at its full counts; PART=name or ROW=name: some of it"
 	@echo "make lint    clang-format, clang-tidy, ruff, mypy, codespell"
 	@echo "make bench   measure against stock DCP and the raw device"
@@ -55,7 +55,7 @@ test-deep: build sanitized
 	$(BIN)/python tests/scoreboard/run.py --build $(BUILD) $(addprefix --part ,$(PART)) $(addprefix --row ,$(ROW))
 
 # Other versions of torch than the one in requirements-dev.txt.
-TORCH ?= 2.4.1 2.7.1 2.11.0
+TORCH ?= 2.4.1 2.7.1
 test-torch: build
 	tools/test_torch_versions.sh $(BUILD) $(BIN)/python $(TORCH)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs tests/python/test_any_torch.py with other versions of torch than the one that dcpcpp is built beside:
-# one build serves any. Each version gets a virtual environment, out/torch-<version>.
+# Runs tests/python/test_any_torch.py with other versions of torch than the one that dcpcpp is
+# built beside: one build serves any. Each version gets a virtual environment, out/torch-<version>.
 #
 #   tools/test_torch_versions.sh BUILD PYTHON VERSION...
 set -euo pipefail
@@ -17,7 +17,7 @@ for version in "$@"; do
   rm -rf "$site/dcpcpp"
   cp -r python/dcpcpp "$site/dcpcpp"
   for component in python library; do
-    cmake --install "$build" --prefix "$site/dcpcpp" --component "$component" >/dev/null
+    "$(dirname "$python")/cmake" --install "$build" --prefix "$site/dcpcpp" --component "$component" >/dev/null
   done
   echo "torch $version:"
   "$environment/bin/python" -m pytest -q --rootdir . tests/python/test_any_torch.py || failed+=("$version")

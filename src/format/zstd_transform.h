@@ -24,6 +24,13 @@ namespace dcp {
 /// The entry in StorageInfo::transform_descriptors.
 inline constexpr std::string_view kZstdDescriptor = "stream.zstd/1";
 
+/// As torch's ZStandard.from_descriptor, any minor version: "stream.zstd/1.5".
+constexpr bool IsZstdDescriptor(std::string_view transform) {
+  return transform == kZstdDescriptor ||
+         (transform.starts_with(kZstdDescriptor) &&
+          transform[kZstdDescriptor.size()] == '.');
+}
+
 /// Receives the next bytes of a stream; they are valid during the call only.
 using ByteSink = std::function<Status(std::span<const std::byte>)>;
 

@@ -157,7 +157,7 @@ class CompressedItem {
 
   Status Read() {
     const auto& transforms = item_.info.transform_descriptors;
-    if (transforms.size() != 1 || transforms[0] != kZstdDescriptor) {
+    if (transforms.size() != 1 || !IsZstdDescriptor(transforms[0])) {
       return UnknownTransforms(item_);
     }
     const bool is_tensor = item_.type == LoadItemType::kTensor;

@@ -59,6 +59,7 @@ TEST_CASE("another transform than ours is refused by name", "[storage][zstd]") {
   for (const std::vector<std::string>& transforms :
        {std::vector<std::string>{"stream.lzma/9"},
         std::vector<std::string>{"stream.zstd/2"},
+        std::vector<std::string>{"stream.zstd/11"},
         std::vector<std::string>{"stream.zstd/1", "stream.zstd/1"}}) {
     for (auto& [index, info] : metadata.storage_data) {
       info.transform_descriptors = transforms;
@@ -69,6 +70,19 @@ TEST_CASE("another transform than ours is refused by name", "[storage][zstd]") {
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);
     CHECK_THAT(std::string(Message(status)), Catch::Contains(transforms[0]));
   }
+}
+
+TEST_CASE("another minor version of the transform is read", "[storage][zstd]") {
+  const State state = MixedState();
+  auto fs = Compressed(state);
+  Metadata metadata = ReadMetadata(*fs);
+  for (auto& [index, info] : metadata.storage_data) {
+    info.transform_descriptors = {"stream.zstd/1.5"};
+  }
+  PutStockMetadata(*fs, metadata);
+  std::vector<Wanted> wanted = AllOf(state);
+  DCP_CHECK_OK(LoadState(fs, {}, wanted));
+  CHECK(AllRight(state, wanted));
 }
 
 TEST_CASE("a damaged frame names its key and file", "[storage][zstd]") {

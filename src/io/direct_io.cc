@@ -140,7 +140,7 @@ StatusOr<std::variant<DirectDescriptor, DirectIoRefusal>> OpenDirect(
       DCP_ASSIGN_OR_RETURN(OneBlock tried,
                            TryOneBlock(direct.fd.get(), buffered_fd, mode));
       if (auto* refusal = std::get_if<DirectIoRefusal>(&tried)) {
-        return *std::move(refusal);
+        return std::move(*refusal);
       }
     }
   }

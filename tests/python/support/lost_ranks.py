@@ -146,22 +146,19 @@ def save_when_rank_0_is_gone(me: Rank, directory: Path) -> Ending:
     return attempt(lambda: dcpcpp.save(state_of(me.rank, NEW), checkpoint_id=directory))
 
 
-def save_old(me: Rank, directory: Path, subject: Subject, nbytes: int) -> float:
-    """Saves OLD, twice; how long the second one took."""
-    for _ in range(2):
-        begun = time.monotonic()
-        LIBRARIES[subject].save(state_of(me.rank, OLD, nbytes), checkpoint_id=directory)
-        seconds = time.monotonic() - begun
-    return seconds
+def save_old(me: Rank, directory: Path, subject: Subject, nbytes: int) -> None:
+    """Saves OLD."""
+    LIBRARIES[subject].save(state_of(me.rank, OLD, nbytes), checkpoint_id=directory)
 
 
 def save_new_at_go(me: Rank, directory: Path, subject: Subject, nbytes: int) -> Ending:
     """Saves NEW, once "go" is marked."""
     library = LIBRARIES[subject]
     library.save({"x": torch.zeros(1)}, checkpoint_id=me.folder / "first")  # connects the ranks
+    state, before = state_of(me.rank, NEW, nbytes), held()
     me.mark(f"ready-{me.rank}")
     me.wait_for("go")
-    return attempt(lambda: library.save(state_of(me.rank, NEW, nbytes), checkpoint_id=directory))
+    return attempt(lambda: library.save(state, checkpoint_id=directory), before)
 
 
 def held() -> Counter[str]:

@@ -173,11 +173,9 @@ void BindFileSystem(py::module_& m) {
   py::class_<FileSystem, PyFileSystem, py::smart_holder>(
       m, "FileSystem",
       "Where files are (dcp/file_system.h). Subclasses define traits() -> "
-      "(name, "
-      "positional_writes, atomic_rename, directory_sync), open(path, mode), "
-      "make_directories, list, exists, rename, remove and, with "
-      "directory_sync, "
-      "sync_directory.")
+      "(name, positional_writes, atomic_rename, directory_sync), open(path, "
+      "mode), make_directories, list, exists, rename, remove and, with "
+      "directory_sync, sync_directory.")
       .def(py::init<>());
   m.def("posix_file_system", &MakePosixFileSystem, "The machine's own files.");
   m.def("memory_file_system", &MakeMemoryFileSystem, "Files in memory.");

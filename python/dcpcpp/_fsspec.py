@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from dcpcpp import _core
+from dcpcpp._local_files import sync_directory
 from dcpcpp._storage_errors import with_storage_errors
 from dcpcpp.errors import CheckpointCorruptedError
 
@@ -65,11 +66,7 @@ class FsspecFileSystem(_core.FileSystem):
     @with_storage_errors
     def sync_directory(self, path: str) -> None:
         """Make the names in a local directory durable."""
-        descriptor = os.open(self._fs._strip_protocol(path), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(self._fs._strip_protocol(path))
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

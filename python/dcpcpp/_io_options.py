@@ -97,6 +97,11 @@ def has_own_extensions(registry: Any) -> bool:
     return registry is not None and vars(registry) != vars(type(registry)())
 
 
+def has_plain_files(storage: Any) -> bool:
+    """Whether a writer's or reader's files are the machine's own, as torch makes them."""
+    return type(getattr(storage, "fs", None)) is torch_filesystem.FileSystem
+
+
 def core_file_system(fs: Any, rank: int) -> Any:
     """Libdcp's file system for a writer's or reader's `fs`; None for the machine's own."""
     if type(fs) is torch_filesystem.FileSystem:

@@ -9,7 +9,7 @@ from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 from dcpcpp import _state_dict
 from dcpcpp._filesystem_storage import FileSystemReader, FileSystemWriter
-from dcpcpp._io_options import has_own_extensions, is_zstd
+from dcpcpp._io_options import has_own_extensions, has_plain_files, is_zstd
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._state_dict import FlatState
@@ -26,19 +26,15 @@ def _patched(instance: Any, default: type[Any]) -> bool:
     return any(callable(getattr(default, name, None)) for name in vars(instance))
 
 
-def _has_plain_files(storage: Any) -> bool:
-    return type(getattr(storage, "fs", None)) is torch_filesystem.FileSystem
-
-
 def is_plain_files(writer: Any) -> bool:
     """Whether `writer` writes files of this machine."""
-    return isinstance(writer, torch_filesystem.FileSystemWriter) and _has_plain_files(writer)
+    return isinstance(writer, torch_filesystem.FileSystemWriter) and has_plain_files(writer)
 
 
 def _is_unchanged(storage: Any, plain_class: type[Any]) -> bool:
     """Whether `storage` is one of our classes, as it was made."""
     ours = type(storage).__module__.startswith("dcpcpp.")
-    plain = type(storage) is not plain_class or _has_plain_files(storage)
+    plain = type(storage) is not plain_class or has_plain_files(storage)
     return ours and plain and not _patched(storage, type(storage))
 
 
@@ -47,7 +43,7 @@ def native_writer(writer: Any) -> NativeWriter | None:
     if isinstance(writer, NativeWriter):
         return writer if _is_unchanged(writer, FileSystemWriter) else None
     kind = torch_filesystem.FileSystemWriter
-    if type(writer) is not kind or not _has_plain_files(writer) or _patched(writer, kind):
+    if type(writer) is not kind or not has_plain_files(writer) or _patched(writer, kind):
         return None
     extensions = getattr(getattr(writer, "transforms", None), "extensions", None) or ()
     file_format = getattr(writer, "serialization_format", None)
@@ -72,7 +68,7 @@ def native_reader(reader: Any) -> NativeReader | None:
     if isinstance(reader, NativeReader):
         return reader if _is_unchanged(reader, FileSystemReader) else None
     kind = torch_filesystem.FileSystemReader
-    if type(reader) is not kind or not _has_plain_files(reader) or _patched(reader, kind):
+    if type(reader) is not kind or not has_plain_files(reader) or _patched(reader, kind):
         return None
     if has_own_extensions(getattr(getattr(reader, "transforms", None), "extension_registry", None)):
         return None

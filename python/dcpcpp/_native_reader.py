@@ -9,7 +9,6 @@ import pickle
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import filesystem as torch_filesystem
 from torch.distributed.checkpoint.metadata import (
     Metadata,
     StorageMeta,
@@ -24,7 +23,7 @@ from torch.distributed.checkpoint.planner import (
 from dcpcpp import _core, _metadata, _objects
 from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._decoded import narrow
-from dcpcpp._io_options import core_file_system
+from dcpcpp._io_options import core_file_system, has_plain_files
 from dcpcpp._load_bytes import load_bytes_of
 from dcpcpp._tensors import EntryMaker
 from dcpcpp._text import path_text
@@ -61,8 +60,7 @@ class NativeReader:
 
     def log_direct_io(self) -> None:
         """Log whether what was read came past the page cache."""
-        fs = getattr(self, "fs", None)  # plug-ins have none
-        if self._io_options.direct_io and type(fs) is torch_filesystem.FileSystem:
+        if self._io_options.direct_io and has_plain_files(self):
             log_direct_io_once(os.path.join(path_text(self.path), ".metadata"))  # noqa: PTH118
 
     def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:

@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 
 from dcpcpp import _core
 from dcpcpp._config import log_choices_once, log_direct_io_once
-from dcpcpp._io_options import core_file_system, is_zstd
+from dcpcpp._io_options import core_file_system, has_plain_files, is_zstd
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import EntryMaker, code_of_dtype
 from dcpcpp._text import path_text
@@ -74,7 +74,7 @@ class NativeWriter:
 
     def keep_directory(self) -> None:
         """Mean the same directory after a `chdir`, which a trainer may do during the save."""
-        if type(self.fs) is torch_filesystem.FileSystem:
+        if has_plain_files(self):
             self.path = Path.cwd() / self.path
 
     def begin_save(self) -> None:
@@ -130,8 +130,7 @@ class NativeWriter:
 
     def log_direct_io(self) -> None:
         """Log whether what was written went past the page cache."""
-        fs = getattr(self, "fs", None)  # plug-ins have none
-        if self._io_options.direct_io and type(fs) is torch_filesystem.FileSystem:
+        if self._io_options.direct_io and has_plain_files(self):
             log_direct_io_once(path_text(self.path))
 
     def warn_if_exists(self, *, use_collectives: bool, stacklevel: int = 5) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 from dcpcpp import _core
+from dcpcpp._local_files import sync_directory
 from dcpcpp._storage_errors import with_storage_errors
 from dcpcpp.errors import CheckpointCorruptedError
 
@@ -36,7 +37,7 @@ class TorchFileSystem(_core.FileSystem):
 
     def traits(self) -> tuple[str, bool, bool, bool]:
         is_local = isinstance(self._fs, torch_filesystem.FileSystem)
-        return (type(self._fs).__name__, False, is_local, False)
+        return (type(self._fs).__name__, False, is_local, is_local)
 
     @with_storage_errors
     def open(self, path: str, mode: str) -> _TorchFile:
@@ -70,6 +71,13 @@ class TorchFileSystem(_core.FileSystem):
     @with_storage_errors
     def remove(self, path: str) -> None:
         self._fs.rm_file(path)
+
+    @with_storage_errors
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a local directory durable."""
+        # Where `fs` gives files other names, this one may not be there.
+        with contextlib.suppress(FileNotFoundError):
+            sync_directory(path)
 
 
 class _TorchFile:

@@ -189,7 +189,6 @@ class OrderQueue {
     if (orders_.empty()) return std::nullopt;
     std::string order = std::move(orders_.front());
     orders_.pop_front();
-    is_cancelled_ = false;
     is_at_work_ = true;
     return order;
   }
@@ -223,6 +222,7 @@ class OrderQueue {
     if (!message) return absl::OkStatus();
     if (message->kind == SaverMessageKind::kCancel) is_cancelled_ = true;
     if (message->kind != SaverMessageKind::kOrder) return absl::OkStatus();
+    is_cancelled_ = false;  // the order before has been answered
     const MutexLock lock(mutex_);
     orders_.push_back(std::move(message->content));
     changed_.NotifyAll();

@@ -18,10 +18,16 @@ SAVES = {
 class Planner(dcpcpp.DefaultSavePlanner):
     pass
 dcpcpp.save(state, checkpoint_id=path, planner=Planner())""",
+    "a file system that was set": """
+class Own(torch.distributed.checkpoint.filesystem.FileSystem):
+    pass
+writer = dcpcpp.FileSystemWriter(path)
+writer.fs = Own()
+dcpcpp.save(state, storage_writer=writer)""",
 }
 
 PROGRAM = """
-import torch, dcpcpp
+import torch, torch.distributed.checkpoint, dcpcpp
 path = {path!r}
 state = {{"large": torch.zeros(3_000_000), "small": torch.zeros(3), "step": 7}}
 {save}

@@ -96,7 +96,7 @@ class RandomKills:
             shutil.copytree(self._folder / f"old-{world_size}", directory)
             with self._saving(world_size, directory) as job:
                 begun = time.monotonic()
-                return max(ending.at for ending in job.all_told()) - begun
+                return float(max(job.all_told()) - begun)
 
     @contextlib.contextmanager
     def _saving(self, world_size: int, directory: Path) -> Iterator[Job]:
@@ -127,7 +127,7 @@ class RandomKills:
             endings = [job.told(rank) for rank in range(size) if rank not in kill.ranks]
         if was_done:
             return "not in flight"
-        if subject == "dcpcpp" and any(ending.at - killed_at > ONE_SECOND for ending in endings):
+        if subject == "dcpcpp" and any(ended_at - killed_at > ONE_SECOND for ended_at in endings):
             return "a survivor noticed it late"
         return self._what_is_in(directory, size)
 

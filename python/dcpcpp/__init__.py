@@ -22,6 +22,7 @@ from dcpcpp._save_queue import flush
 from dcpcpp._staged import Fence, fence
 from dcpcpp._stalls import StallReport, stall_report, step
 from dcpcpp._stats import SaveStats
+from dcpcpp._torch_modules import TORCH_MODULES
 from dcpcpp._trust import options
 from dcpcpp.errors import (
     CheckpointBusyError,
@@ -179,34 +180,6 @@ _LAZY = {
     "ZStandard": f"{_TORCH}._extension",
 }
 
-# torch's submodules that trainers reach through the package: dcp.state_dict.get_state_dict.
-_LAZY_MODULES = {
-    name: f"{_TORCH}.{name}"
-    for name in (
-        "_extension",
-        "_fsspec_filesystem",
-        "_nested_dict",
-        "api",
-        "default_planner",
-        "filesystem",
-        "format_utils",
-        "hf_storage",
-        "logger",
-        "metadata",
-        "optimizer",
-        "planner",
-        "planner_helpers",
-        "resharding",
-        "staging",
-        "state_dict",
-        "state_dict_loader",
-        "state_dict_saver",
-        "stateful",
-        "storage",
-        "utils",
-    )
-}
-
 __all__ = [  # ours, then what is lazy
     "CheckpointBusyError",
     "CheckpointCorruptedError",
@@ -230,14 +203,15 @@ __all__ = [  # ours, then what is lazy
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY and name not in _LAZY_MODULES:
+    if name not in _LAZY and name not in TORCH_MODULES:
         raise AttributeError(f"module 'dcpcpp' has no attribute {name!r}")
     try:
-        if name in _LAZY_MODULES:
-            return importlib.import_module(_LAZY_MODULES[name])
-        value = getattr(importlib.import_module(_LAZY[name]), name)
+        if name in TORCH_MODULES:
+            value = importlib.import_module(f"{_TORCH}.{name}")
+        else:
+            value = getattr(importlib.import_module(_LAZY[name]), name)
     except (AttributeError, ModuleNotFoundError) as error:
-        source = _LAZY_MODULES.get(name) or f"{_LAZY[name]}.{name}"
+        source = f"{_LAZY[name]}.{name}" if name in _LAZY else f"{_TORCH}.{name}"
         raise AttributeError(
             f"dcpcpp.{name} is torch's {source}, which the installed torch lacks ({error})"
         ) from error
@@ -246,4 +220,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_LAZY_MODULES})
+    return sorted({*globals(), *_LAZY, *TORCH_MODULES})

@@ -167,7 +167,7 @@ class EntryMaker:
     ) -> Entry:
         encoded = None
         if _needs_torch(tensor):
-            encoded = torch_save(tensor)
+            encoded = _encoded(fqn, tensor)
             view: Entry = (0, _DTYPES[tensor.dtype], tuple(tensor.size()), (), _CPU, 0, NO_OP)
         else:
             plain, op = self._storable(fqn, tensor)
@@ -203,7 +203,7 @@ class EntryMaker:
     def payload(self, fqn: str, tensor: torch.Tensor) -> tuple[Any, ...] | bytes:
         """What libdcp writes for `tensor`: a view that carries the tensor, or bytes."""
         if _needs_torch(tensor):
-            return torch_save(tensor)
+            return _encoded(fqn, tensor)
         plain, op = self._storable(fqn, tensor.detach())
         return (*self._view(plain, op), plain)
 
@@ -250,6 +250,14 @@ class EntryMaker:
 
 
 _PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
+# Several elements a byte: torch can write them, and cannot copy them into what is loaded.
+_PACKED = (torch.quint4x2, torch.quint2x4)
+
+
+def _encoded(fqn: str, tensor: torch.Tensor) -> bytes:
+    if tensor.dtype in _PACKED:
+        raise NotImplementedError(f"tensors of {tensor.dtype} are not stored, as in torch ({fqn})")
+    return torch_save(tensor)
 
 
 def _needs_torch(tensor: torch.Tensor) -> bool:

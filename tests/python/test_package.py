@@ -76,6 +76,17 @@ def test_torchs_submodules_are_reachable(module: str) -> None:
     )
 
 
+def test_torchs_submodules_can_be_imported_under_our_name() -> None:
+    for name in SUBMODULES:
+        theirs = importlib.import_module(f"torch.distributed.checkpoint.{name}")
+        spec = theirs.__spec__
+        assert importlib.import_module(f"dcpcpp.{name}") is theirs
+        assert theirs.__spec__ is spec
+        assert theirs.__name__ == f"torch.distributed.checkpoint.{name}"
+    with pytest.raises(ModuleNotFoundError, match=r"dcpcpp\.nonsense"):
+        importlib.import_module("dcpcpp.nonsense")
+
+
 def test_no_module_of_ours_hides_one_of_torchs() -> None:
     ours = pathlib.Path(dcpcpp.__file__).parent
     theirs = pathlib.Path(stock.__file__).parent

@@ -158,10 +158,14 @@ def test_a_plain_subclass_is_stored_as_what_it_holds(tmp_path: pathlib.Path) -> 
     assert bits(target.as_subclass(torch.Tensor)) == bits(ramp(3, 4))
 
 
-def test_meta_and_sparse_tensors_are_refused_by_name(tmp_path: pathlib.Path) -> None:
+def test_meta_sparse_and_packed_tensors_are_refused_by_name(tmp_path: pathlib.Path) -> None:
+    packed = torch.quantize_per_channel(
+        ramp(2, 2), torch.ones(2), torch.zeros(2), 0, torch.quint4x2
+    )
     for value, text in (
         (torch.empty(2, device="meta"), r"meta tensor.*weight"),
         (ramp(2, 2).to_sparse(), r"sparse.*weight"),
+        (packed, r"quint4x2.*weight"),
     ):
         with pytest.raises(dcpcpp.CheckpointException) as caught:
             dcpcpp.save({"weight": value}, checkpoint_id=tmp_path)

@@ -3,7 +3,6 @@
 #ifndef DCP_TESTS_PLAN_PLAN_CASES_H_
 #define DCP_TESTS_PLAN_PLAN_CASES_H_
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -139,14 +138,6 @@ inline SavePlan PlanOf(std::vector<WriteItem> items) {
     plan.items[i].source = static_cast<int64_t>(i);
   }
   return plan;
-}
-
-template <typename Function>
-double SecondsOf(const Function& function) {
-  const auto start = std::chrono::steady_clock::now();
-  function();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-      .count();
 }
 
 }  // namespace dcp

@@ -1,0 +1,62 @@
+"""Torch's submodules under our name: `from dcpcpp.state_dict import get_model_state_dict`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from collections.abc import Sequence
+
+__all__ = ["TORCH_MODULES"]
+
+# Those of torch.distributed.checkpoint that trainers use.
+TORCH_MODULES = frozenset(
+    {
+        "_extension",
+        "_fsspec_filesystem",
+        "_nested_dict",
+        "api",
+        "default_planner",
+        "filesystem",
+        "format_utils",
+        "hf_storage",
+        "logger",
+        "metadata",
+        "optimizer",
+        "planner",
+        "planner_helpers",
+        "resharding",
+        "staging",
+        "state_dict",
+        "state_dict_loader",
+        "state_dict_saver",
+        "stateful",
+        "storage",
+        "utils",
+    }
+)
+_PREFIX = "dcpcpp."
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives torch's own module, the same object, for one of its names after `dcpcpp.`."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname.removeprefix(_PREFIX) in TORCH_MODULES and fullname.startswith(_PREFIX):
+            return importlib.util.spec_from_loader(fullname, self)
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        # The import system hands out what is in the table then.
+        name = module.__name__.removeprefix(_PREFIX)
+        sys.modules[module.__name__] = importlib.import_module(
+            f"torch.distributed.checkpoint.{name}"
+        )
+
+
+sys.meta_path.append(_Finder())

@@ -1,0 +1,50 @@
+"""The Python code of the README runs, from the top to the bottom."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+
+BEFORE = """
+import torch
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Embedding(2000, 8)
+        self.lora_a = torch.nn.Linear(8, 2)
+
+model = Model()
+optim = optimizer = torch.optim.AdamW(model.parameters())
+for parameter in model.parameters():
+    parameter.grad = torch.ones_like(parameter)
+optim.step()
+state = {"model": model.state_dict(), "optim": optim.state_dict()}
+weights = {"embed.weight": torch.zeros(2000, 8)}
+path = "readme"
+"""
+
+AFTER = """
+assert torch.equal(weights["embed.weight"], model.embed.weight.to(torch.bfloat16).float())
+assert not report.missing and report.nbytes_read > 0, report
+assert checkpoint.keys() == ["model.embed.weight"], checkpoint.keys()
+assert list(state) == ["model"], list(state)
+assert torch.distributed.checkpoint.save is dcp.save
+assert handle.upload_completion.done()
+assert dcp.latest("ckpt").name == "step-100"
+"""
+
+
+def test_the_python_code_of_the_readme_runs(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    program = "\n".join([BEFORE, *blocks, AFTER]).replace("/ckpt/", "ckpt/")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "I/O engine" in done.stdout

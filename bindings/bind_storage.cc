@@ -49,6 +49,14 @@ void BindIoOptions(py::module_& m) {
       .def_readwrite("max_buffer_nbytes", &IoOptions::max_buffer_nbytes)
       .def_readwrite("max_write_rate", &IoOptions::max_write_rate)
       .def_property(
+          "nice", [](const IoOptions& o) { return o.placement.nice; },
+          [](IoOptions& o, int nice) { o.placement.nice = nice; })
+      .def_property(
+          "cpus", [](const IoOptions& o) { return o.placement.cpus; },
+          [](IoOptions& o, std::vector<int> cpus) {
+            o.placement.cpus = std::move(cpus);
+          })
+      .def_property(
           "stall_timeout_seconds",
           [](const IoOptions& o) {
             return std::chrono::duration<double>(o.stall_timeout).count();

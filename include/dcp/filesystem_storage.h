@@ -16,6 +16,7 @@
 #include "dcp/file_system.h"
 #include "dcp/io_engine.h"
 #include "dcp/storage.h"
+#include "dcp/thread_placement.h"
 
 namespace dcp {
 
@@ -39,6 +40,8 @@ struct IoOptions {
   /// Bytes per second that a save of this rank writes at most; 0: as fast as
   /// the storage takes them.
   int64_t max_write_rate = 0;
+  /// Of the threads that a save starts to checksum, compress and write.
+  ThreadPlacement placement;
 };
 
 /// The seams that a storage stands on. Empty ones are filled with the

@@ -15,6 +15,7 @@
 
 #include "dcp/file_system.h"
 #include "dcp/status.h"
+#include "dcp/thread_placement.h"
 
 namespace dcp {
 
@@ -76,6 +77,8 @@ struct IoEngineOptions {
   /// at most 16. 0: none, Submit() does the transfer itself, so that tests run
   /// in one order only and file systems that want one thread get one.
   std::optional<int> threads;
+  /// Of these threads.
+  ThreadPlacement placement;
 };
 
 /// What was chosen and why, for logs and show_config().

@@ -7,7 +7,7 @@ Each class derives from torch's class of the same name, and works in stock
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,10 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
             with two threads about 110 MiB.
         max_write_rate: bytes per second that this rank writes at most, so that others get
             their share of the disk; None: as fast as it takes them.
+        io_nice: niceness, 0 to 19, of the threads that checksum, compress and write: the
+            higher, the more they give way to others on the same cores.
+        io_cpus: numbers of the processors that these threads may use; None: all that the
+            process may use.
 
     Example:
         >>> dcpcpp.save(state, storage_writer=dcpcpp.FileSystemWriter("/ckpt/7", overwrite=False))
@@ -76,6 +80,8 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
         io_threads: int = 0,
         max_buffer_bytes: int = 128 * MIB,
         max_write_rate: float | None = None,
+        io_nice: int = 0,
+        io_cpus: Collection[int] | None = None,
     ) -> None:
         arguments = {
             "single_file_per_rank": single_file_per_rank,
@@ -88,7 +94,7 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
         }
         super().__init__(path, **supported(_TORCHS_WRITER, arguments))
         options = make_io_options(
-            io_engine, direct_io, io_threads, max_buffer_bytes, max_write_rate
+            io_engine, direct_io, io_threads, max_buffer_bytes, max_write_rate, io_nice, io_cpus
         )
         self._init_native(compression, export_dtype, serialization_format, options)
 

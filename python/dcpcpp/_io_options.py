@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch.distributed.checkpoint import filesystem as torch_filesystem
@@ -53,6 +53,8 @@ def make_io_options(
     io_threads: int,
     max_buffer_bytes: int,
     max_write_rate: float | None = None,
+    io_nice: int = 0,
+    io_cpus: Collection[int] | None = None,
 ) -> Any:
     if io_threads < 0:
         raise ValueError(f"io_threads is a number of threads, or 0, not {io_threads}")
@@ -61,10 +63,16 @@ def make_io_options(
             f"max_buffer_bytes is at least {_MIN_BUFFER_BYTES}, two transfers of 1 MiB, not "
             f"{max_buffer_bytes}"
         )
+    if not 0 <= io_nice <= 19:
+        raise ValueError(f"io_nice is from 0 to 19, not {io_nice}")
+    if unusable := set(io_cpus or ()) - os.sched_getaffinity(0):
+        raise ValueError(f"io_cpus are processors of this process, not {sorted(unusable)}")
     if max_write_rate is not None and not max_write_rate >= 1:
         raise ValueError(f"max_write_rate is bytes per second, at least 1, not {max_write_rate}")
     options = _core.IoOptions()
     options.max_write_rate = int(max_write_rate or 0)
+    options.nice = io_nice
+    options.cpus = sorted(set(io_cpus or ()))
     options.engine = io_engine
     options.direct_io = bool(direct_io)
     options.workers = io_threads or _default_threads()

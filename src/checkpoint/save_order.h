@@ -47,11 +47,6 @@ struct ParsedSaveOrder {
 /// \error kFailedPrecondition  another version's
 StatusOr<ParsedSaveOrder> ParseSaveOrder(std::string_view data);
 
-/// Views of `memory`, which has order.memory_nbytes, and of `data`.
-/// \error kDataLoss  garbled, or a tensor does not lie in `memory`
-StatusOr<std::vector<SaveEntry>> ParseOrderEntries(std::string_view data,
-                                                   std::span<std::byte> memory);
-
 }  // namespace dcp
 
 #endif  // DCP_CHECKPOINT_SAVE_ORDER_H_

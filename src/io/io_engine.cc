@@ -66,7 +66,8 @@ StatusOr<std::unique_ptr<IoEngine>> MakeIoEngine(
   }
   const int threads = options.threads.value_or(
       std::min(options.queue_depth, kMaxDefaultThreads));
-  return std::make_unique<ThreadIoEngine>(options.queue_depth, threads);
+  return std::make_unique<ThreadIoEngine>(options.queue_depth, threads,
+                                          options.placement);
 }
 
 }  // namespace dcp

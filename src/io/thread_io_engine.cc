@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/place_thread.h"
 #include "io/io_request.h"
 
 namespace dcp {
@@ -17,17 +18,21 @@ IoCompletion Execute(const IoRequest& request) {
 
 }  // namespace
 
-ThreadIoEngine::ThreadIoEngine(int queue_depth, int threads)
+ThreadIoEngine::ThreadIoEngine(int queue_depth, int threads,
+                               const ThreadPlacement& placement)
     : queue_depth_(queue_depth),
       shared_(std::make_shared<Shared>(static_cast<size_t>(queue_depth))) {
   workers_.reserve(static_cast<size_t>(threads));
-  for (int i = 0; i < threads && StartWorker(); ++i) {
+  for (int i = 0; i < threads && StartWorker(placement); ++i) {
   }
 }
 
-bool ThreadIoEngine::StartWorker() {
+bool ThreadIoEngine::StartWorker(const ThreadPlacement& placement) {
   try {
-    workers_.emplace_back([shared = shared_] { RunWorker(*shared); });
+    workers_.emplace_back([shared = shared_, placement] {
+      PlaceThread(placement);
+      RunWorker(*shared);
+    });
     return true;
   } catch (const std::system_error&) {  // EAGAIN: a limit on threads
     return false;

@@ -19,7 +19,8 @@ class ThreadIoEngine final : public IoEngine {
  public:
   /// Starts `threads` threads, or as many as the system gives. With none,
   /// Submit() does the transfers.
-  ThreadIoEngine(int queue_depth, int threads);
+  ThreadIoEngine(int queue_depth, int threads,
+                 const ThreadPlacement& placement = {});
   ~ThreadIoEngine() override;
 
   std::string_view name() const override {
@@ -47,7 +48,7 @@ class ThreadIoEngine final : public IoEngine {
 
   static void RunWorker(Shared& shared);
   /// Returns whether the system gave a thread.
-  bool StartWorker();
+  bool StartWorker(const ThreadPlacement& placement);
   IoCompletion TakeFinished() ABSL_EXCLUSIVE_LOCKS_REQUIRED(shared_->mutex);
 
   const ForkGuard fork_guard_;

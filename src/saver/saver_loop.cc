@@ -17,6 +17,7 @@
 
 #include "base/guarded.h"
 #include "base/mutex.h"
+#include "checkpoint/order_entries.h"
 #include "checkpoint/save_answer.h"
 #include "checkpoint/save_order.h"
 #include "checkpoint/saver_channel.h"

@@ -32,6 +32,7 @@ PipelineOptions ResolvePipelineOptions(const IoOptions& io, size_t item_count) {
   PipelineOptions options;
   options.engine = io.engine;
   options.stall_timeout = io.stall_timeout;
+  options.placement = io.placement;
   options.workers = io.workers > 0 ? io.workers : DefaultWorkers();
   // Whole mebibytes keep blocks on the grid of the block checksums.
   int64_t block = std::max(io.block_nbytes / kMinBlock, int64_t{1}) * kMinBlock;

@@ -37,6 +37,8 @@ struct PipelineOptions {
   std::function<Status()> proceed;
   /// Of a write: bounds it; may be null.
   std::shared_ptr<WriteRate> rate;
+  /// Of a write: of the threads it starts.
+  ThreadPlacement placement;
   /// Of a write: learns of every block; may be null.
   std::shared_ptr<Trace> trace;
 };

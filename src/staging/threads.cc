@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/place_thread.h"
+
 namespace dcp {
 namespace {
 
@@ -46,6 +48,17 @@ void RunOnThreads(size_t count, const std::function<void(size_t)>& body) {
   for (const std::exception_ptr& exception : thrown) {
     if (exception) std::rethrow_exception(exception);
   }
+}
+
+void RunPlaced(const ThreadPlacement& placement,
+               const std::function<void()>& body) {
+  if (placement == ThreadPlacement()) return body();
+  const auto caller = std::this_thread::get_id();
+  RunOnThreads(2, [&](size_t i) {
+    if (i == 0) return;
+    if (std::this_thread::get_id() != caller) PlaceThread(placement);
+    body();
+  });
 }
 
 }  // namespace dcp

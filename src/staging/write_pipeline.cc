@@ -33,6 +33,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/place_thread.h"
 #include "staging/buffer_cache.h"
 #include "staging/stall_monitor.h"
 #include "staging/write_worker.h"
@@ -44,7 +45,7 @@ namespace {
 class Crew {
  public:
   Crew(std::span<const FileRegion> regions, const PipelineOptions& options)
-      : work_(regions, options) {}
+      : work_(regions, options), placement_(options.placement) {}
 
   Status Prepare(WriteOrder order, BlockFiller& filler,
                  const PipelineOptions& options) {
@@ -102,8 +103,10 @@ class Crew {
   static bool Start(const std::shared_ptr<Crew>& crew, size_t i,
                     std::vector<std::thread>& threads) {
     try {
-      threads.emplace_back(
-          [crew, i] { crew->workers_[i]->Run(*crew->monitor_); });
+      threads.emplace_back([crew, i] {
+        PlaceThread(crew->placement_);
+        crew->workers_[i]->Run(*crew->monitor_);
+      });
       return true;
     } catch (const std::system_error&) {  // EAGAIN: a limit on threads
       return false;
@@ -113,6 +116,7 @@ class Crew {
   }
 
   WriteWork work_;
+  const ThreadPlacement placement_;
   std::vector<std::unique_ptr<WriteWorker>> workers_;
   std::unique_ptr<StallMonitor> monitor_;
 };

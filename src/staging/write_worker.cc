@@ -74,8 +74,9 @@ Status WriteWorker::Prepare(const PipelineOptions& options) {
   slots_.resize(static_cast<size_t>(count));
   for (Slot& slot : slots_) free_.push_back(&slot);
   if (!work_.has_direct) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(
-      engine_, MakeIoEngine({.kind = options.engine, .queue_depth = count}));
+  DCP_ASSIGN_OR_RETURN(engine_, MakeIoEngine({.kind = options.engine,
+                                              .queue_depth = count,
+                                              .placement = options.placement}));
   return absl::OkStatus();
 }
 

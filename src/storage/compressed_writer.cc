@@ -198,10 +198,13 @@ class CompressedFile {
 
 Status WriteCompressedItems(const ItemWriter& writer,
                             std::span<const FileItems> work) {
-  for (const FileItems& file : work) {
-    DCP_RETURN_IF_ERROR(CompressedFile(writer, file).Write());
-  }
-  return absl::OkStatus();
+  Status written;
+  RunPlaced(writer.options.io.placement, [&] {
+    for (size_t i = 0; written.ok() && i < work.size(); ++i) {
+      written = CompressedFile(writer, work[i]).Write();
+    }
+  });
+  return written;
 }
 
 }  // namespace dcp

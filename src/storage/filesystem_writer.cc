@@ -28,14 +28,14 @@ namespace {
 /// Names that are taken although no list had them, before we give up.
 constexpr int kMaxTakenNames = 1000;
 
-/// Weights rounded to integers would be a checkpoint that nobody meant.
-Status CheckExportDType(const FileSystemWriterOptions& options) {
+Status CheckOptions(const FileSystemWriterOptions& options) {
   const auto dtype = options.export_dtype;
-  if (!dtype || GetDTypeInfo(*dtype).kind == DTypeKind::kFloat) {
-    return absl::OkStatus();
+  // Weights rounded to integers would be a checkpoint that nobody meant.
+  if (dtype && GetDTypeInfo(*dtype).kind != DTypeKind::kFloat) {
+    return InvalidArgument("export_dtype must be a floating-point dtype, not " +
+                           std::string(DTypeName(*dtype)));
   }
-  return InvalidArgument("export_dtype must be a floating-point dtype, not " +
-                         std::string(DTypeName(*dtype)));
+  return CheckThreadPlacement(options.io.placement);
 }
 
 /// The step that the directory's name tells.
@@ -65,7 +65,7 @@ SyncMode FileSystemWriter::sync_mode() const {
 }
 
 Status FileSystemWriter::SetUp(const StorageRole& role) {
-  DCP_RETURN_IF_ERROR(CheckExportDType(options_));
+  DCP_RETURN_IF_ERROR(CheckOptions(options_));
   role_ = role;
   save_id_ =
       options_.save_id.empty() ? "dcpcpp-" + MakeRandomHex() : options_.save_id;

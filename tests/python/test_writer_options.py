@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,64 @@ def test_a_save_takes_the_time_that_its_rate_gives_it(
     loaded = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
     stock.load(loaded, checkpoint_id=tmp_path)
     assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+@dataclasses.dataclass(frozen=True)
+class Thread:
+    nice: int
+    cpus: str
+
+
+def threads_now() -> dict[int, Thread]:
+    """All of this process, by number."""
+    threads = {}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            nice = int((task / "stat").read_text().rpartition(")")[2].split()[16])
+            cpus = (task / "status").read_text().partition("Cpus_allowed_list:\t")[2].split()[0]
+            threads[int(task.name)] = Thread(nice, cpus)
+    return threads
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"io_engine": "threads"}, {"direct_io": False}, {"compression": "zstd"}],
+)
+def test_the_threads_of_a_save_give_way_and_keep_to_their_processors(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    state = {"w": torch.rand(2_000_000).view(torch.int32) ^ 1}
+    before = threads_now()
+    writer = dcpcpp.FileSystemWriter(
+        tmp_path, max_write_rate=20e6, io_nice=7, io_cpus=[cpu], **options
+    )
+    future = dcpcpp.async_save(state, storage_writer=writer)
+    placed = set()
+    while not future.done():
+        now = threads_now()
+        placed |= {number for number in now if now[number] == Thread(7, str(cpu))}
+        assert all(now[number] == before[number] for number in before.keys() & now.keys())
+    future.result()
+    assert placed - before.keys()
+    loaded = {"w": torch.zeros_like(state["w"])}
+    stock.load(loaded, checkpoint_id=tmp_path)
+    assert torch.equal(loaded["w"], state["w"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"io_nice": -1}, "io_nice is from 0 to 19, not -1"),
+        ({"io_nice": 20}, "io_nice is from 0 to 19, not 20"),
+        ({"io_cpus": [100_000]}, r"io_cpus are processors of this process, not \[100000\]"),
+    ],
+)
+def test_a_place_that_threads_cannot_have_is_refused_at_once(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        dcpcpp.FileSystemWriter(tmp_path, **options)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 10**9])

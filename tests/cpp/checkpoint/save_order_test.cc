@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/order_entries.h"
 #include "checkpoint/save_answer.h"
 #include "conformance/check_files.h"
 
@@ -79,7 +80,8 @@ struct Case {
                  .io = {.engine = IoEngineKind::kThreads,
                         .direct_io = DirectIo::kOff,
                         .workers = 2,
-                        .max_write_rate = 1000}},
+                        .max_write_rate = 1000,
+                        .placement = {.nice = 5, .cpus = {0, 7}}}},
       .save = {.dedup_to_lowest_rank = true, .use_collectives = false}};
 };
 
@@ -99,6 +101,7 @@ TEST_CASE("an order arrives as it was given", "[order]") {
   CHECK(order.writer.session_id == "dcpcpp-2");
   CHECK(order.writer.export_dtype == DType::kBFloat16);
   CHECK(order.writer.io.max_write_rate == 1000);
+  CHECK(order.writer.io.placement == given.order.writer.io.placement);
   CHECK_FALSE(order.save.use_collectives);
 
   // The memory lies elsewhere in the process that reads it.

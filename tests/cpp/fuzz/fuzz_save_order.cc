@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "checkpoint/order_entries.h"
 #include "checkpoint/save_order.h"
 #include "fuzz/fuzz_target.h"
 

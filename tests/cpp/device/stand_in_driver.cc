@@ -3,8 +3,11 @@
 
 #include "device/stand_in_driver.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+
+#include "device/pack_piece.h"
 
 namespace {
 
@@ -15,6 +18,42 @@ int Result(StandInCall call) {
   ++state.calls[call];
   return state.failing_call == call ? state.error : 0;
 }
+
+void Log(const char* what, const void* stream) {
+  const auto append = [](const char* text) {
+    std::strncat(state.log, text,
+                 sizeof(state.log) - std::strlen(state.log) - 1);
+  };
+  append(what);
+  append(stream == state.own_stream ? "(own) " : "(caller) ");
+}
+
+int Create(StandInCall call, void** object) {
+  const int result = Result(call);
+  if (result != 0) return result;
+  *object = std::malloc(1);
+  ++state.objects;
+  return 0;
+}
+
+int Destroy(void* object) {
+  std::free(object);
+  --state.objects;
+  return 0;
+}
+
+#ifndef STAND_IN_LACKS_BATCHES
+int CopyBatch(unsigned long long* to, unsigned long long* from, size_t* nbytes,
+              size_t count, size_t* begins, size_t attributes, void* stream) {
+  if (attributes != 1 || begins[0] != 0) return 1;
+  Log("batch", stream);
+  for (size_t i = 0; i < count; ++i) {
+    std::memcpy(reinterpret_cast<void*>(to[i]),
+                reinterpret_cast<const void*>(from[i]), nbytes[i]);
+  }
+  return Result(kStandInBatch);
+}
+#endif
 
 }  // namespace
 
@@ -78,6 +117,7 @@ int cuMemcpyDtoHAsync_v2(void* host, unsigned long long device, size_t nbytes,
                          void* stream) {
   state.last_stream = stream;
   state.last_context = state.current;
+  Log("copy", stream);
   std::memcpy(host, reinterpret_cast<const void*>(device), nbytes);
   return Result(kStandInToHost);
 }
@@ -96,5 +136,111 @@ int cuStreamSynchronize(void* stream) {
   state.synchronized_stream = stream;
   return Result(kStandInSynchronize);
 }
+
+int cuCtxGetStreamPriorityRange(int* least, int* greatest) {
+  *least = kStandInLeastPriority;
+  *greatest = -5;
+  return Result(kStandInPriorities);
+}
+
+int cuStreamCreateWithPriority(void** stream, unsigned flags, int priority) {
+  const int result = Create(kStandInStreamCreate, stream);
+  if (result != 0) return result;
+  state.own_stream = *stream;
+  state.own_flags = flags;
+  state.own_priority = priority;
+  return 0;
+}
+
+int cuStreamDestroy_v2(void* stream) { return Destroy(stream); }
+
+int cuStreamWaitEvent(void* stream, void*, unsigned) {
+  Log("wait", stream);
+  return Result(kStandInStreamWait);
+}
+
+int cuEventCreate(void** event, unsigned) {
+  return Create(kStandInEventCreate, event);
+}
+
+int cuEventDestroy_v2(void* event) { return Destroy(event); }
+
+int cuEventRecord(void*, void* stream) {
+  Log("record", stream);
+  return Result(kStandInEventRecord);
+}
+
+int cuEventQuery(void*) {
+  const int result = Result(kStandInEventQuery);
+  return result != 0 || state.events_have_passed ? result : 600;
+}
+
+int cuEventSynchronize(void*) { return Result(kStandInEventSynchronize); }
+
+int cuMemHostRegister_v2(void*, size_t, unsigned flags) {
+  return flags == 1 ? Result(kStandInRegister) : 1;
+}
+
+int cuMemHostUnregister(void*) { return Result(kStandInUnregister); }
+
+int cuModuleLoadData(void** module, const void*) {
+  return Create(kStandInModule, module);
+}
+
+int cuModuleUnload(void* module) { return Destroy(module); }
+
+int cuModuleGetFunction(void** function, void* module, const char* name) {
+  *function = module;
+  return std::strcmp(name, "dcp_pack") == 0 ? 0 : 500;
+}
+
+/// As the kernel would.
+int cuLaunchKernel(void*, unsigned grid, unsigned, unsigned, unsigned, unsigned,
+                   unsigned, unsigned, void* stream, void** parameters,
+                   void**) {
+  Log("pack", stream);
+  const int result = Result(kStandInLaunch);
+  if (result != 0) return result;
+  const auto* pieces = *static_cast<const dcp::PackPiece**>(parameters[0]);
+  auto* packed = *static_cast<unsigned char**>(parameters[1]);
+  for (unsigned i = 0; i < grid; ++i) {
+    std::memcpy(packed + pieces[i].to,
+                reinterpret_cast<const void*>(pieces[i].from),
+                pieces[i].nbytes);
+  }
+  return 0;
+}
+
+int cuMemAlloc_v2(void** memory, size_t nbytes) {
+  const int result = Result(kStandInAllocate);
+  if (result != 0) return result;
+  *memory = std::malloc(nbytes);
+  ++state.objects;
+  return 0;
+}
+
+int cuMemFree_v2(void* memory) { return Destroy(memory); }
+
+int cuMemAllocHost_v2(void** memory, size_t nbytes) {
+  return cuMemAlloc_v2(memory, nbytes);
+}
+
+int cuMemFreeHost(void* memory) { return Destroy(memory); }
+
+#ifndef STAND_IN_LACKS_BATCHES
+int cuMemcpyBatchAsync(unsigned long long* to, unsigned long long* from,
+                       size_t* nbytes, size_t count, void*, size_t* begins,
+                       size_t attributes, size_t*, void* stream) {
+  return CopyBatch(to, from, nbytes, count, begins, attributes, stream);
+}
+
+#ifndef STAND_IN_LACKS_BATCHES_V2
+int cuMemcpyBatchAsync_v2(unsigned long long* to, unsigned long long* from,
+                          size_t* nbytes, size_t count, void*, size_t* begins,
+                          size_t attributes, void* stream) {
+  return CopyBatch(to, from, nbytes, count, begins, attributes, stream);
+}
+#endif
+#endif
 
 }  // extern "C"

@@ -14,6 +14,19 @@ enum StandInCall {
   kStandInToHost,
   kStandInToDevice,
   kStandInSynchronize,
+  kStandInPriorities,
+  kStandInStreamCreate,
+  kStandInStreamWait,
+  kStandInEventCreate,
+  kStandInEventRecord,
+  kStandInEventQuery,
+  kStandInEventSynchronize,
+  kStandInRegister,
+  kStandInUnregister,
+  kStandInBatch,
+  kStandInModule,
+  kStandInLaunch,
+  kStandInAllocate,
   kStandInCallCount,
 };
 
@@ -31,7 +44,17 @@ struct StandInState {
   void* last_context = nullptr;
   void* last_stream = nullptr;
   void* synchronized_stream = nullptr;
+
+  bool events_have_passed = true;
+  void* own_stream = nullptr;  ///< the one that was made
+  int own_priority = 0;
+  unsigned own_flags = 0;
+  int objects = 0;  ///< streams, events, modules and memory that are there
+  /// What happened to streams, in order: "record(caller)", "wait(own)", ...
+  char log[1024] = {};
 };
+
+inline constexpr int kStandInLeastPriority = 2;
 
 /// The state of a loaded stand-in: look it up as "stand_in_state".
 using StandInStateFunction = StandInState* (*)();

@@ -6,6 +6,8 @@
 //    are unmapped first.
 // 4. A little more is mapped than was asked for, so that a state that grows
 //    a bit finds room; what is never touched costs nothing.
+// 5. What devices copy to is pinned, without the lock, and stays so: pinning is
+//    slower than copying. Before pages are unmapped they are unpinned.
 
 #include "staging/host_arena.h"
 
@@ -20,7 +22,7 @@
 
 #include "base/round_up.h"
 #include "staging/huge_pages.h"
-#include "staging/threads.h"
+#include "staging/touch_pages.h"
 
 namespace dcp {
 namespace {
@@ -50,16 +52,10 @@ size_t WithRoom(size_t nbytes) {
   return RoundUpTo(nbytes, std::max(kHugePage, std::bit_floor(nbytes) / 16));
 }
 
-/// Writes to each page, so that it is there.
-void Touch(std::span<std::byte> memory, int threads) {
-  const auto count = static_cast<size_t>(std::max(threads, 1));
-  const size_t share = RoundUpTo(memory.size() / count + 1, kHugePage);
-  RunOnThreads(count, [&](size_t thread) {
-    const size_t end = std::min(memory.size(), (thread + 1) * share);
-    for (size_t at = thread * share; at < end; at += kPageSize) {
-      memory[at] = std::byte{0};
-    }
-  });
+/// The pages that `memory`, of some lease, has a part of.
+std::span<std::byte> WholePages(std::span<std::byte> memory) {
+  const size_t before = reinterpret_cast<uintptr_t>(memory.data()) % kPageSize;
+  return {memory.data() - before, RoundUpTo(memory.size() + before, kPageSize)};
 }
 
 }  // namespace
@@ -172,21 +168,53 @@ void HostArena::Remember(Memory memory) {
   try {
     free_.emplace(memory.data(), memory.size());
   } catch (const std::bad_alloc&) {
+    if (pins_.HasAnyOf(memory)) return;  // it is lost, and stays mapped
     pages_->Unmap(memory);
     mapped_ -= memory.size();
   }
 }
 
 void HostArena::TrimFree(size_t max_nbytes) {
-  while (mapped_ > max_nbytes && !free_.empty()) {
-    const auto last = std::prev(free_.end());
-    const size_t nbytes = std::min(last->second, mapped_ - max_nbytes);
-    const size_t excess = std::min(last->second, RoundUpTo(nbytes, kPageSize));
-    last->second -= excess;
-    pages_->Unmap({last->first + last->second, excess});
+  for (auto extent = free_.end();
+       mapped_ > max_nbytes && extent != free_.begin();) {
+    --extent;
+    const size_t nbytes = std::min(extent->second, mapped_ - max_nbytes);
+    const size_t excess =
+        pins_.Removable({extent->first, extent->second},
+                        std::min(extent->second, RoundUpTo(nbytes, kPageSize)));
+    if (excess == 0) continue;
+    extent->second -= excess;
+    const Memory memory(extent->first + extent->second, excess);
+    pins_.Unpin(memory);
+    pages_->Unmap(memory);
     mapped_ -= excess;
-    if (last->second == 0) free_.erase(last);
+    if (extent->second == 0) extent = free_.erase(extent);
   }
+}
+
+Status HostArena::Pin(Memory memory, const PinFor& pin_for, int threads) {
+  std::vector<Memory> gaps;
+  {
+    const MutexLock lock(mutex_);
+    DCP_RETURN_IF_ERROR(pins_.TakeTrouble());
+    gaps = pins_.AddGaps(WholePages(memory), pin_for);
+  }
+  Status status;
+  for (const Memory gap : gaps) {
+    if (status.ok()) {
+      TouchPages(gap, threads);  // the driver has one thread for that
+      status = pin_for.runtime->Pin(gap, pin_for.device);
+    }
+    if (status.ok()) continue;
+    const MutexLock lock(mutex_);
+    pins_.Forget(gap);
+  }
+  return status;
+}
+
+std::vector<const std::byte*> HostArena::PinBordersIn(Memory memory) const {
+  const MutexLock lock(mutex_);
+  return pins_.BordersIn(memory);
 }
 
 void HostArena::Return(Memory memory) {
@@ -197,7 +225,8 @@ void HostArena::Return(Memory memory) {
   returned_.NotifyAll();
 }
 
-Status HostArena::Prewarm(const ArenaRequest& request, int threads) {
+Status HostArena::Prewarm(const ArenaRequest& request, int threads,
+                          const std::optional<PinFor>& pin_for) {
   const int64_t left = std::max<int64_t>(
       0, request.max_nbytes / kPage * kPage - leased_nbytes());
   const int64_t nbytes = std::min(request.nbytes, left);
@@ -205,7 +234,9 @@ Status HostArena::Prewarm(const ArenaRequest& request, int threads) {
   DCP_ASSIGN_OR_RETURN(
       const ArenaLease lease,
       TryTake({.nbytes = nbytes, .max_nbytes = request.max_nbytes}));
-  Touch(lease.memory(), threads);
+  TouchPages(lease.memory(), threads);
+  // If that fails, it does so again when it matters, and is told then.
+  if (pin_for) (void)Pin(lease.memory(), *pin_for, threads);
   return absl::OkStatus();
 }
 

@@ -10,12 +10,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
 #include "dcp/status.h"
+#include "staging/pinned_chunks.h"
 
 namespace dcp {
 
@@ -91,10 +94,20 @@ class HostArena {
                             const std::function<bool()>& gives_up);
   void WakeWaiters();
 
+  /// Pins the pages of `memory`, which is of a lease and has nothing in it yet,
+  /// so far as they are not.
+  /// They stay pinned until they are unmapped, in chunks: up to one chunk more
+  /// than a limit may stay mapped where a lease has a part of it.
+  /// \error others  a part is not pinned, or an earlier one was not unpinned
+  Status Pin(std::span<std::byte> memory, const PinFor& pin_for, int threads);
+  /// Places in `memory` that no device's copy may cross, ascending.
+  std::vector<const std::byte*> PinBordersIn(std::span<std::byte> memory) const;
+
   /// Takes, touches and gives back memory for leases of `request.nbytes`, or of
-  /// as much as others leave.
+  /// as much as others leave; pins it if that goes.
   /// \error kResourceExhausted  the system has no memory
-  Status Prewarm(const ArenaRequest& request, int threads);
+  Status Prewarm(const ArenaRequest& request, int threads,
+                 const std::optional<PinFor>& pin_for = std::nullopt);
 
   /// Unmaps what nobody has.
   void ReleaseFree();
@@ -125,6 +138,7 @@ class HostArena {
   mutable Mutex mutex_;
   CondVar returned_;
   std::map<std::byte*, size_t> free_ ABSL_GUARDED_BY(mutex_);
+  PinnedChunks pins_ ABSL_GUARDED_BY(mutex_);
   size_t mapped_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t leased_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -21,9 +21,11 @@
 #include "dcp/status.h"
 #include "dcp/tensor_view.h"
 #include "dcp/trace.h"
+#include "staging/device_copiers.h"
 #include "staging/host_arena.h"
 #include "staging/lane_copier.h"
 #include "staging/snapshot_layout.h"
+#include "staging/write_rate.h"
 
 namespace dcp {
 
@@ -32,6 +34,10 @@ struct SnapshotOptions {
   int64_t max_nbytes = 0;
   int threads = 1;
   std::shared_ptr<Trace> trace;  // may be null
+  // Of what devices copy:
+  std::shared_ptr<WriteRate> copy_rate;  // may be null
+  CopyMethod copy_method = CopyMethod::kBatched;
+  bool pins_memory = true;
 };
 
 /// The seams that a snapshot stands on.
@@ -47,7 +53,8 @@ inline constexpr char kCancelOp[] = "cancel";
 /// what else is called waits, if it does, for what that does. Outlives Run().
 class Snapshot {
  public:
-  /// `keep_alive` owns what `views` refer to.
+  /// `keep_alive` owns what `views` refer to. Copies are ordered after what the
+  /// views' streams have at this moment.
   Snapshot(std::vector<TensorView> views, std::shared_ptr<void> keep_alive,
            const SnapshotOptions& options, SnapshotParts parts);
   Snapshot(const Snapshot&) = delete;
@@ -82,6 +89,11 @@ class Snapshot {
   bool is_copied() const;
   /// Bytes of copies that are there, gaps between them included.
   int64_t nbytes_copied() const;
+  /// Why devices copy to memory that is not pinned, if they do.
+  Status pin_status() const {
+    const MutexLock lock(mutex_);
+    return pin_status_;
+  }
   /// Whether no view is copied.
   bool streams_all() const { return streams_all_; }
   /// Bytes of some views that are not copied, 0 as long as that is not known.
@@ -124,9 +136,16 @@ class Snapshot {
     ArenaLease memory;
   };
 
+  // In snapshot_copy.cc, called by Run():
   Status TakeMemory();
+  StatusOr<ArenaLease> TakeLease(const ArenaRequest& request);
+  void PinDeviceLane(const ArenaLease& lease);
+  void BeginLanes(std::span<std::byte> memory);
   Status CopyLanes();
-  void CopyUnits(LaneKind kind);
+  void CopyHostUnits();
+  void CopyDeviceUnits();
+  void MarkDone(LaneKind kind, size_t unit);
+
   void End(const Status& status);
   bool is_pointless() const { return stops_ || streams_all_; }
 
@@ -149,11 +168,14 @@ class Snapshot {
   /// Made before kCopying, then left as they are.
   SnapshotLayout layout_;
   std::byte* memory_ = nullptr;
+  /// Ends before Run() does.
+  DeviceCopiers device_copiers_;
 
   mutable Mutex mutex_;
   CondVar changed_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kStarting;
   Status status_ ABSL_GUARDED_BY(mutex_);
+  Status pin_status_ ABSL_GUARDED_BY(mutex_);
   std::vector<TensorView> views_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<void> keep_alive_ ABSL_GUARDED_BY(mutex_);
   ArenaLease lease_ ABSL_GUARDED_BY(mutex_);

@@ -1,0 +1,296 @@
+// Snapshots of device memory, on a fake device whose time and order are a
+// test's.
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/tensor_cases.h"
+#include "conformance/check_files.h"
+#include "staging/device_stager.h"
+#include "staging/snapshot.h"
+#include "staging/test_pages.h"
+#include "testing/fake_device.h"
+#include "testing/manual_clock.h"
+
+namespace dcp {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::seconds;
+using testing::FakeDevice;
+using testing::ManualClock;
+using testing::SleepMode;
+using testing::StreamTiming;
+
+constexpr int64_t kMiB = int64_t{1} << 20;
+
+Status NothingToAsk() { return absl::OkStatus(); }
+
+/// An arena and a device in simulated time.
+struct DeviceStage {
+  explicit DeviceStage(const StreamTiming& timing = {},
+                       SleepMode mode = SleepMode::kAdvances)
+      : clock(std::make_shared<ManualClock>(mode)),
+        device(std::make_shared<FakeDevice>(clock, timing)) {}
+
+  std::unique_ptr<Snapshot> Make(const std::vector<TensorView>& views,
+                                 SnapshotOptions options = {}) {
+    options.max_nbytes = int64_t{1} << 30;
+    options.threads = 2;
+    return std::make_unique<Snapshot>(
+        views, nullptr, options,
+        SnapshotParts{.arena = arena, .device = device});
+  }
+
+  PagesRecord pages;
+  HostArena arena{std::make_unique<TestPages>(pages)};
+  std::shared_ptr<ManualClock> clock;
+  std::shared_ptr<FakeDevice> device;
+};
+
+/// Memory of a device, that its trainer fills some time.
+struct DeviceTensors {
+  /// Of these sizes, on the first device, or on both in turns.
+  DeviceTensors(const std::vector<size_t>& sizes, bool on_both) {
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      values.emplace_back(sizes[i], static_cast<char>('A' + i % 50));
+      values.back()[0] = static_cast<char>(i);
+      memory.emplace_back(sizes[i], '-');
+    }
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      const auto numel = static_cast<int64_t>(sizes[i]);
+      views.push_back(FakeDevice::OnDevice(
+          ContiguousView(memory[i].data(), DType::kInt8, {numel}),
+          on_both && i % 3 == 1 ? FakeDevice::kSecond : FakeDevice::kDevice));
+    }
+  }
+
+  void Compute() { Fill(values); }
+  void Overwrite() {
+    for (std::string& tensor : memory)
+      std::memset(tensor.data(), 0, tensor.size());
+  }
+  bool IsCopy(size_t i, const TensorView& copy) const {
+    return FakeDevice::TurnedOver({static_cast<const char*>(copy.data),
+                                   values[i].size()}) == values[i];
+  }
+
+  std::vector<std::string> values;
+  std::vector<std::string> memory;
+  std::vector<TensorView> views;
+
+ private:
+  void Fill(const std::vector<std::string>& with) {
+    for (size_t i = 0; i < memory.size(); ++i) {
+      std::memcpy(memory[i].data(), with[i].data(), with[i].size());
+    }
+  }
+};
+
+/// Whether all copies of `snapshot`, which is copied, are what was computed.
+bool HoldsAll(Snapshot& snapshot, const DeviceTensors& tensors) {
+  DCP_CHECK_OK(snapshot.BeginUse(NothingToAsk));
+  bool right = true;
+  for (size_t i = 0; i < tensors.views.size(); ++i) {
+    const auto copy = snapshot.AwaitView(tensors.views[i], i, NothingToAsk);
+    right = right && copy.ok() && tensors.IsCopy(i, *copy);
+  }
+  snapshot.EndUse();
+  return right;
+}
+
+struct Schedule {
+  StreamTiming timing;
+  std::vector<size_t> sizes;
+  bool on_both = false;
+  SnapshotOptions options;
+};
+
+Schedule AnySchedule(uint64_t seed) {
+  Random random(seed);
+  Schedule schedule{
+      .timing = {.latency = microseconds(random.Between(0, 100)),
+                 .bytes_per_second = random.Pick({0.0, 1e9, 5e10}),
+                 .max_event_delay = microseconds(random.Between(0, 5000)),
+                 .seed = seed},
+      .on_both = random.Between(0, 1) == 1};
+  for (int64_t i = random.Between(0, 60); i >= 0; --i) {
+    schedule.sizes.push_back(static_cast<size_t>(random.Between(1, 20000)));
+  }
+  // Every now and then several units, and memory pinned in several chunks.
+  if (seed % 8 == 0) {
+    schedule.sizes.push_back(
+        static_cast<size_t>(random.Between(70, 90) * kMiB));
+  }
+  schedule.options.pins_memory = random.Between(0, 3) > 0;
+  schedule.options.copy_method =
+      random.Pick({CopyMethod::kBatched, CopyMethod::kPacked});
+  return schedule;
+}
+
+TEST_CASE(
+    "what is staged is what the caller's stream computes, whatever the "
+    "schedule",
+    "[staging][device]") {
+  for (uint64_t seed = 0; seed < 80; ++seed) {
+    INFO("seed " << seed);
+    const Schedule schedule = AnySchedule(seed);
+    DeviceStage stage(schedule.timing);
+    DeviceTensors tensors(schedule.sizes, schedule.on_both);
+    stage.device->Enqueue([&] { tensors.Compute(); });
+    const auto snapshot = stage.Make(tensors.views, schedule.options);
+    snapshot->Run();
+    DCP_CHECK_OK(snapshot->AwaitCallerFree(std::nullopt));
+    tensors.Overwrite();  // right after the fence
+    CHECK(HoldsAll(*snapshot, tensors));
+    DCP_CHECK_OK(snapshot->pin_status());
+    CHECK(stage.device->copiers() == 0);
+    CHECK(stage.arena.leased_nbytes() == 0);
+  }
+}
+
+TEST_CASE("no copy is read before its event has passed", "[staging][device]") {
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    INFO("seed " << seed);
+    const Schedule schedule = AnySchedule(seed);
+    DeviceStage stage(schedule.timing);
+    DeviceTensors tensors(schedule.sizes, schedule.on_both);
+    stage.device->Enqueue([&] { tensors.Compute(); });
+    const auto snapshot = stage.Make(tensors.views, schedule.options);
+    std::thread running([&] { snapshot->Run(); });
+    CHECK(HoldsAll(*snapshot, tensors));  // each as soon as it is there
+    running.join();
+  }
+}
+
+TEST_CASE("without the fence a step gets into the copy", "[staging][device]") {
+  for (bool waits : {true, false}) {
+    DeviceStage stage({.latency = seconds(1)}, SleepMode::kWaits);
+    DeviceTensors tensors({1000, 2000}, false);
+    tensors.Compute();
+    const auto snapshot = stage.Make(tensors.views);
+    std::thread running([&] { snapshot->Run(); });
+    stage.clock->WaitForSleepers(1);  // the copies are under way
+    CHECK_FALSE(snapshot->is_caller_free());
+    if (!waits) tensors.Overwrite();
+    stage.clock->Advance(seconds(100));
+    DCP_CHECK_OK(snapshot->AwaitCallerFree(std::nullopt));
+    if (waits) tensors.Overwrite();
+    running.join();
+    CHECK(HoldsAll(*snapshot, tensors) == waits);
+  }
+}
+
+TEST_CASE("many tensors are few batches", "[staging][device]") {
+  DeviceStage stage;
+  DeviceTensors tensors(std::vector<size_t>(2000, 700), false);
+  tensors.Compute();
+  const auto snapshot = stage.Make(tensors.views);
+  snapshot->Run();
+  CHECK(stage.device->copies() == 2000);
+  CHECK(stage.device->batches() == 1);
+  CHECK(HoldsAll(*snapshot, tensors));
+}
+
+TEST_CASE("a copy that fails fails the snapshot and leaves nothing",
+          "[staging][device]") {
+  for (auto failure : {FakeDevice::Failure::kWhenEnqueued,
+                       FakeDevice::Failure::kWhenAwaited}) {
+    for (int64_t number : {1, 2, 3, 4}) {
+      DeviceStage stage({.latency = seconds(1), .max_event_delay = seconds(2)});
+      const auto mib = [](int64_t n) { return static_cast<size_t>(n * kMiB); };
+      DeviceTensors tensors({mib(1), mib(60), mib(1)}, number % 2 == 0);
+      stage.device->FailFrom(number, failure);
+      const auto snapshot = stage.Make(tensors.views);
+      snapshot->Run();
+      const Status staged = snapshot->AwaitCallerFree(std::nullopt);
+      CHECK_THAT(std::string(Message(staged)),
+                 Catch::Contains("the device fell off"));
+      CHECK(snapshot->BeginUse(NothingToAsk) == staged);
+      CHECK(stage.device->copiers() == 0);
+      CHECK(stage.arena.leased_nbytes() == 0);
+      stage.arena.ReleaseFree();
+      CHECK(stage.device->pinned_nbytes() == 0);
+    }
+  }
+}
+
+TEST_CASE("a snapshot on a device that has no copier fails", "[staging]") {
+  DeviceStage stage;
+  DeviceTensors tensors({100}, false);
+  tensors.views[0].device.index = 7;
+  const auto snapshot = stage.Make(tensors.views);
+  snapshot->Run();
+  CHECK_THAT(std::string(Message(snapshot->AwaitCallerFree(std::nullopt))),
+             Catch::Contains("another device"));
+  CHECK(stage.arena.leased_nbytes() == 0);
+}
+
+TEST_CASE("cancelling waits for copies that are in flight, and for no others",
+          "[staging][device]") {
+  DeviceStage stage({.latency = seconds(1)}, SleepMode::kWaits);
+  DeviceTensors tensors({static_cast<size_t>(200 * kMiB)}, false);
+  const auto snapshot = stage.Make(tensors.views);
+  std::thread running([&] { snapshot->Run(); });
+  stage.clock->WaitForSleepers(1);
+  snapshot->Cancel();
+  CHECK(stage.arena.leased_nbytes() > 0);  // they still write to it
+  stage.clock->Advance(seconds(100));
+  running.join();
+  CHECK(stage.device->batches() < 200 * kMiB / DeviceStager::kUnit);
+  CHECK(stage.device->copiers() == 0);
+  CHECK(stage.arena.leased_nbytes() == 0);
+}
+
+TEST_CASE("copies keep to their rate", "[staging][device]") {
+  DeviceStage stage;
+  DeviceTensors tensors({static_cast<size_t>(70 * kMiB)}, false);
+  tensors.Compute();
+  const auto begin = stage.clock->Now();
+  const auto snapshot = stage.Make(
+      tensors.views,
+      {.copy_rate = WriteRate::Make(DeviceStager::kUnit, stage.clock)});
+  snapshot->Run();
+  // Two units took their second; the last one began when they were over.
+  CHECK(stage.clock->Now() - begin == seconds(2));
+  CHECK(HoldsAll(*snapshot, tensors));
+}
+
+TEST_CASE("what cannot be pinned is copied all the same, and told of",
+          "[staging][device]") {
+  for (int64_t room : {int64_t{0}, 64 * kMiB}) {
+    DeviceStage stage;
+    stage.device->LimitPinned(room);
+    DeviceTensors tensors({static_cast<size_t>(100 * kMiB), 1000}, false);
+    tensors.Compute();
+    const auto snapshot = stage.Make(tensors.views);
+    snapshot->Run();
+    DCP_CHECK_OK(snapshot->AwaitCallerFree(std::nullopt));
+    CHECK_THAT(std::string(Message(snapshot->pin_status())),
+               Catch::Contains("no more may be pinned"));
+    CHECK(HoldsAll(*snapshot, tensors));
+  }
+}
+
+TEST_CASE("only what devices copy to is pinned", "[staging][device]") {
+  DeviceStage stage;
+  std::string memory(static_cast<size_t>(8 * kMiB), 'x');
+  DeviceTensors tensors({1000}, false);
+  std::vector<TensorView> views = {
+      ContiguousView(memory.data(), DType::kInt8, {8 * kMiB})};
+  stage.Make(views)->Run();
+  CHECK(stage.device->pinned_nbytes() == 0);
+  views.push_back(tensors.views[0]);
+  stage.Make(views)->Run();
+  CHECK(stage.device->pinned_nbytes() <= 2 * HostArena::kPage);
+  CHECK(stage.device->pinned_nbytes() > 0);
+}
+
+}  // namespace
+}  // namespace dcp

@@ -23,7 +23,7 @@ struct DeviceCopy {
 
 /// Copies that are enqueued together and are complete together.
 struct CopyBatch {
-  /// All of it is pinned, or none of it is.
+  /// All of it is pinned, by one Pin(), or none of it is.
   std::span<std::byte> host;
   bool is_pinned = false;
   /// Disjoint, by ascending offset. What lies between two of them in `host` may

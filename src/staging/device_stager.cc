@@ -1,6 +1,8 @@
-// 1. A unit is a batch for each stretch of it that is one device's: what lies
-//    between the copies of a batch is nobody's. A few units are in flight, so
-//    that a device always has the next one, and cancelling does not take long.
+// 1. A unit is a batch for each stretch of it that is one device's and pinned
+// at
+//    once: what lies between the copies of a batch is nobody's. A few units are
+//    in flight, so that a device always has the next one, and cancelling does
+//    not take long.
 // 2. Units are told of in order, as nobody reads past the front of a lane;
 // their
 //    batches may complete in any order.
@@ -17,24 +19,37 @@ namespace {
 
 constexpr size_t kInFlight = 4;
 
-/// Adds the part, cut where no copy may go on.
-void AddCopies(const JobPart& part, const std::byte* base,
-               std::span<const std::byte* const> borders,
-               std::vector<DeviceCopy>& copies) {
+/// Copies of neighbors that no border divides.
+struct Stretch {
+  std::byte* begin = nullptr;
+  std::byte* end = nullptr;
+  size_t border = 0;  ///< number of the one behind it
+  std::vector<DeviceCopy> copies;
+};
+
+using Borders = std::span<const std::byte* const>;
+
+void Add(const JobPart& part, Borders borders,
+         std::vector<Stretch>& stretches) {
   const auto* from =
       static_cast<const std::byte*>(part.job.source.data) + part.begin;
-  const std::byte* to = part.out.data();
-  const std::byte* const end = to + part.out.size();
-  auto border = std::upper_bound(borders.begin(), borders.end(), to);
-  while (to < end) {
-    const std::byte* const stop =
-        border == borders.end() ? end : std::min(end, *border++);
-    const auto nbytes = static_cast<size_t>(stop - to);
-    copies.push_back({.device_data = from,
-                      .offset = static_cast<size_t>(to - base),
-                      .nbytes = nbytes});
-    from += nbytes;
-    to = stop;
+  for (size_t at = 0; at < part.out.size();) {
+    std::byte* const to = part.out.data() + at;
+    const auto border = static_cast<size_t>(
+        std::upper_bound(borders.begin(), borders.end(), to) - borders.begin());
+    size_t nbytes = part.out.size() - at;
+    if (border < borders.size()) {
+      nbytes = std::min(nbytes, static_cast<size_t>(borders[border] - to));
+    }
+    if (stretches.empty() || stretches.back().border != border) {
+      stretches.push_back({.begin = to, .border = border});
+    }
+    Stretch& stretch = stretches.back();
+    stretch.end = to + nbytes;
+    stretch.copies.push_back({.device_data = from + at,
+                              .offset = static_cast<size_t>(to - stretch.begin),
+                              .nbytes = nbytes});
+    at += nbytes;
   }
 }
 
@@ -82,25 +97,23 @@ Status DeviceStager::Enqueue(size_t unit) {
 }
 
 Status DeviceStager::EnqueueOn(Device device, std::span<const JobPart> parts) {
-  std::byte* const base = parts.front().out.data();
-  const std::byte* const end =
-      parts.back().out.data() + parts.back().out.size();
-  std::vector<DeviceCopy> copies;
+  std::vector<Stretch> stretches;
   for (const JobPart& part : parts) {
     if (!part.job.is_dense) {
       return Unimplemented(
           "a device tensor must be contiguous to be saved; pass a contiguous "
           "copy");
     }
-    AddCopies(part, base, options_.borders, copies);
+    Add(part, options_.borders, stretches);
   }
   DeviceCopier& copier = copiers_.For(device);
-  DCP_ASSIGN_OR_RETURN(
-      const uint64_t number,
-      copier.Enqueue({.host = {base, static_cast<size_t>(end - base)},
-                      .is_pinned = options_.is_pinned,
-                      .copies = copies}));
-  in_flight_.back().batches.push_back({.copier = &copier, .number = number});
+  for (const Stretch& stretch : stretches) {
+    DCP_ASSIGN_OR_RETURN(const uint64_t number,
+                         copier.Enqueue({.host = {stretch.begin, stretch.end},
+                                         .is_pinned = options_.is_pinned,
+                                         .copies = stretch.copies}));
+    in_flight_.back().batches.push_back({.copier = &copier, .number = number});
+  }
   return absl::OkStatus();
 }
 

@@ -24,7 +24,7 @@ namespace dcp {
 struct DeviceStagerOptions {
   /// Of the lane's memory: all of it, or nothing that is known of.
   bool is_pinned = false;
-  /// Addresses that no copy crosses, ascending.
+  /// Addresses that no batch crosses, ascending.
   std::vector<const std::byte*> borders;
   /// Bounds the copies; may be null.
   std::shared_ptr<WriteRate> rate;

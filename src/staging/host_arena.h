@@ -100,7 +100,7 @@ class HostArena {
   /// than a limit may stay mapped where a lease has a part of it.
   /// \error others  a part is not pinned, or an earlier one was not unpinned
   Status Pin(std::span<std::byte> memory, const PinFor& pin_for, int threads);
-  /// Places in `memory` that no device's copy may cross, ascending.
+  /// Places in `memory` that no device's batch may cross, ascending.
   std::vector<const std::byte*> PinBordersIn(std::span<std::byte> memory) const;
 
   /// Takes, touches and gives back memory for leases of `request.nbytes`, or of

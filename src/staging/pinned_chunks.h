@@ -23,7 +23,7 @@ struct PinFor {
 };
 
 /// Chunks are pinned one by one, and unpinned as they were pinned: what lies
-/// partly in one cannot be unmapped alone, and a copy must not cross its end.
+/// partly in one cannot be unmapped alone, and no batch may cross its end.
 /// One thread at a time.
 class PinnedChunks {
  public:

@@ -121,22 +121,23 @@ TEST_CASE("pinned leases of any sizes are pinned whole", "[staging]") {
     }
     leases.push_back(test.Take(random.Between(1, 90) * kMiB));
     DCP_CHECK_OK(test.Pin(leases.back()));
-    // The device accepts a copy only inside of one chunk.
+    // The device accepts a batch only inside of one chunk.
     const auto memory = leases.back().memory();
     auto borders = test.arena.PinBordersIn(memory);
     borders.push_back(memory.data() + memory.size());
-    const std::byte* at = memory.data();
     const auto copier =
         test.device->MakeCopier(FakeDevice::kDevice, CopyMethod::kBatched);
     DCP_CHECK_OK((*copier)->OrderAfter(FakeDevice::kStream));
+    size_t at = 0;
     for (const std::byte* border : borders) {
-      const auto begin = static_cast<size_t>(at - memory.data());
-      const DeviceCopy copy{.device_data = &test, .offset = begin, .nbytes = 8};
+      const auto end = static_cast<size_t>(border - memory.data());
+      const DeviceCopy copy{.device_data = &test, .nbytes = 8};
       CHECK((*copier)
-                ->Enqueue(
-                    {.host = memory, .is_pinned = true, .copies = {&copy, 1}})
+                ->Enqueue({.host = memory.subspan(at, end - at),
+                           .is_pinned = true,
+                           .copies = {&copy, 1}})
                 .ok());
-      at = border;
+      at = end;
     }
     if (round % 20 == 0) test.arena.ReleaseFree();
   }

@@ -54,9 +54,11 @@ class FakeCopier final : public DeviceCopier {
     for (const DeviceCopy& copy : batch.copies) {
       if (device_.on_copy) device_.on_copy();
       fails = !device_.CountCopy() || fails;
-      DCP_RETURN_IF_ERROR(device_.CheckPlace(
-          batch.host.subspan(copy.offset, copy.nbytes), batch.is_pinned));
+      if (copy.offset + copy.nbytes > batch.host.size()) {
+        return InvalidArgument("a copy out of its batch's memory");
+      }
     }
+    DCP_RETURN_IF_ERROR(device_.CheckPlace(batch.host, batch.is_pinned));
     if (fails && device_.failure_ == FakeDevice::Failure::kWhenEnqueued) {
       return FellOff();
     }

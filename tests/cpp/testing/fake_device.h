@@ -96,7 +96,7 @@ class FakeDevice final : public DeviceRuntime {
               uintptr_t stream);
   /// Counts a copy; false: it fails.
   bool CountCopy();
-  /// As CUDA has it: a copy is in memory that was pinned at once, or not
+  /// As CUDA has it: a transfer is to memory that was pinned at once, or not
   /// pinned.
   Status CheckPlace(std::span<const std::byte> host, bool is_pinned) const;
 

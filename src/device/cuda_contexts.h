@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "base/guarded.h"
 #include "base/mutex.h"
 #include "dcp/status.h"
 #include "dcp/tensor_view.h"
@@ -29,21 +30,22 @@ class CudaContexts {
   }
 
   /// Runs `body`, which returns a Status, with the device's context current,
-  /// and restores the thread's own.
+  /// and restores the thread's own. No call in it ends the capture of a CUDA
+  /// graph in another thread.
   template <typename Body>
   Status Run(Device device, Body&& body) {
-    if (device.type != DeviceType::kCuda) {
-      return InvalidArgument("not a CUDA device");
-    }
-    DCP_ASSIGN_OR_RETURN(CuContext context, ContextOf(device.index));
-    DCP_RETURN_IF_ERROR(
-        Check(api_.ctx_push_current(context), "cuCtxPushCurrent"));
-    Status status = std::forward<Body>(body)();
-    status.Update(Check(api_.ctx_pop_current(&context), "cuCtxPopCurrent"));
+    CuCaptureMode mode = kCuCaptureRelaxed;
+    DCP_RETURN_IF_ERROR(Enter(device, &mode));
+    Status status = Guarded(std::forward<Body>(body));
+    status.Update(Leave(mode));
     return status;
   }
 
  private:
+  /// Sets the thread's capture mode to `mode`, which becomes what it was.
+  Status Enter(Device device, CuCaptureMode* mode);
+  Status Leave(CuCaptureMode mode);
+  Status ExchangeCaptureMode(CuCaptureMode* mode);
   StatusOr<CuContext> ContextOf(int index);
 
   const CudaDriverApi api_;

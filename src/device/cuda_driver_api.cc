@@ -68,6 +68,8 @@ const char* LookUpCudaDriver(void* library, CudaDriverApi* api) {
   required.LookUp("cuStreamSynchronize", api->stream_synchronize);
   LookUpForCopiers(required, api);
   LookUpForPacking(required, api);
+  LookUp(library, "cuThreadExchangeStreamCaptureMode",
+         api->thread_exchange_stream_capture_mode);
   LookUp(library, "cuMemcpyBatchAsync", api->memcpy_batch_async);
   LookUp(library, "cuMemcpyBatchAsync_v2", api->memcpy_batch_async_v2);
   return required.missing;

@@ -18,6 +18,7 @@ using CuStream = struct CuStreamOpaque*;      // CUstream
 using CuEvent = struct CuEventOpaque*;        // CUevent
 using CuModule = struct CuModuleOpaque*;      // CUmodule
 using CuFunction = struct CuFunctionOpaque*;  // CUfunction
+using CuCaptureMode = int;                    // CUstreamCaptureMode
 using CuDevicePtr = unsigned long long;       // CUdeviceptr
 
 inline constexpr CuResult kCuNotReady = 600;          // CUDA_ERROR_NOT_READY
@@ -26,6 +27,8 @@ inline constexpr unsigned kCuEventBlockingSync = 1;   // CU_EVENT_BLOCKING_SYNC
 inline constexpr unsigned kCuEventDisableTiming = 2;  // CU_EVENT_DISABLE_TIMING
 inline constexpr unsigned kCuRegisterPortable =
     1;  // CU_MEMHOSTREGISTER_PORTABLE
+inline constexpr CuCaptureMode kCuCaptureRelaxed =
+    2;  // CU_STREAM_CAPTURE_MODE_RELAXED
 
 // CUmemcpyAttributes. The hints are for memory that has no fixed place.
 struct CuMemcpyAttributes {
@@ -48,6 +51,9 @@ struct CudaDriverApi {
   CuResult (*primary_ctx_release)(CuDevice device) = nullptr;
   CuResult (*ctx_push_current)(CuContext context) = nullptr;
   CuResult (*ctx_pop_current)(CuContext* context) = nullptr;
+  /// May be null.
+  CuResult (*thread_exchange_stream_capture_mode)(CuCaptureMode* mode) =
+      nullptr;
   CuResult (*memcpy_dtoh_async)(void* host, CuDevicePtr device, size_t nbytes,
                                 CuStream stream) = nullptr;
   CuResult (*memcpy_htod_async)(CuDevicePtr device, const void* host,

@@ -15,6 +15,7 @@
 namespace dcp {
 namespace {
 
+constexpr CuResult kCuInvalidValue = 1;    // CUDA_ERROR_INVALID_VALUE
 constexpr CuResult kCuNotSupported = 801;  // CUDA_ERROR_NOT_SUPPORTED
 
 /// What cuMemcpyBatchAsync takes.
@@ -51,14 +52,14 @@ struct BatchArrays {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<DeviceCopier>> CudaCopier::Make(
-    std::shared_ptr<CudaContexts> contexts, Device device, CopyMethod method) {
-  std::unique_ptr<CudaCopier> copier(
-      new CudaCopier(std::move(contexts), device));
+StatusOr<std::unique_ptr<DeviceCopier>> CudaCopier::Make(Shared shared,
+                                                         Device device,
+                                                         CopyMethod method) {
+  std::unique_ptr<CudaCopier> copier(new CudaCopier(std::move(shared), device));
   const Status made = copier->contexts_->Run(device, [&]() -> Status {
     DCP_RETURN_IF_ERROR(copier->MakeStream());
     if (method == CopyMethod::kPacked) {
-      copier->packer_ = CudaPacker::Make(*copier->contexts_);
+      copier->packer_ = copier->packers_->Take(device);
     }
     return absl::OkStatus();
   });
@@ -81,9 +82,12 @@ CudaCopier::~CudaCopier() {
   if (stream_ == nullptr) return;
   // A device that is lost does not write any more, and its errors were seen.
   (void)contexts_->Run(device_, [this] {
-    api().stream_synchronize(stream_);
+    const bool is_idle = api().stream_synchronize(stream_) == 0;
     for (const auto& [batch, event] : in_flight_) api().event_destroy(event);
     for (CuEvent event : spare_events_) api().event_destroy(event);
+    if (is_idle && packer_ != nullptr) {
+      packers_->Return(device_, std::move(packer_));
+    }
     packer_.reset();
     api().stream_destroy(stream_);
     return absl::OkStatus();
@@ -116,14 +120,15 @@ Status CudaCopier::OrderAfter(uintptr_t stream) {
 }
 
 StatusOr<uint64_t> CudaCopier::Enqueue(const CopyBatch& batch) {
+  const uint64_t batch_number = next_batch_++;
   const Status enqueued = contexts_->Run(device_, [&]() -> Status {
     DCP_RETURN_IF_ERROR(EnqueueCopies(batch));
     DCP_ASSIGN_OR_RETURN(const CuEvent event, TakeEvent());
-    in_flight_.emplace(next_batch_, event);
+    in_flight_.emplace(batch_number, event);
     return Check(api().event_record(event, stream_), "cuEventRecord");
   });
   DCP_RETURN_IF_ERROR(enqueued);
-  return next_batch_++;
+  return batch_number;
 }
 
 Status CudaCopier::EnqueueCopies(const CopyBatch& batch) {
@@ -152,7 +157,11 @@ Status CudaCopier::EnqueueTogether(std::span<const DeviceCopy> copies,
                            api().memcpy_batch_async != nullptr;
   if (copies.size() < 2 || !has_batches) return EnqueueOneByOne(copies, host);
   const CuResult result = BatchArrays(copies, host).Enqueue(api(), stream_);
-  if (result == kCuNotSupported) return EnqueueOneByOne(copies, host);
+  // What a driver does not take in a batch (memory of some allocator, a length)
+  // it may take alone; else that call tells why not. Twice does no harm.
+  if (result == kCuNotSupported || result == kCuInvalidValue) {
+    return EnqueueOneByOne(copies, host);
+  }
   return Check(result, "cuMemcpyBatchAsync");
 }
 

@@ -11,14 +11,20 @@
 
 #include "dcp/device_runtime.h"
 #include "device/cuda_contexts.h"
-#include "device/cuda_packer.h"
+#include "device/cuda_packers.h"
 
 namespace dcp {
 
 class CudaCopier final : public DeviceCopier {
  public:
-  static StatusOr<std::unique_ptr<DeviceCopier>> Make(
-      std::shared_ptr<CudaContexts> contexts, Device device, CopyMethod method);
+  /// What a runtime's copiers share.
+  struct Shared {
+    std::shared_ptr<CudaContexts> contexts;
+    std::shared_ptr<CudaPackers> packers;
+  };
+  static StatusOr<std::unique_ptr<DeviceCopier>> Make(Shared shared,
+                                                      Device device,
+                                                      CopyMethod method);
   CudaCopier(const CudaCopier&) = delete;
   CudaCopier& operator=(const CudaCopier&) = delete;
   ~CudaCopier() override;
@@ -29,8 +35,10 @@ class CudaCopier final : public DeviceCopier {
   Status Wait(uint64_t batch) override;
 
  private:
-  CudaCopier(std::shared_ptr<CudaContexts> contexts, Device device)
-      : contexts_(std::move(contexts)), device_(device) {}
+  CudaCopier(Shared shared, Device device)
+      : contexts_(std::move(shared.contexts)),
+        packers_(std::move(shared.packers)),
+        device_(device) {}
 
   const CudaDriverApi& api() const { return contexts_->api(); }
   Status Check(CuResult result, const char* call) const {
@@ -47,6 +55,7 @@ class CudaCopier final : public DeviceCopier {
   StatusOr<CuEvent> TakeEvent();
 
   const std::shared_ptr<CudaContexts> contexts_;
+  const std::shared_ptr<CudaPackers> packers_;
   const Device device_;
   CuStream stream_ = nullptr;
   std::unique_ptr<CudaPacker> packer_;  // null: kBatched

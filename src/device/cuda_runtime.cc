@@ -55,6 +55,7 @@ class CudaRuntime final : public DeviceRuntime {
  public:
   CudaRuntime(const CudaDriverApi& api, std::string description)
       : contexts_(std::make_shared<CudaContexts>(api)),
+        packers_(std::make_shared<CudaPackers>(contexts_)),
         description_(std::move(description)) {}
 
   std::string Describe() const override { return description_; }
@@ -82,7 +83,8 @@ class CudaRuntime final : public DeviceRuntime {
 
   StatusOr<std::unique_ptr<DeviceCopier>> MakeCopier(
       Device device, CopyMethod method) override {
-    return CudaCopier::Make(contexts_, device, method);
+    return CudaCopier::Make({.contexts = contexts_, .packers = packers_},
+                            device, method);
   }
 
   Status Pin(std::span<std::byte> memory, Device device) override {
@@ -115,8 +117,9 @@ class CudaRuntime final : public DeviceRuntime {
     });
   }
 
-  /// Shared with copiers, which may outlive this.
+  // Shared with copiers, which may outlive this:
   const std::shared_ptr<CudaContexts> contexts_;
+  const std::shared_ptr<CudaPackers> packers_;
   const std::string description_;
 };
 

@@ -1,74 +1,16 @@
 // The copier of CUDA devices against a stand-in for the driver's library.
 
-#include <dlfcn.h>
-
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "dcp/device_runtime.h"
-#include "device/stand_in_driver.h"
+#include "device/stand_in.h"
 
 namespace dcp {
 namespace {
 
 using Catch::Matchers::Contains;
-
-constexpr uintptr_t kStream = 0x5000;
-constexpr Device kDevice{.type = DeviceType::kCuda, .index = 1};
-
-/// A driver in its initial state.
-StandInState& Driver(const char* file = DCP_STAND_IN_DRIVER) {
-  void* library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-  REQUIRE(library != nullptr);
-  const auto function =
-      reinterpret_cast<StandInStateFunction>(dlsym(library, "stand_in_state"));
-  REQUIRE(function != nullptr);
-  *function() = StandInState();
-  return *function();
-}
-
-/// Tensors of several sizes in memory that is taken for a device's, and a place
-/// for their copies.
-struct Tensors {
-  Tensors() {
-    size_t offset = 0;
-    for (size_t nbytes : {100, 7, 3 << 20, 65536, 70000, 1}) {
-      memory.push_back(
-          std::string(nbytes, static_cast<char>('a' + offset % 7)));
-      copies.push_back({.device_data = memory.back().data(),
-                        .offset = offset,
-                        .nbytes = nbytes});
-      offset += (nbytes + 63) / 64 * 64;
-    }
-    host.resize(offset);
-  }
-
-  CopyBatch Batch(bool is_pinned = true) {
-    return {.host = std::as_writable_bytes(std::span(host)),
-            .is_pinned = is_pinned,
-            .copies = copies};
-  }
-  bool AreCopied() const {
-    for (size_t i = 0; i < copies.size(); ++i) {
-      if (host.compare(copies[i].offset, copies[i].nbytes, memory[i]) != 0) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  std::vector<std::string> memory;
-  std::vector<DeviceCopy> copies;
-  std::string host;
-};
-
-Status CopyAll(DeviceCopier& copier, const CopyBatch& batch) {
-  DCP_RETURN_IF_ERROR(copier.OrderAfter(kStream));
-  DCP_ASSIGN_OR_RETURN(const uint64_t number, copier.Enqueue(batch));
-  return copier.Wait(number);
-}
 
 TEST_CASE("copies run on a stream of their own, after the caller's work",
           "[device]") {
@@ -76,11 +18,12 @@ TEST_CASE("copies run on a stream of their own, after the caller's work",
   const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
   Tensors tensors;
   {
-    const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kBatched);
+    const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
     REQUIRE(copier.ok());
     CHECK(driver.own_priority == kStandInLeastPriority);
     CHECK(driver.own_flags == 1);  // does not synchronize with stream 0
     REQUIRE(CopyAll(**copier, tensors.Batch()).ok());
+    CHECK(driver.event_flags == 3);  // who waits sleeps; takes no time
     CHECK(tensors.AreCopied());
     CHECK(std::string(driver.log) ==
           "record(caller) wait(own) batch(own) record(own) ");
@@ -106,7 +49,7 @@ TEST_CASE("a batch is one call where the driver has that", "[device]") {
     StandInState& driver = Driver(test.driver);
     const auto runtime = MakeCudaRuntimeFrom(test.driver);
     Tensors tensors;
-    const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kBatched);
+    const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
     REQUIRE(copier.ok());
     REQUIRE(CopyAll(**copier, tensors.Batch()).ok());
     CHECK(tensors.AreCopied());
@@ -117,36 +60,34 @@ TEST_CASE("a batch is one call where the driver has that", "[device]") {
 
 TEST_CASE("batches that a driver refuses, or pageable memory, go one by one",
           "[device]") {
-  for (bool is_pinned : {true, false}) {
+  struct Case {
+    int error;
+    bool is_pinned;
+    int batches;
+  };
+  for (const Case& test : {Case{801, true, 1},  // CUDA_ERROR_NOT_SUPPORTED
+                           Case{1, true, 1},    // CUDA_ERROR_INVALID_VALUE
+                           Case{801, false, 0}}) {
+    INFO("error " << test.error << ", is_pinned " << test.is_pinned);
     StandInState& driver = Driver();
     driver.failing_call = kStandInBatch;
-    driver.error = 801;  // CUDA_ERROR_NOT_SUPPORTED
+    driver.error = test.error;
     const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
     Tensors tensors;
-    const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kPacked);
+    const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
     REQUIRE(copier.ok());
-    REQUIRE(CopyAll(**copier, tensors.Batch(is_pinned)).ok());
+    REQUIRE(CopyAll(**copier, tensors.Batch(test.is_pinned)).ok());
     CHECK(tensors.AreCopied());
-    CHECK(driver.calls[kStandInBatch] == 0);  // packed, or one large copy
-    CHECK(driver.calls[kStandInToHost] >= 3);
+    CHECK(driver.calls[kStandInBatch] == test.batches);
+    CHECK(driver.calls[kStandInToHost] == 6);
   }
-  StandInState& driver = Driver();
-  driver.failing_call = kStandInBatch;
-  driver.error = 801;
-  const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
-  Tensors tensors;
-  const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kBatched);
-  REQUIRE(copier.ok());
-  REQUIRE(CopyAll(**copier, tensors.Batch()).ok());
-  CHECK(driver.calls[kStandInBatch] == 1);
-  CHECK(driver.calls[kStandInToHost] == 6);
 }
 
 TEST_CASE("a batch is complete when its event has passed", "[device]") {
   StandInState& driver = Driver();
   const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
   Tensors tensors;
-  const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kBatched);
+  const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
   REQUIRE(copier.ok());
   const auto first = (*copier)->Enqueue(tensors.Batch());
   const auto second = (*copier)->Enqueue(tensors.Batch());
@@ -163,6 +104,26 @@ TEST_CASE("a batch is complete when its event has passed", "[device]") {
   CHECK(driver.calls[kStandInEventCreate] == 2);
 }
 
+TEST_CASE("a batch whose event failed takes no other one's place", "[device]") {
+  StandInState& driver = Driver();
+  const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
+  Tensors tensors;
+  {
+    const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
+    REQUIRE(copier.ok());
+    driver.failing_call = kStandInEventRecord;
+    driver.error = 700;
+    CHECK_FALSE((*copier)->Enqueue(tensors.Batch()).ok());
+    driver.failing_call = kStandInNone;
+    driver.is_late = true;
+    const auto batch = (*copier)->Enqueue(tensors.Batch());
+    REQUIRE(batch.ok());
+    CHECK((*copier)->Wait(*batch).ok());
+    CHECK(tensors.AreCopied());
+  }
+  CHECK(driver.objects == 0);
+}
+
 TEST_CASE("each call of a copier that fails is named, and leaves nothing",
           "[device]") {
   struct Case {
@@ -170,7 +131,8 @@ TEST_CASE("each call of a copier that fails is named, and leaves nothing",
     const char* name;
   };
   for (const Case& test :
-       {Case{kStandInPriorities, "cuCtxGetStreamPriorityRange"},
+       {Case{kStandInExchangeCaptureMode, "cuThreadExchangeStreamCaptureMode"},
+        Case{kStandInPriorities, "cuCtxGetStreamPriorityRange"},
         Case{kStandInStreamCreate, "cuStreamCreateWithPriority"},
         Case{kStandInEventCreate, "cuEventCreate"},
         Case{kStandInEventRecord, "cuEventRecord"},
@@ -185,7 +147,7 @@ TEST_CASE("each call of a copier that fails is named, and leaves nothing",
     Tensors tensors;
     const auto copy = [&]() -> Status {
       DCP_ASSIGN_OR_RETURN(const auto copier,
-                           runtime->MakeCopier(kDevice, CopyMethod::kBatched));
+                           runtime->MakeCopier(kSecond, CopyMethod::kBatched));
       return CopyAll(*copier, tensors.Batch());
     };
     CHECK_THAT(std::string(Message(copy())),
@@ -199,7 +161,7 @@ TEST_CASE("an error that a kernel left behind is one of the poll", "[device]") {
   StandInState& driver = Driver();
   const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
   Tensors tensors;
-  const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kBatched);
+  const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
   REQUIRE(copier.ok());
   const auto batch = (*copier)->Enqueue(tensors.Batch());
   driver.failing_call = kStandInEventQuery;
@@ -214,16 +176,16 @@ TEST_CASE("host memory is pinned for all devices, or it is said why not",
   const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
   std::string memory(4096, ' ');
   const auto bytes = std::as_writable_bytes(std::span(memory));
-  CHECK(runtime->Pin(bytes, kDevice).ok());
-  CHECK(runtime->Unpin(bytes, kDevice).ok());
+  CHECK(runtime->Pin(bytes, kSecond).ok());
+  CHECK(runtime->Unpin(bytes, kSecond).ok());
   CHECK(driver.calls[kStandInRegister] == 1);
   CHECK(driver.calls[kStandInUnregister] == 1);
   driver.error = 2;
   driver.failing_call = kStandInRegister;
-  CHECK_THAT(std::string(Message(runtime->Pin(bytes, kDevice))),
+  CHECK_THAT(std::string(Message(runtime->Pin(bytes, kSecond))),
              Contains("cuMemHostRegister") && Contains("(2)"));
   driver.failing_call = kStandInUnregister;
-  CHECK_THAT(std::string(Message(runtime->Unpin(bytes, kDevice))),
+  CHECK_THAT(std::string(Message(runtime->Unpin(bytes, kSecond))),
              Contains("cuMemHostUnregister"));
 }
 
@@ -232,52 +194,13 @@ TEST_CASE("a copier may outlive its runtime", "[device]") {
   auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
   Tensors tensors;
   {
-    const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kBatched);
+    const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
     REQUIRE(copier.ok());
     runtime.reset();
     CHECK(driver.retained[1] == 1);
     CHECK(CopyAll(**copier, tensors.Batch()).ok());
   }
   CHECK(driver.retained[1] == 0);
-}
-
-TEST_CASE("a build knows whether it can pack", "[device]") {
-  StandInState& driver = Driver();
-  const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
-  const bool can_pack = PackKernelState() == "built in";
-  if (!can_pack) WARN("NO PACKING TESTED: " << PackKernelState());
-  Tensors tensors;
-  {
-    const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kPacked);
-    REQUIRE(copier.ok());
-    REQUIRE(CopyAll(**copier, tensors.Batch()).ok());
-    CHECK(tensors.AreCopied());
-  }
-  const std::string log = driver.log;
-  CHECK(log == (can_pack ? "record(caller) wait(own) "
-                           "pack(own) record(own) copy(own) "
-                           "pack(own) record(own) copy(own) "
-                           "copy(own) record(own) "
-                         : "record(caller) wait(own) batch(own) record(own) "));
-  CHECK(driver.objects == 0);
-}
-
-TEST_CASE("a device that has no room for packing copies batches", "[device]") {
-  for (StandInCall call : {kStandInModule, kStandInAllocate}) {
-    StandInState& driver = Driver();
-    const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
-    driver.failing_call = call;
-    driver.error = 2;
-    Tensors tensors;
-    {
-      const auto copier = runtime->MakeCopier(kDevice, CopyMethod::kPacked);
-      REQUIRE(copier.ok());
-      REQUIRE(CopyAll(**copier, tensors.Batch()).ok());
-    }
-    CHECK(tensors.AreCopied());
-    CHECK(driver.calls[kStandInBatch] == 1);
-    CHECK(driver.objects == 0);
-  }
 }
 
 }  // namespace

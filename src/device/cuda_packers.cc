@@ -7,8 +7,8 @@ CudaPackers::~CudaPackers() {
   for (auto& [index, packer] : spare_) {
     // Without its context, the memory is gone already.
     (void)contexts_->Run({.type = DeviceType::kCuda, .index = index},
-                         [&packer = packer] {
-                           packer.reset();
+                         [&spare = packer] {
+                           spare.reset();
                            return absl::OkStatus();
                          });
   }

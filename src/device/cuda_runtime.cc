@@ -162,7 +162,7 @@ std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library) {
 std::string PackKernelState() {
   return PackImage() != nullptr
              ? "built in"
-             : "not built: there was no CUDA toolkit (nvcc, bin2c)";
+             : "not built: there was no CUDA toolkit (nvcc, bin2c) that worked";
 }
 
 }  // namespace dcp

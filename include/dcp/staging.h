@@ -107,7 +107,8 @@ class StagedState {
   virtual int64_t nbytes_streamed() const = 0;
 
   /// Why devices copy to memory that is not pinned, if they do although they
-  /// should; known when the state is staged.
+  /// should, or why an earlier state's memory was not unpinned; known when the
+  /// state is staged.
   virtual Status pin_status() const = 0;
 
   /// For a save that will not come, or is not wanted any more: ends the

@@ -3,11 +3,12 @@
 // 2. A lease takes the front of the smallest extent that holds it. If none
 //    does, all free extents go: they are of smaller, earlier states.
 // 3. What is mapped stays below the limit of the lease that asks: free extents
-//    are unmapped first.
+//    are unmapped first, but for parts of chunks that others have a part of.
 // 4. A little more is mapped than was asked for, so that a state that grows
 //    a bit finds room; what is never touched costs nothing.
 // 5. What devices copy to is pinned, without the lock, and stays so: pinning is
-//    slower than copying. Before pages are unmapped they are unpinned.
+//    slower than copying. Before pages are unmapped they are unpinned. See
+//    host_arena_pin.cc.
 
 #include "staging/host_arena.h"
 
@@ -22,7 +23,6 @@
 
 #include "base/round_up.h"
 #include "staging/huge_pages.h"
-#include "staging/touch_pages.h"
 
 namespace dcp {
 namespace {
@@ -37,8 +37,6 @@ class AnonymousPages final : public PageSource {
   }
 };
 
-constexpr auto kPageSize = static_cast<size_t>(HostArena::kPage);
-
 /// Whole huge pages where they fit the limit.
 size_t LeaseSize(const ArenaRequest& request) {
   const auto nbytes = static_cast<size_t>(request.nbytes);
@@ -50,12 +48,6 @@ size_t LeaseSize(const ArenaRequest& request) {
 /// Up to a sixteenth more.
 size_t WithRoom(size_t nbytes) {
   return RoundUpTo(nbytes, std::max(kHugePage, std::bit_floor(nbytes) / 16));
-}
-
-/// The pages that `memory`, of some lease, has a part of.
-std::span<std::byte> WholePages(std::span<std::byte> memory) {
-  const size_t before = reinterpret_cast<uintptr_t>(memory.data()) % kPageSize;
-  return {memory.data() - before, RoundUpTo(memory.size() + before, kPageSize)};
 }
 
 }  // namespace
@@ -178,43 +170,20 @@ void HostArena::TrimFree(size_t max_nbytes) {
   for (auto extent = free_.end();
        mapped_ > max_nbytes && extent != free_.begin();) {
     --extent;
-    const size_t nbytes = std::min(extent->second, mapped_ - max_nbytes);
+    const Memory whole(extent->first, extent->second);
     const size_t excess =
-        pins_.Removable({extent->first, extent->second},
-                        std::min(extent->second, RoundUpTo(nbytes, kPageSize)));
-    if (excess == 0) continue;
-    extent->second -= excess;
-    const Memory memory(extent->first + extent->second, excess);
-    pins_.Unpin(memory);
-    pages_->Unmap(memory);
-    mapped_ -= excess;
-    if (extent->second == 0) extent = free_.erase(extent);
+        std::min(whole.size(), RoundUpTo(mapped_ - max_nbytes, kPageSize));
+    const Memory part = pins_.Removable(whole, excess);
+    if (part.empty()) continue;
+    const auto before = static_cast<size_t>(part.data() - whole.data());
+    const Memory behind = whole.subspan(before + part.size());
+    extent->second = before;
+    if (before == 0) extent = free_.erase(extent);
+    if (!behind.empty()) Remember(behind);
+    pins_.Unpin(part);
+    pages_->Unmap(part);
+    mapped_ -= part.size();
   }
-}
-
-Status HostArena::Pin(Memory memory, const PinFor& pin_for, int threads) {
-  std::vector<Memory> gaps;
-  {
-    const MutexLock lock(mutex_);
-    DCP_RETURN_IF_ERROR(pins_.TakeTrouble());
-    gaps = pins_.AddGaps(WholePages(memory), pin_for);
-  }
-  Status status;
-  for (const Memory gap : gaps) {
-    if (status.ok()) {
-      TouchPages(gap, threads);  // the driver has one thread for that
-      status = pin_for.runtime->Pin(gap, pin_for.device);
-    }
-    if (status.ok()) continue;
-    const MutexLock lock(mutex_);
-    pins_.Forget(gap);
-  }
-  return status;
-}
-
-std::vector<const std::byte*> HostArena::PinBordersIn(Memory memory) const {
-  const MutexLock lock(mutex_);
-  return pins_.BordersIn(memory);
 }
 
 void HostArena::Return(Memory memory) {
@@ -223,21 +192,6 @@ void HostArena::Return(Memory memory) {
   leased_ -= memory.size();
   AddFree(memory);
   returned_.NotifyAll();
-}
-
-Status HostArena::Prewarm(const ArenaRequest& request, int threads,
-                          const std::optional<PinFor>& pin_for) {
-  const int64_t left = std::max<int64_t>(
-      0, request.max_nbytes / kPage * kPage - leased_nbytes());
-  const int64_t nbytes = std::min(request.nbytes, left);
-  if (nbytes <= 0) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(
-      const ArenaLease lease,
-      TryTake({.nbytes = nbytes, .max_nbytes = request.max_nbytes}));
-  TouchPages(lease.memory(), threads);
-  // If that fails, it does so again when it matters, and is told then.
-  if (pin_for) (void)Pin(lease.memory(), *pin_for, threads);
-  return absl::OkStatus();
 }
 
 void HostArena::ReleaseFree() {

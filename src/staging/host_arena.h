@@ -18,6 +18,7 @@
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
 #include "dcp/status.h"
+#include "staging/huge_pages.h"
 #include "staging/pinned_chunks.h"
 
 namespace dcp {
@@ -83,7 +84,7 @@ class HostArena {
   ~HostArena();
 
   /// Unit of what a lease counts: a limit is best a multiple of it.
-  static constexpr int64_t kPage = 4096;
+  static constexpr int64_t kPage = kPageSize;
 
   /// An empty lease: others have so much that this one has to wait.
   /// \error kResourceExhausted  the system has no memory
@@ -95,11 +96,15 @@ class HostArena {
   void WakeWaiters();
 
   /// Pins the pages of `memory`, which is of a lease and has nothing in it yet,
-  /// so far as they are not.
-  /// They stay pinned until they are unmapped, in chunks: up to one chunk more
-  /// than a limit may stay mapped where a lease has a part of it.
-  /// \error others  a part is not pinned, or an earlier one was not unpinned
-  Status Pin(std::span<std::byte> memory, const PinFor& pin_for, int threads);
+  /// so far as they are not. Asks `is_over` before each chunk.
+  /// They stay pinned until they are unmapped, in chunks: at both ends of a
+  /// lease up to a chunk more than a limit may stay mapped.
+  /// \error kCancelled  it is over
+  /// \error others  a part is not pinned
+  Status Pin(std::span<std::byte> memory, const PinFor& pin_for, int threads,
+             const std::function<bool()>& is_over);
+  /// The first error of unpinning since the last call, whoever's memory it was.
+  Status TakeUnpinStatus();
   /// Places in `memory` that no device's batch may cross, ascending.
   std::vector<const std::byte*> PinBordersIn(std::span<std::byte> memory) const;
 
@@ -132,6 +137,8 @@ class HostArena {
   /// Unmaps free extents until `max_nbytes` are mapped, or none is left.
   void TrimFree(size_t max_nbytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Return(Memory memory);
+  Status PinChunk(Memory chunk, Memory touched, const PinFor& pin_for,
+                  int threads);
 
   const pid_t owner_;
   const std::unique_ptr<PageSource> pages_;

@@ -6,8 +6,7 @@
 
 namespace dcp {
 
-std::vector<PinnedChunks::Memory> PinnedChunks::AddGaps(Memory memory,
-                                                        const PinFor& pin_for) {
+std::vector<PinnedChunks::Memory> PinnedChunks::GapsIn(Memory memory) const {
   std::vector<Memory> gaps;
   std::byte* at = memory.data();
   std::byte* const end = at + memory.size();
@@ -25,9 +24,6 @@ std::vector<PinnedChunks::Memory> PinnedChunks::AddGaps(Memory memory,
     if (next == chunks_.end() || next->first >= end) break;
     at = next->first + next->second.nbytes;
   }
-  for (const Memory gap : gaps) {
-    chunks_[gap.data()] = {.nbytes = gap.size(), .pin_for = pin_for};
-  }
   return gaps;
 }
 
@@ -39,16 +35,19 @@ const std::pair<std::byte* const, PinnedChunks::Chunk>* PinnedChunks::Across(
   return chunk.first + chunk.second.nbytes > place ? &chunk : nullptr;
 }
 
-size_t PinnedChunks::Removable(Memory extent, size_t nbytes) const {
-  const std::byte* const end = extent.data() + extent.size();
-  if (Across(end) != nullptr) return 0;
-  const std::byte* begin = end - nbytes;
+PinnedChunks::Memory PinnedChunks::Removable(Memory extent,
+                                             size_t nbytes) const {
+  std::byte* end = extent.data() + extent.size();
+  if (const auto* across = Across(end)) end = across->first;
+  if (end <= extent.data()) return {};
+  std::byte* begin =
+      end - std::min(nbytes, static_cast<size_t>(end - extent.data()));
   if (const auto* across = Across(begin)) {
     begin = across->first >= extent.data()
                 ? across->first
                 : across->first + across->second.nbytes;
   }
-  return static_cast<size_t>(end - begin);
+  return {begin, end};
 }
 
 void PinnedChunks::Unpin(Memory memory) {

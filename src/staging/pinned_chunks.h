@@ -31,16 +31,19 @@ class PinnedChunks {
   /// The largest.
   static constexpr size_t kChunk = size_t{64} << 20;
 
-  /// What is not pinned of `memory`, whole pages, in chunks; from now on it
-  /// counts as pinned, which the caller does, or takes back by Forget.
-  std::vector<Memory> AddGaps(Memory memory, const PinFor& pin_for);
-  /// `chunk` as AddGaps gave it.
+  /// What is not pinned of `memory`, whole pages, in chunks.
+  std::vector<Memory> GapsIn(Memory memory) const;
+  /// One of these counts as pinned from now on, which the caller does, or takes
+  /// back.
+  void Add(Memory chunk, const PinFor& pin_for) {
+    chunks_[chunk.data()] = {.nbytes = chunk.size(), .pin_for = pin_for};
+  }
   void Forget(Memory chunk) { chunks_.erase(chunk.data()); }
 
-  /// How much of the end of `extent`, which nobody uses, can be unmapped if
-  /// `nbytes` of it should be: more, where a chunk ends later, or less, where
-  /// others use a part of one.
-  size_t Removable(Memory extent, size_t nbytes) const;
+  /// What of `extent`, which nobody uses, can be unmapped if `nbytes` of its
+  /// end should be: not what is in a chunk that others use a part of, and more,
+  /// where a chunk begins earlier.
+  Memory Removable(Memory extent, size_t nbytes) const;
   /// Unpins the chunks in `memory`, which is Removable.
   void Unpin(Memory memory);
   /// Whether a chunk has some of `memory`.

@@ -8,8 +8,9 @@
 // 4. The caller's memory is free when Run() is at its end and, if anything is
 //    streamed, the save has written it. The copies go when the save has.
 // 5. Devices copy on streams of their own (device_copiers.h), ordered when the
-//    snapshot is made. They write to its memory until their copiers are gone,
-//    whatever happens: that is before the end.
+//    snapshot is made. One thread pins their memory, while others copy the
+//    host's lane, and then asks for the copies. They write to that memory until
+//    their copiers are gone, whatever happens: that is before the end.
 // 6. An error, or Cancel(), ends both early: what was streamed counts as read
 //    when no save is reading it.
 

@@ -89,7 +89,8 @@ class Snapshot {
   bool is_copied() const;
   /// Bytes of copies that are there, gaps between them included.
   int64_t nbytes_copied() const;
-  /// Why devices copy to memory that is not pinned, if they do.
+  /// Why devices copy to memory that is not pinned, if they do; or else why
+  /// memory that was given back before could not be unpinned.
   Status pin_status() const {
     const MutexLock lock(mutex_);
     return pin_status_;
@@ -139,11 +140,12 @@ class Snapshot {
   // In snapshot_copy.cc, called by Run():
   Status TakeMemory();
   StatusOr<ArenaLease> TakeLease(const ArenaRequest& request);
-  void PinDeviceLane(const ArenaLease& lease);
   void BeginLanes(std::span<std::byte> memory);
   Status CopyLanes();
   void CopyHostUnits();
   void CopyDeviceUnits();
+  bool PinDeviceLane(std::span<std::byte> memory);
+  bool IsOver() const { return stops_ || !Check().ok(); }
   void MarkDone(LaneKind kind, size_t unit);
 
   void End(const Status& status);

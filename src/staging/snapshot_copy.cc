@@ -32,7 +32,6 @@ Status Snapshot::TakeMemory() {
     DCP_ASSIGN_OR_RETURN(lease, TakeLease(request));
   }
   BeginLanes(lease.memory());
-  if (!lease.memory().empty()) PinDeviceLane(lease);
   const MutexLock lock(mutex_);
   if (is_pointless()) return absl::OkStatus();
   memory_ = lease.memory().data();
@@ -64,22 +63,6 @@ void Snapshot::BeginLanes(std::span<std::byte> memory) {
                              static_cast<size_t>(lane.nbytes)),
         kind == LaneKind::kHost ? kHostUnit : DeviceStager::kUnit);
   }
-}
-
-/// Where that fails, devices copy to memory as it is.
-void Snapshot::PinDeviceLane(const ArenaLease& lease) {
-  const CopyLane& lane = layout_.lane(LaneKind::kDevice);
-  if (!options_.pins_memory || lane.jobs.empty() || !Check().ok()) return;
-  const Status pinned = Guarded([&] {
-    return parts_.arena.Pin(
-        lease.memory().subspan(
-            static_cast<size_t>(layout_.LaneBegin(LaneKind::kDevice)),
-            static_cast<size_t>(lane.nbytes)),
-        {.runtime = parts_.device, .device = lane.jobs.front().source.device},
-        options_.threads);
-  });
-  const MutexLock lock(mutex_);
-  pin_status_ = pinned;
 }
 
 Status Snapshot::CopyLanes() {
@@ -125,18 +108,37 @@ void Snapshot::CopyDeviceUnits() {
     const std::span<std::byte> memory(
         memory_ + layout_.LaneBegin(LaneKind::kDevice),
         static_cast<size_t>(layout_.lane(LaneKind::kDevice).nbytes));
+    const bool is_pinned = PinDeviceLane(memory);
     DeviceStager stager(lane, device_copiers_,
-                        {.is_pinned = options_.pins_memory && pin_status().ok(),
+                        {.is_pinned = is_pinned,
                          .borders = parts_.arena.PinBordersIn(memory),
                          .rate = options_.copy_rate,
                          .trace = options_.trace});
     return stager.Run(
-        {.is_over = [this] { return stops_ || !Check().ok(); },
+        {.is_over = [this] { return IsOver(); },
          .on_copied =
              [this](size_t unit) { MarkDone(LaneKind::kDevice, unit); }});
   });
   const MutexLock lock(mutex_);
   status_.Update(copied);
+}
+
+/// Whether it is pinned. If not, devices copy to memory as it is.
+bool Snapshot::PinDeviceLane(std::span<std::byte> memory) {
+  if (!options_.pins_memory) return false;
+  const Device device =
+      layout_.lane(LaneKind::kDevice).jobs.front().source.device;
+  const Status pinned = Guarded([&] {
+    return parts_.arena.Pin(memory,
+                            {.runtime = parts_.device, .device = device},
+                            options_.threads, [this] { return IsOver(); });
+  });
+  if (pinned.code() == absl::StatusCode::kCancelled) return false;
+  const Status unpinned = parts_.arena.TakeUnpinStatus();
+  const MutexLock lock(mutex_);
+  pin_status_ = pinned;
+  pin_status_.Update(unpinned);
+  return pinned.ok();
 }
 
 void Snapshot::MarkDone(LaneKind kind, size_t unit) {

@@ -7,11 +7,6 @@
 #include "staging/threads.h"
 
 namespace dcp {
-namespace {
-
-constexpr size_t kPageSize = 4096;
-
-}  // namespace
 
 void TouchPages(std::span<std::byte> memory, int threads) {
   const auto count = static_cast<size_t>(std::max(threads, 1));

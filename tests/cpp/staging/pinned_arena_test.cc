@@ -1,7 +1,9 @@
 // Memory of an arena that devices have pinned.
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "base/tensor_cases.h"
@@ -26,9 +28,12 @@ struct PinnedArena {
     REQUIRE(lease.ok());
     return *std::move(lease);
   }
-  Status Pin(const ArenaLease& lease) {
+  Status Pin(
+      const ArenaLease& lease,
+      const std::function<bool()>& is_over = [] { return false; }) {
     return arena.Pin(lease.memory(),
-                     {.runtime = device, .device = FakeDevice::kDevice}, 1);
+                     {.runtime = device, .device = FakeDevice::kDevice}, 1,
+                     is_over);
   }
 
   PagesRecord pages;
@@ -85,6 +90,22 @@ TEST_CASE("more than a limit is unmapped where chunks end later", "[staging]") {
   CHECK(test.device->pinned_nbytes() == 2 * kChunk);
 }
 
+TEST_CASE("a chunk at the end of free memory does not keep the rest",
+          "[staging]") {
+  PinnedArena test;
+  { DCP_CHECK_OK(test.Pin(test.Take(3 * kChunk))); }
+  ArenaLease first = test.Take(160 * kMiB);
+  const ArenaLease second = test.Take(10 * kMiB);  // of the third chunk
+  first = ArenaLease();
+  test.arena.ReleaseFree();
+  CHECK(test.arena.nbytes() == kChunk);
+  CHECK(test.device->pinned_nbytes() == kChunk);
+  second.memory().back() = std::byte{1};
+  // What is left before it serves the next one.
+  DCP_CHECK_OK(test.Pin(test.Take(32 * kMiB)));
+  CHECK(test.pages.maps == 1);
+}
+
 TEST_CASE("what cannot be pinned is told, and tried again", "[staging]") {
   PinnedArena test;
   test.device->LimitPinned(kChunk);
@@ -97,6 +118,41 @@ TEST_CASE("what cannot be pinned is told, and tried again", "[staging]") {
   test.device->LimitPinned(kNoLimit);
   DCP_CHECK_OK(test.Pin(lease));
   CHECK(test.device->pinned_nbytes() == 3 * kChunk);
+}
+
+TEST_CASE("a chunk whose pinning throws is not taken for pinned", "[staging]") {
+  PinnedArena test;
+  const ArenaLease lease = test.Take(2 * kChunk);
+  test.device->on_pin = []() -> Status { throw std::bad_alloc(); };
+  CHECK(test.Pin(lease).code() == absl::StatusCode::kResourceExhausted);
+  test.device->on_pin = nullptr;
+  DCP_CHECK_OK(test.Pin(lease));
+  CHECK(test.device->pinned_nbytes() == 2 * kChunk);
+}
+
+TEST_CASE("pinning ends when nobody needs it any more", "[staging]") {
+  PinnedArena test;
+  const ArenaLease lease = test.Take(3 * kChunk);
+  const auto has_pinned = [&] { return test.device->pinned_nbytes() > 0; };
+  CHECK(test.Pin(lease, has_pinned).code() == absl::StatusCode::kCancelled);
+  CHECK(test.device->pinned_nbytes() == kChunk);
+}
+
+TEST_CASE("memory that was not unpinned keeps no other from being pinned",
+          "[staging]") {
+  PinnedArena test;
+  { DCP_CHECK_OK(test.Pin(test.Take(2 * kChunk))); }
+  test.device->on_unpin = [] { return InvalidArgument("it stays"); };
+  test.arena.ReleaseFree();
+  test.device->on_unpin = nullptr;
+  DCP_CHECK_OK(test.arena.Prewarm(
+      {.nbytes = kChunk, .max_nbytes = kNoLimit}, 1,
+      PinFor{.runtime = test.device, .device = FakeDevice::kDevice}));
+  DCP_CHECK_OK(test.Pin(test.Take(kChunk)));
+  CHECK(test.device->pinned_nbytes() == kChunk);
+  CHECK_THAT(std::string(Message(test.arena.TakeUnpinStatus())),
+             Catch::Contains("it stays"));
+  DCP_CHECK_OK(test.arena.TakeUnpinStatus());  // it is told once
 }
 
 TEST_CASE("prewarmed memory is pinned for a device", "[staging]") {
@@ -139,7 +195,14 @@ TEST_CASE("pinned leases of any sizes are pinned whole", "[staging]") {
                 .ok());
       at = end;
     }
-    if (round % 20 == 0) test.arena.ReleaseFree();
+    if (round % 5 != 0) continue;
+    test.arena.ReleaseFree();
+    CHECK(test.arena.nbytes() <=
+          test.arena.leased_nbytes() +
+              2 * kChunk * static_cast<int64_t>(leases.size()));
+    // What is left that nobody has is of chunks that somebody has a part of.
+    CHECK(test.arena.nbytes() - test.arena.leased_nbytes() <=
+          test.device->pinned_nbytes());
   }
   leases.clear();
   test.arena.ReleaseFree();

@@ -1,10 +1,8 @@
 // Snapshots of device memory, on a fake device whose time and order are a
 // test's.
 
-#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -12,11 +10,9 @@
 
 #include "base/tensor_cases.h"
 #include "conformance/check_files.h"
+#include "staging/device_stage.h"
 #include "staging/device_stager.h"
 #include "staging/snapshot.h"
-#include "staging/test_pages.h"
-#include "testing/fake_device.h"
-#include "testing/manual_clock.h"
 
 namespace dcp {
 namespace {
@@ -24,86 +20,8 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::seconds;
 using testing::FakeDevice;
-using testing::ManualClock;
 using testing::SleepMode;
 using testing::StreamTiming;
-
-constexpr int64_t kMiB = int64_t{1} << 20;
-
-Status NothingToAsk() { return absl::OkStatus(); }
-
-/// An arena and a device in simulated time.
-struct DeviceStage {
-  explicit DeviceStage(const StreamTiming& timing = {},
-                       SleepMode mode = SleepMode::kAdvances)
-      : clock(std::make_shared<ManualClock>(mode)),
-        device(std::make_shared<FakeDevice>(clock, timing)) {}
-
-  std::unique_ptr<Snapshot> Make(const std::vector<TensorView>& views,
-                                 SnapshotOptions options = {}) {
-    options.max_nbytes = int64_t{1} << 30;
-    options.threads = 2;
-    return std::make_unique<Snapshot>(
-        views, nullptr, options,
-        SnapshotParts{.arena = arena, .device = device});
-  }
-
-  PagesRecord pages;
-  HostArena arena{std::make_unique<TestPages>(pages)};
-  std::shared_ptr<ManualClock> clock;
-  std::shared_ptr<FakeDevice> device;
-};
-
-/// Memory of a device, that its trainer fills some time.
-struct DeviceTensors {
-  /// Of these sizes, on the first device, or on both in turns.
-  DeviceTensors(const std::vector<size_t>& sizes, bool on_both) {
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      values.emplace_back(sizes[i], static_cast<char>('A' + i % 50));
-      values.back()[0] = static_cast<char>(i);
-      memory.emplace_back(sizes[i], '-');
-    }
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      const auto numel = static_cast<int64_t>(sizes[i]);
-      views.push_back(FakeDevice::OnDevice(
-          ContiguousView(memory[i].data(), DType::kInt8, {numel}),
-          on_both && i % 3 == 1 ? FakeDevice::kSecond : FakeDevice::kDevice));
-    }
-  }
-
-  void Compute() { Fill(values); }
-  void Overwrite() {
-    for (std::string& tensor : memory)
-      std::memset(tensor.data(), 0, tensor.size());
-  }
-  bool IsCopy(size_t i, const TensorView& copy) const {
-    return FakeDevice::TurnedOver({static_cast<const char*>(copy.data),
-                                   values[i].size()}) == values[i];
-  }
-
-  std::vector<std::string> values;
-  std::vector<std::string> memory;
-  std::vector<TensorView> views;
-
- private:
-  void Fill(const std::vector<std::string>& with) {
-    for (size_t i = 0; i < memory.size(); ++i) {
-      std::memcpy(memory[i].data(), with[i].data(), with[i].size());
-    }
-  }
-};
-
-/// Whether all copies of `snapshot`, which is copied, are what was computed.
-bool HoldsAll(Snapshot& snapshot, const DeviceTensors& tensors) {
-  DCP_CHECK_OK(snapshot.BeginUse(NothingToAsk));
-  bool right = true;
-  for (size_t i = 0; i < tensors.views.size(); ++i) {
-    const auto copy = snapshot.AwaitView(tensors.views[i], i, NothingToAsk);
-    right = right && copy.ok() && tensors.IsCopy(i, *copy);
-  }
-  snapshot.EndUse();
-  return right;
-}
 
 struct Schedule {
   StreamTiming timing;
@@ -260,36 +178,6 @@ TEST_CASE("copies keep to their rate", "[staging][device]") {
   // Two units took their second; the last one began when they were over.
   CHECK(stage.clock->Now() - begin == seconds(2));
   CHECK(HoldsAll(*snapshot, tensors));
-}
-
-TEST_CASE("what cannot be pinned is copied all the same, and told of",
-          "[staging][device]") {
-  for (int64_t room : {int64_t{0}, 64 * kMiB}) {
-    DeviceStage stage;
-    stage.device->LimitPinned(room);
-    DeviceTensors tensors({static_cast<size_t>(100 * kMiB), 1000}, false);
-    tensors.Compute();
-    const auto snapshot = stage.Make(tensors.views);
-    snapshot->Run();
-    DCP_CHECK_OK(snapshot->AwaitCallerFree(std::nullopt));
-    CHECK_THAT(std::string(Message(snapshot->pin_status())),
-               Catch::Contains("no more may be pinned"));
-    CHECK(HoldsAll(*snapshot, tensors));
-  }
-}
-
-TEST_CASE("only what devices copy to is pinned", "[staging][device]") {
-  DeviceStage stage;
-  std::string memory(static_cast<size_t>(8 * kMiB), 'x');
-  DeviceTensors tensors({1000}, false);
-  std::vector<TensorView> views = {
-      ContiguousView(memory.data(), DType::kInt8, {8 * kMiB})};
-  stage.Make(views)->Run();
-  CHECK(stage.device->pinned_nbytes() == 0);
-  views.push_back(tensors.views[0]);
-  stage.Make(views)->Run();
-  CHECK(stage.device->pinned_nbytes() <= 2 * HostArena::kPage);
-  CHECK(stage.device->pinned_nbytes() > 0);
 }
 
 }  // namespace

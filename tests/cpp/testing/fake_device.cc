@@ -85,12 +85,12 @@ class FakeCopier final : public DeviceCopier {
     for (const DeviceCopy& copy : batch.copies) {
       std::byte* const to = batch.host.data() + copy.offset;
       std::memset(to, '?', copy.nbytes);
-      if (method_ == CopyMethod::kPacked) {
-        std::memset(batch.host.data() + gap, '!', copy.offset - gap);
-      }
+      const size_t gap_nbytes =
+          method_ == CopyMethod::kPacked ? copy.offset - gap : 0;
       gap = copy.offset + copy.nbytes;
       device_.streams_.Enqueue(stream_, static_cast<int64_t>(copy.nbytes), [=] {
         if (fails) return;
+        std::memset(to - gap_nbytes, '!', gap_nbytes);
         CopyTurnedOver(to, copy.device_data, copy.nbytes);
       });
     }
@@ -161,6 +161,7 @@ Status FakeDevice::CheckPlace(std::span<const std::byte> host,
 }
 
 Status FakeDevice::Pin(std::span<std::byte> memory, Device device) {
+  if (on_pin) DCP_RETURN_IF_ERROR(on_pin());
   if (!IsThere(device)) return InvalidArgument("pinned for another device");
   DCP_RETURN_IF_ERROR(CheckPlace(memory, false));
   if (pinned_nbytes() + static_cast<int64_t>(memory.size()) > max_pinned_) {
@@ -174,14 +175,16 @@ Status FakeDevice::Pin(std::span<std::byte> memory, Device device) {
 }
 
 Status FakeDevice::Unpin(std::span<std::byte> memory, Device device) {
-  const MutexLock lock(mutex_);
-  const auto found = pinned_.find(memory.data());
-  if (!IsThere(device) || found == pinned_.end() ||
-      found->second != memory.size()) {
-    return InvalidArgument("that was not pinned so");
+  {
+    const MutexLock lock(mutex_);
+    const auto found = pinned_.find(memory.data());
+    if (!IsThere(device) || found == pinned_.end() ||
+        found->second != memory.size()) {
+      return InvalidArgument("that was not pinned so");
+    }
+    pinned_.erase(found);
   }
-  pinned_.erase(found);
-  return absl::OkStatus();
+  return on_unpin ? on_unpin() : absl::OkStatus();
 }
 
 int64_t FakeDevice::pinned_nbytes() const {

@@ -48,6 +48,11 @@ class FakeDevice final : public DeviceRuntime {
   /// there is any.
   std::function<void()> on_copy;
 
+  /// Are called before memory is pinned, and after it was unpinned; an error is
+  /// the call's. Set before there is any.
+  std::function<Status()> on_pin;
+  std::function<Status()> on_unpin;
+
   /// When a copier's copy tells that it failed.
   enum class Failure : uint8_t { kWhenEnqueued, kWhenAwaited };
   /// The copy with this number, from 1, and all later ones fail.

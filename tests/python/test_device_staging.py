@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import contextlib
 import logging
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -69,52 +73,171 @@ def test_bad_options_are_refused() -> None:
         dcpcpp.DefaultStager(device_copies="zipped")  # type: ignore[arg-type]
 
 
+class OnCuda(torch.Tensor):
+    """Says that it is on a CUDA device."""
+
+    index = 0
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return torch.device("cuda", self.index)
+
+
+def on_cuda(index: int) -> torch.Tensor:
+    tensor = torch.ones(3).as_subclass(OnCuda)
+    tensor.index = index  # type: ignore[attr-defined]
+    return tensor
+
+
+class FakeStream:
+    def __init__(self, cuda: FakeCuda, device: int, name: str) -> None:
+        self.device = device
+        self.name = name
+        self._cuda = cuda
+
+    def wait_event(self, event: FakeEvent) -> None:
+        self._cuda.log.append(f"{self.name} waits for {event.of}")
+
+
+class FakeEvent:
+    of = "nothing"
+
+    def record(self, stream: FakeStream) -> None:
+        self.of = stream.name
+
+
 class FakeCuda:
-    """torch.cuda's streams, noted."""
+    """torch.cuda's devices and streams: what is current in a thread, and who does what.
+
+    As in torch, a thread begins on device 0, and `stream()` leaves by setting the stream that
+    was current on the device that was, which makes a context there.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[str] = []
-        log = self.log
-
-        class Stream:
-            def __init__(self, device: int) -> None:
-                self.device = device
-
-            def wait_stream(self, other: str) -> None:
-                log.append(f"{self.device} waits for {other}")
-
-        @contextlib.contextmanager
-        def stream(of: Stream) -> Iterator[None]:
-            log.append(f"in {of.device}")
-            yield
-            log.append(f"out of {of.device}")
-
+        self.made = 0
+        self.contexts: set[int] = set()
+        self._current = threading.local()
         for name, value in {
             "is_initialized": lambda: True,
-            "current_device": lambda: 0,
-            "current_stream": lambda device: f"the caller's {device}",
-            "Stream": Stream,
-            "stream": stream,
+            "current_device": self.current_device,
+            "current_stream": self.current_stream,
+            "Event": FakeEvent,
+            "Stream": self.make_stream,
+            "device": self.device,
+            "stream": self.stream,
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
+        monkeypatch.setattr(_devices, "_streams", {})
+
+    def current_device(self) -> int:
+        return getattr(self._current, "device", 0)
+
+    def set_device(self, device: int) -> None:
+        self._current.device = device
+
+    def current_stream(self, device: int) -> FakeStream:
+        self.contexts.add(device)
+        streams = self._current.__dict__.setdefault("streams", {})
+        return streams.get(device) or FakeStream(self, device, f"the caller's {device}")
+
+    def make_stream(self, device: int) -> FakeStream:
+        self.made += 1
+        return FakeStream(self, device, f"ours {device}")
+
+    def set_stream(self, stream: FakeStream) -> None:
+        self.contexts.add(stream.device)
+        self._current.__dict__.setdefault("streams", {})[stream.device] = stream
+
+    @contextlib.contextmanager
+    def device(self, device: int) -> Iterator[None]:
+        before = self.current_device()
+        self.set_device(device)
+        yield
+        if before in self.contexts:
+            self.set_device(before)
+
+    @contextlib.contextmanager
+    def stream(self, stream: FakeStream) -> Iterator[None]:
+        before = {self.current_stream(d) for d in (self.current_device(), stream.device)}
+        self.set_stream(stream)
+        self.log.append(f"in {stream.name}")
+        yield
+        for earlier in before:
+            self.set_stream(earlier)
 
 
-def test_streams_are_marked_in_the_caller_and_entered_by_the_copy(
+def in_new_thread(call: Callable[[], None]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(call).result()
+
+
+class WithItems:
+    def __create_write_items__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("state", "devices"),
+    [
+        ({"a": torch.ones(3), "step": 1, "name": "x"}, []),
+        ({"a": on_cuda(3)}, [3]),
+        ({"a": [on_cuda(2), (on_cuda(1),)], "b": on_cuda(2)}, [1, 2]),
+        (types.MappingProxyType({"a": types.MappingProxyType({"b": on_cuda(3)})}), [3]),
+        (collections.UserDict({"a": on_cuda(3)}), [3]),
+        ({"a": WithItems()}, [5]),
+    ],
+)
+def test_streams_are_marked_where_tensors_are(
+    monkeypatch: pytest.MonkeyPatch, state: Any, devices: list[int]
+) -> None:
+    fake = FakeCuda(monkeypatch)
+    fake.set_device(5)
+    mark = _devices.StreamMark(state)
+
+    def copy() -> None:
+        with mark.as_current():
+            assert [fake.current_stream(d).name for d in devices] == [f"ours {d}" for d in devices]
+
+    in_new_thread(copy)
+    assert fake.contexts == set(devices)  # and none on device 0, the thread's own
+    expected = [[f"ours {d} waits for the caller's {d}", f"in ours {d}"] for d in devices]
+    assert fake.log == [line for lines in expected for line in lines]
+
+
+def test_all_saves_use_the_same_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCuda(monkeypatch)
+    for _ in range(5):
+        mark = _devices.StreamMark({"a": on_cuda(1), "b": on_cuda(2)})
+
+        def copy(mark: _devices.StreamMark = mark) -> None:
+            with mark.as_current():
+                pass
+
+        in_new_thread(copy)
+    assert fake.made == 2
+
+
+def test_an_async_save_marks_streams_in_the_call(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeCuda(monkeypatch)
-    mark = _devices.StreamMark({"a": [torch.ones(3)], "step": 1})
-    assert fake.log == ["0 waits for the caller's 0"]
-    with mark.as_current():
-        assert fake.log[1:] == ["in 0"]
-    assert fake.log[2:] == ["out of 0"]
+    monkeypatch.setattr(_devices, "_cuda_devices", lambda state: [1] if "w" in state else [])
+    recorded = threading.Event()
+    begin = _devices.StreamMark.as_current
 
+    def as_current(mark: _devices.StreamMark) -> Any:
+        assert recorded.wait(60)
+        return begin(mark)
+
+    monkeypatch.setattr(_devices.StreamMark, "as_current", as_current)
     handle = dcpcpp.async_save(
         {"w": ramp(9)}, checkpoint_id=tmp_path, async_stager=dcpcpp.DefaultStager(Options())
     )
-    assert "0 waits for the caller's 0" in fake.log[3:]
+    assert fake.contexts == {1}
+    assert fake.log == []
+    recorded.set()
     handle.upload_completion.result()
-    assert fake.log[4:] == ["in 0", "out of 0"]
+    assert fake.log == ["ours 1 waits for the caller's 1", "in ours 1"]
 
 
 def test_memory_that_is_not_pinned_is_told_of_once(

@@ -122,8 +122,13 @@ void BindSaver(py::module_& m) {
           "Start it now, rather than in the first save.")
       .def_property_readonly("process_id", &Saver::process_id,
                              "Its number, None if it does not run.")
-      .def_property_readonly("memory_nbytes", &Saver::memory_nbytes,
-                             "Shared memory, used or not.")
+      .def_property_readonly(
+          "memory_nbytes",
+          [](const Saver& self) {
+            const py::gil_scoped_release nogil;
+            return self.memory_nbytes();
+          },
+          "Shared memory, used or not.")
       .def("release_memory", &Saver::ReleaseMemory,
            py::call_guard<py::gil_scoped_release>(),
            "Give the memory that no staged state uses back to the system.");
@@ -190,7 +195,9 @@ void BindStaging(py::module_& m) {
   m.def("release_staging_memory", &ReleaseStagingMemory,
         py::call_guard<py::gil_scoped_release>(),
         "Give the memory that no staged state uses back to the system.");
+  // It waits for who unpins memory, which may take as long as pinning.
   m.def("staging_memory_nbytes", &StagingMemoryNbytes,
+        py::call_guard<py::gil_scoped_release>(),
         "Host memory that this process has for staged states, used or not.");
 }
 

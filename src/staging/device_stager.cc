@@ -1,11 +1,9 @@
 // 1. A unit is a batch for each stretch of it that is one device's and pinned
-// at
-//    once: what lies between the copies of a batch is nobody's. A few units are
-//    in flight, so that a device always has the next one, and cancelling does
-//    not take long.
+//    at once: what lies between the copies of a batch is nobody's. A few units
+//    are in flight, so that a device always has the next one, and cancelling
+//    does not take long.
 // 2. Units are told of in order, as nobody reads past the front of a lane;
-// their
-//    batches may complete in any order.
+//    their batches may complete in any order.
 // 3. While the rate holds the next unit back, those in flight are asked after.
 
 #include "staging/device_stager.h"

@@ -44,8 +44,8 @@ enum class CopyMethod : uint8_t {
 /// priority, and never waits for the device as a whole or for other streams'
 /// work that it was not ordered after.
 ///
-/// One thread at a time. The runtime may go before it. Destroying it waits for
-/// what is enqueued, after which nothing of it writes to host memory.
+/// One thread at a time, but for stream(). The runtime may go before it.
+/// Destroying it waits as Drain() does.
 class DeviceCopier {
  public:
   virtual ~DeviceCopier() = default;
@@ -58,13 +58,19 @@ class DeviceCopier {
   ///
   /// `batch.copies` may go at once; host and device memory stay until the batch
   /// is complete, or the copier is gone. After an error some copies may be
-  /// under way: destroying the copier waits for them.
+  /// under way: Drain() waits for them.
   virtual StatusOr<uint64_t> Enqueue(const CopyBatch& batch) = 0;
   /// Whether Wait(batch) would return at once. Batches may be complete in any
   /// order. An error of a copy comes out here or there.
   virtual StatusOr<bool> IsComplete(uint64_t batch) = 0;
   /// Returns once the batch is complete, which nobody asks for any more then.
   virtual Status Wait(uint64_t batch) = 0;
+  /// Waits for what is enqueued, complete or failed: nothing of it writes to
+  /// host memory any more.
+  virtual void Drain() = 0;
+  /// Its stream, as TensorView::stream: what DeviceRuntime copies there comes
+  /// after what the copier is ordered after. Gone with the copier.
+  virtual uintptr_t stream() const = 0;
 };
 
 /// Copies between host and device memory.

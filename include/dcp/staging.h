@@ -46,7 +46,8 @@ struct StagingOptions {
   /// copies are several times as slow. It stays pinned for the next state.
   bool pins_memory = true;
   /// Bytes in a second that devices copy to host memory for this state, so that
-  /// the trainer's own copies have room; 0: as many as they can.
+  /// the trainer's own copies have room; 0: as many as they can. What is
+  /// streamed counts in pieces of 64 MiB, or a tensor if that is larger.
   int64_t max_copy_rate = 0;
   CopyMethod copy_method = CopyMethod::kBatched;
 };

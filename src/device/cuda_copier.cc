@@ -203,4 +203,11 @@ Status CudaCopier::Wait(uint64_t batch) {
   return absl::OkStatus();
 }
 
+void CudaCopier::Drain() {
+  // A device that is lost does not write any more, and its errors were seen.
+  (void)contexts_->Run(device_, [this] {
+    return Check(api().stream_synchronize(stream_), "cuStreamSynchronize");
+  });
+}
+
 }  // namespace dcp

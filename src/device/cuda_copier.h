@@ -33,6 +33,10 @@ class CudaCopier final : public DeviceCopier {
   StatusOr<uint64_t> Enqueue(const CopyBatch& batch) override;
   StatusOr<bool> IsComplete(uint64_t batch) override;
   Status Wait(uint64_t batch) override;
+  void Drain() override;
+  uintptr_t stream() const override {
+    return reinterpret_cast<uintptr_t>(stream_);
+  }
 
  private:
   CudaCopier(Shared shared, Device device)

@@ -18,6 +18,8 @@ namespace dcp {
 class DeviceCopiers {
  public:
   DeviceCopiers() = default;
+  DeviceCopiers(DeviceCopiers&&) = default;
+  DeviceCopiers& operator=(DeviceCopiers&&) = default;
 
   /// Makes a copier for each device that `views` are on, ordered after what
   /// their streams have at this moment. `runtime` may be null if all are the
@@ -27,7 +29,10 @@ class DeviceCopiers {
   /// Of a device that a view was on.
   DeviceCopier& For(Device device) { return *copiers_.at(device.index); }
   /// Waits for what is enqueued.
-  void Clear() { copiers_.clear(); }
+  void Drain();
+  /// `view`, to be read on the stream of its device's copier, if there is one.
+  /// In any thread, while no other one changes the copiers.
+  TensorView OnOwnStream(TensorView view) const;
 
  private:
   std::map<int, std::unique_ptr<DeviceCopier>> copiers_;  // by device index

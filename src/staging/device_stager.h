@@ -49,8 +49,8 @@ class DeviceStager {
                DeviceStagerOptions options)
       : lane_(lane), copiers_(copiers), options_(std::move(options)) {}
 
-  /// Copies until all units are there, or it is over. What it leaves in flight
-  /// then, or after an error, the copiers' Clear() waits for.
+  /// Copies until all units are there, or it is over: then those in flight end
+  /// first. What an error leaves in flight, the copiers' Drain() waits for.
   Status Run(const Calls& calls);
 
  private:

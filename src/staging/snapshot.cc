@@ -10,7 +10,8 @@
 // 5. Devices copy on streams of their own (device_copiers.h), ordered when the
 //    snapshot is made. One thread pins their memory, while others copy the
 //    host's lane, and then asks for the copies. They write to that memory until
-//    their copiers are gone, whatever happens: that is before the end.
+//    their copiers are drained, whatever happens: that is before the end. What
+//    is streamed is read on the same streams, so the copiers stay until it was.
 // 6. An error, or Cancel(), ends both early: what was streamed counts as read
 //    when no save is reading it.
 
@@ -47,13 +48,12 @@ void Snapshot::Run() {
   if (!placed.ok()) streams_all_ = true;  // no memory, not even for the layout
   Status copied;
   if (!is_pointless()) copied = Guarded([this] { return CopyLanes(); });
-  device_copiers_.Clear();
+  device_copiers_.Drain();
   End(copied);
 }
 
 void Snapshot::StreamAll() {
   streams_all_ = true;
-  device_copiers_.Clear();
   End(absl::OkStatus());
 }
 
@@ -101,6 +101,7 @@ Snapshot::Unneeded Snapshot::SettleLocked() {
   Unneeded unneeded;
   if (IsCallerFreeLocked()) {
     unneeded.keep_alive = std::move(keep_alive_);
+    unneeded.device_copiers = std::move(device_copiers_);
   }
   if (phase_ == Phase::kEnded && IsUnreadLocked()) {
     unneeded.memory = std::move(lease_);
@@ -217,10 +218,21 @@ Status Snapshot::AwaitThere(size_t view, const Ask& ask) {
   return absl::OkStatus();
 }
 
+Status Snapshot::AwaitCopyRate(int64_t nbytes, const Ask& ask) {
+  if (options_.copy_rate == nullptr) return absl::OkStatus();
+  Status answer;
+  options_.copy_rate->Await(nbytes, [&] {
+    answer.Update(Check());
+    answer.Update(ask());
+    return !answer.ok();
+  });
+  return answer;
+}
+
 StatusOr<TensorView> Snapshot::AwaitView(const TensorView& view, size_t number,
                                          const Ask& ask) {
   DCP_RETURN_IF_ERROR(AwaitThere(number, ask));
-  if (streams_all_) return view;
+  if (IsStreamed(number)) return device_copiers_.OnOwnStream(view);
   const StagedPlace& place = layout_.places[number];
   if (place.kind != StagedPlace::Kind::kStaged) return view;
   TensorView copy = view;

@@ -124,10 +124,16 @@ class Snapshot {
     return IsThereLocked(view);
   }
   /// The copy of `view`, which is number `number`, when it is complete; or
-  /// `view` if it is not copied.
+  /// `view` if it is not copied: in device memory with a stream of our own,
+  /// which has to wait for no more than a copy would.
   /// \error kFailedPrecondition  cancelled, or streamed before
   StatusOr<TensorView> AwaitView(const TensorView& view, size_t number,
                                  const Ask& ask);
+
+  /// Whether devices' copies, and what is streamed from them, are bounded.
+  bool has_copy_rate() const { return options_.copy_rate != nullptr; }
+  /// Returns when `nbytes` of a device may be streamed.
+  Status AwaitCopyRate(int64_t nbytes, const Ask& ask);
 
  private:
   enum class Phase : uint8_t { kStarting, kAwaitingMemory, kCopying, kEnded };
@@ -135,6 +141,7 @@ class Snapshot {
   struct Unneeded {
     std::shared_ptr<void> keep_alive;
     ArenaLease memory;
+    DeviceCopiers device_copiers;
   };
 
   // In snapshot_copy.cc, called by Run():
@@ -170,7 +177,8 @@ class Snapshot {
   /// Made before kCopying, then left as they are.
   SnapshotLayout layout_;
   std::byte* memory_ = nullptr;
-  /// Ends before Run() does.
+  /// Run()'s, then of who reads what is streamed; gone when the caller's memory
+  /// is free.
   DeviceCopiers device_copiers_;
 
   mutable Mutex mutex_;

@@ -180,5 +180,52 @@ TEST_CASE("copies keep to their rate", "[staging][device]") {
   CHECK(HoldsAll(*snapshot, tensors));
 }
 
+TEST_CASE("what is streamed does not wait for work that the caller adds later",
+          "[staging][device]") {
+  for (bool has_thread : {true, false}) {
+    DeviceStage stage({.latency = seconds(1)});
+    DeviceTensors tensors({1000, 2000}, true);
+    stage.device->Enqueue([&] { tensors.Compute(); });
+    const auto snapshot = stage.Make(tensors.views, {.max_nbytes = 1});
+    const auto begin = stage.clock->Now();
+    for (int step = 0; step < 100; ++step) stage.device->Enqueue([] {});
+    if (has_thread) {
+      snapshot->Run();
+    } else {
+      snapshot->StreamAll();
+    }
+    DCP_CHECK_OK(snapshot->BeginUse(NothingToAsk));
+    for (size_t i : {0, 1}) {
+      const auto view = snapshot->AwaitView(tensors.views[i], i, NothingToAsk);
+      REQUIRE(view.ok());
+      REQUIRE(view->device.type == DeviceType::kCuda);
+      std::string host(tensors.values[i].size(), '-');
+      DCP_CHECK_OK(stage.device->CopyToHost(
+          host.data(), view->data, host.size(), view->device, view->stream));
+      CHECK(host == FakeDevice::TurnedOver(tensors.memory[i]));
+      CHECK(host == FakeDevice::TurnedOver(tensors.values[i]));
+    }
+    CHECK(stage.clock->Now() - begin < seconds(10));
+    CHECK(stage.device->copiers() == 2);
+    snapshot->EndStreaming();
+    CHECK(stage.device->copiers() == 0);
+    snapshot->EndUse();
+  }
+}
+
+TEST_CASE("what is streamed keeps to the rate of copies", "[staging][device]") {
+  DeviceStage stage;
+  DeviceTensors tensors({1000}, false);
+  const auto snapshot = stage.Make(
+      tensors.views, {.copy_rate = WriteRate::Make(1000, stage.clock)});
+  const auto begin = stage.clock->Now();
+  for (int i = 0; i < 3; ++i) {
+    DCP_CHECK_OK(snapshot->AwaitCopyRate(2000, NothingToAsk));
+  }
+  CHECK(stage.clock->Now() - begin == seconds(4));
+  const Status away = InvalidArgument("another rank left");
+  CHECK(snapshot->AwaitCopyRate(1 << 20, [&] { return away; }) == away);
+}
+
 }  // namespace
 }  // namespace dcp

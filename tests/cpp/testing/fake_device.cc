@@ -30,12 +30,10 @@ void CopyTurnedOver(void* to, const void* from, size_t nbytes) {
 class FakeCopier final : public DeviceCopier {
  public:
   FakeCopier(FakeDevice& device, CopyMethod method)
-      : device_(device), method_(method), stream_(++device.next_stream_) {
-    ++device_.copiers_;
-  }
+      : device_(device), method_(method), stream_(device.MakeStream()) {}
   ~FakeCopier() override {
-    device_.streams_.Drain(stream_);
-    --device_.copiers_;
+    FakeCopier::Drain();
+    device_.RemoveStream(stream_);
   }
 
   Status OrderAfter(uintptr_t stream) override {
@@ -78,6 +76,9 @@ class FakeCopier final : public DeviceCopier {
     device_.streams_.Await(batch);
     return failed_.count(batch) > 0 ? FellOff() : absl::OkStatus();
   }
+
+  void Drain() override { device_.streams_.Drain(stream_); }
+  uintptr_t stream() const override { return stream_; }
 
  private:
   void EnqueueCopies(const CopyBatch& batch, bool fails) {
@@ -125,12 +126,33 @@ Status FakeDevice::Copy(void* to, const void* from, size_t nbytes,
                         Device device, uintptr_t stream) {
   if (on_copy) on_copy();
   if (!CountCopy()) return FellOff();
-  if (!IsThere(device) || stream != kStream) {
+  if (!IsThere(device) || !HasStream(stream)) {
     return InvalidArgument("a copy for another device or stream");
   }
   streams_.Drain(stream);
   CopyTurnedOver(to, from, nbytes);
   return absl::OkStatus();
+}
+
+uintptr_t FakeDevice::MakeStream() {
+  const MutexLock lock(mutex_);
+  own_streams_.insert(++last_stream_);
+  return last_stream_;
+}
+
+void FakeDevice::RemoveStream(uintptr_t stream) {
+  const MutexLock lock(mutex_);
+  own_streams_.erase(stream);
+}
+
+bool FakeDevice::HasStream(uintptr_t stream) const {
+  const MutexLock lock(mutex_);
+  return stream == kStream || own_streams_.count(stream) > 0;
+}
+
+int64_t FakeDevice::copiers() const {
+  const MutexLock lock(mutex_);
+  return static_cast<int64_t>(own_streams_.size());
 }
 
 bool FakeDevice::CountCopy() {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,7 +65,7 @@ class FakeDevice final : public DeviceRuntime {
   /// Batches that copiers were given.
   int64_t batches() const { return batches_; }
   /// Copiers that are there.
-  int64_t copiers() const { return copiers_; }
+  int64_t copiers() const;
 
   /// What may be pinned at a time.
   void LimitPinned(int64_t nbytes) { max_pinned_ = nbytes; }
@@ -99,6 +100,10 @@ class FakeDevice final : public DeviceRuntime {
 
   Status Copy(void* to, const void* from, size_t nbytes, Device device,
               uintptr_t stream);
+  uintptr_t MakeStream();
+  void RemoveStream(uintptr_t stream);
+  /// The caller's, or that of a copier that is there.
+  bool HasStream(uintptr_t stream) const;
   /// Counts a copy; false: it fails.
   bool CountCopy();
   /// As CUDA has it: a transfer is to memory that was pinned at once, or not
@@ -107,14 +112,14 @@ class FakeDevice final : public DeviceRuntime {
 
   std::atomic<int64_t> copies_{0};
   std::atomic<int64_t> batches_{0};
-  std::atomic<int64_t> copiers_{0};
-  std::atomic<uintptr_t> next_stream_{1000};
   std::atomic<int64_t> fail_from_{0};
   std::atomic<Failure> failure_{Failure::kWhenEnqueued};
   std::atomic<int64_t> max_pinned_{int64_t{1} << 40};
   StreamSimulation streams_;
   mutable Mutex mutex_;
   std::map<const std::byte*, size_t> pinned_ ABSL_GUARDED_BY(mutex_);
+  uintptr_t last_stream_ ABSL_GUARDED_BY(mutex_) = 1000;
+  std::set<uintptr_t> own_streams_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dcp::testing

@@ -32,7 +32,8 @@ class DefaultStager(DefaultStagerBase):
             fit is written from where it is, and the fence waits for that. None: as much
             as it takes.
         max_copy_rate: bytes in a second that devices copy to host memory for one save,
-            so that the trainer's own copies have room. None: as many as they can.
+            so that the trainer's own copies have room; of what is written from where it
+            is, 64 MiB (or a tensor) at a time. None: as many as they can.
         device_copies: "batched": the driver is given many copies at once. "packed": a
             kernel gathers small tensors into one copy; a build without the kernel
             (`dcpcpp config`) copies as "batched".

@@ -79,14 +79,15 @@ TEST_CASE("what is streamed from a device is stored as it is, at its rate",
     const DeviceStorage storage;
     Stage stage;
     stage.device = storage.device;
-    const auto staged = stage.Begin(
-        OnDevice(state, memory), {.max_nbytes = 0, .max_copy_rate = 1000000});
+    auto staged = stage.Begin(OnDevice(state, memory),
+                              {.max_nbytes = 0, .max_copy_rate = 1000000});
     const auto begin = std::chrono::steady_clock::now();
     RequireSaved(storage.Save(staged, {.compression = compression}));
     const auto took = std::chrono::steady_clock::now() - begin;
     CHECK(took >= std::chrono::milliseconds(100));  // the first one's share
     DCP_CHECK_OK(staged->WaitStaged());
     CHECK(staged->nbytes_streamed() == 200000);
+    staged.reset();
     CHECK(storage.device->copiers() == 0);
     conformance::CheckHolds(NativeStorage(NativePlace{.fs = storage.fs}),
                             state);

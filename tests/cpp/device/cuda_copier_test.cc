@@ -104,6 +104,28 @@ TEST_CASE("a batch is complete when its event has passed", "[device]") {
   CHECK(driver.calls[kStandInEventCreate] == 2);
 }
 
+TEST_CASE("a copier that is drained has made its copies, and has its stream",
+          "[device]") {
+  StandInState& driver = Driver();
+  const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);
+  Tensors tensors;
+  const auto copier = runtime->MakeCopier(kSecond, CopyMethod::kBatched);
+  REQUIRE(copier.ok());
+  driver.is_late = true;
+  REQUIRE((*copier)->Enqueue(tensors.Batch()).ok());
+  CHECK_FALSE(tensors.AreCopied());
+  (*copier)->Drain();
+  CHECK(tensors.AreCopied());
+  const std::string& device = tensors.memory.front();
+  std::string host(device.size(), '?');
+  CHECK(runtime
+            ->CopyToHost(host.data(), device.data(), host.size(), kSecond,
+                         (*copier)->stream())
+            .ok());
+  CHECK(host == device);
+  CHECK(driver.last_stream == driver.own_stream);
+}
+
 TEST_CASE("a batch whose event failed takes no other one's place", "[device]") {
   StandInState& driver = Driver();
   const auto runtime = MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);

@@ -108,6 +108,8 @@ void BindInfo(py::module_& m) {
   m.def(
       "cuda", [] { return MakeCudaRuntime()->Describe(); },
       "What was found of CUDA.");
+  m.def("pack_kernel", &PackKernelState,
+        "What this build has of the kernel that packs device tensors.");
   m.def("kept_buffer_nbytes", &KeptBufferNbytes,
         "Bytes of buffers kept for the next save or load.");
   BindRawDevice(m);

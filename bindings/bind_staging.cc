@@ -31,7 +31,22 @@ constexpr char kWaitStagedDoc[] =
     "Wait until the tensors may change, at most `timeout` seconds; False if "
     "that is over.";
 constexpr char kPrewarmDoc[] =
-    "Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows.";
+    "Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows; "
+    "pinned for the CUDA device of that number, if it is not negative.";
+
+CopyMethod CopyMethodFrom(const std::string& name) {
+  if (name == "batched") return CopyMethod::kBatched;
+  if (name == "packed") return CopyMethod::kPacked;
+  throw py::value_error("copy_method is \"batched\" or \"packed\", not \"" +
+                        name + "\"");
+}
+
+/// How devices copy.
+struct DeviceCopying {
+  bool pins_memory = true;
+  int64_t max_rate = 0;
+  CopyMethod method = CopyMethod::kBatched;
+};
 
 using MaybeSaver = std::optional<std::shared_ptr<Saver>>;
 
@@ -40,7 +55,8 @@ std::shared_ptr<StagedState> BeginStaging(SaveEntries& entries,
                                           std::optional<int64_t> max_nbytes,
                                           int threads,
                                           std::shared_ptr<Trace> trace,
-                                          const MaybeSaver& saver) {
+                                          const MaybeSaver& saver,
+                                          const DeviceCopying& copying) {
   auto kept = std::make_shared<Kept>(py::make_tuple(keep_alive, entries.kept));
   auto taken = std::exchange(entries.entries, {});
   const py::gil_scoped_release nogil;
@@ -48,7 +64,10 @@ std::shared_ptr<StagedState> BeginStaging(SaveEntries& entries,
                                          {.max_nbytes = max_nbytes,
                                           .threads = threads,
                                           .trace = std::move(trace),
-                                          .saver = saver.value_or(nullptr)}));
+                                          .saver = saver.value_or(nullptr),
+                                          .pins_memory = copying.pins_memory,
+                                          .max_copy_rate = copying.max_rate,
+                                          .copy_method = copying.method}));
 }
 
 /// Whether a saver has the state after `timeout` seconds.
@@ -103,8 +122,13 @@ void BindSaver(py::module_& m) {
           "Start it now, rather than in the first save.")
       .def_property_readonly("process_id", &Saver::process_id,
                              "Its number, None if it does not run.")
-      .def_property_readonly("memory_nbytes", &Saver::memory_nbytes,
-                             "Shared memory, used or not.")
+      .def_property_readonly(
+          "memory_nbytes",
+          [](const Saver& self) {
+            const py::gil_scoped_release nogil;
+            return self.memory_nbytes();
+          },
+          "Shared memory, used or not.")
       .def("release_memory", &Saver::ReleaseMemory,
            py::call_guard<py::gil_scoped_release>(),
            "Give the memory that no staged state uses back to the system.");
@@ -117,12 +141,21 @@ void BindStaging(py::module_& m) {
   py::class_<SaveEntries>(m, "SaveEntries",
                           "What a save is given; see dcpcpp._tensors.")
       .def(py::init<const py::iterable&>(), py::arg("tuples"));
+  py::class_<DeviceCopying>(m, "DeviceCopying",
+                            "How devices copy: see dcpcpp.DefaultStager.")
+      .def(py::init([](bool pins_memory, int64_t max_rate,
+                       const std::string& method) {
+             return DeviceCopying{.pins_memory = pins_memory,
+                                  .max_rate = max_rate,
+                                  .method = CopyMethodFrom(method)};
+           }),
+           py::arg("pins_memory"), py::arg("max_rate"), py::arg("method"));
   py::class_<StagedState, std::shared_ptr<StagedState>>(
       m, "StagedState", kStagedStateDoc,
       py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&BeginStaging), py::arg("entries"), py::arg("keep_alive"),
            py::arg("max_nbytes"), py::arg("threads"), py::arg("trace"),
-           py::arg("saver"))
+           py::arg("saver"), py::arg("copying"))
       .def("wait_staged", &WaitStaged, py::arg("timeout"), kWaitStagedDoc)
       .def(
           "wait_handed_over", &WaitHandedOver, py::arg("timeout"),
@@ -132,6 +165,13 @@ void BindStaging(py::module_& m) {
            "Give the state up: no save of it will come, or it is to fail.")
       .def_property_readonly("is_staged", &StagedState::is_staged,
                              "Whether the tensors may change.")
+      .def_property_readonly(
+          "pin_error",
+          [](const StagedState& state) {
+            return std::string(Message(state.pin_status()));
+          },
+          "Why devices copy to memory that is not pinned, once it is staged; "
+          "else empty.")
       .def_property_readonly("nbytes", &StagedState::nbytes,
                              "Bytes of tensors in memory.")
       .def_property_readonly("nbytes_staged", &StagedState::nbytes_staged,
@@ -142,17 +182,22 @@ void BindStaging(py::module_& m) {
   m.def(
       "prewarm_staging",
       [](int64_t nbytes, std::optional<int64_t> max_nbytes,
-         const MaybeSaver& saver) {
+         const MaybeSaver& saver, int device) {
         const py::gil_scoped_release nogil;
+        Device on;
+        if (device >= 0) on = {.type = DeviceType::kCuda, .index = device};
         ThrowIfError(PrewarmStaging(
             nbytes,
-            {.max_nbytes = max_nbytes, .saver = saver.value_or(nullptr)}));
+            {.max_nbytes = max_nbytes, .saver = saver.value_or(nullptr)}, on));
       },
-      py::arg("nbytes"), py::arg("max_nbytes"), py::arg("saver"), kPrewarmDoc);
+      py::arg("nbytes"), py::arg("max_nbytes"), py::arg("saver"),
+      py::arg("device"), kPrewarmDoc);
   m.def("release_staging_memory", &ReleaseStagingMemory,
         py::call_guard<py::gil_scoped_release>(),
         "Give the memory that no staged state uses back to the system.");
+  // It waits for who unpins memory, which may take as long as pinning.
   m.def("staging_memory_nbytes", &StagingMemoryNbytes,
+        py::call_guard<py::gil_scoped_release>(),
         "Host memory that this process has for staged states, used or not.");
 }
 

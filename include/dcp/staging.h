@@ -21,6 +21,7 @@
 #include "dcp/saver.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
+#include "dcp/tensor_view.h"
 #include "dcp/trace.h"
 #include "dcp/transport.h"
 
@@ -41,6 +42,14 @@ struct StagingOptions {
   /// memory that is shared with it, and a state that does not fit fails the
   /// save, as do storages that are not files of the native format. May be null.
   std::shared_ptr<Saver> saver;
+  /// Pins the memory that devices copy to; where that fails, or without it, the
+  /// copies are several times as slow. It stays pinned for the next state.
+  bool pins_memory = true;
+  /// Bytes in a second that devices copy to host memory for this state, so that
+  /// the trainer's own copies have room; 0: as many as they can. What is
+  /// streamed counts in pieces of 64 MiB, or a tensor if that is larger.
+  int64_t max_copy_rate = 0;
+  CopyMethod copy_method = CopyMethod::kBatched;
 };
 
 /// The entries of one rank and their data, for one save.
@@ -50,7 +59,9 @@ struct StagingOptions {
 /// forked child can only destroy it.
 class StagedState {
  public:
-  /// Starts to copy the tensors of `entries` and returns at once.
+  /// Starts to copy the tensors of `entries` and returns at once. Devices copy
+  /// on streams of their own, what is in their memory when the work is done
+  /// that the tensors' streams have at this moment.
   ///
   /// `keep_alive` (may be null) owns their memory, and that of encoded tensors;
   /// it is let go in some other thread, as soon as nothing reads it any more.
@@ -96,6 +107,11 @@ class StagedState {
   /// How many are streamed instead; known when staging begins, else 0.
   virtual int64_t nbytes_streamed() const = 0;
 
+  /// Why devices copy to memory that is not pinned, if they do although they
+  /// should, or why an earlier state's memory was not unpinned; known when the
+  /// state is staged.
+  virtual Status pin_status() const = 0;
+
   /// For a save that will not come, or is not wanted any more: ends the
   /// copying, and lets memory go. A save that is under way fails on all ranks,
   /// with kFailedPrecondition, unless its ranks have met to commit.
@@ -117,9 +133,11 @@ StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
 
 /// Takes memory for states of `nbytes` ahead, so that the first one finds it as
 /// later ones do: memory that was never touched may take longer to come than to
-/// fill. No more than the limit leaves.
+/// fill. No more than the limit leaves. If the states are on a device, `device`
+/// (else the CPU) says which, and the memory is pinned for it.
 /// \error kResourceExhausted  the system has no memory
-Status PrewarmStaging(int64_t nbytes, const StagingOptions& options);
+Status PrewarmStaging(int64_t nbytes, const StagingOptions& options,
+                      Device device = {});
 
 /// Gives the memory that no state uses back to the system; a saver has its own.
 void ReleaseStagingMemory();

@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.planner import SavePlanner
 from torch.distributed.checkpoint.storage import StorageWriter
 
 from dcpcpp import _core
+from dcpcpp._devices import warn_if_pageable
 from dcpcpp._exceptions import torch_errors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._setup_failure import tell_savers
@@ -66,6 +67,8 @@ class AsyncJob:
                 return save.write(entries, earlier, writer, transport, self.use_collectives)
         finally:
             self._has_ended.set()
+            if isinstance(entries, _core.StagedState):
+                warn_if_pageable(entries)
 
     def wait_handed_over(self, save: SaveJob, staged: _core.StagedState) -> None:
         """Return once the saver has what it needs, or the save has ended; at once without one."""
@@ -106,7 +109,11 @@ class AsyncJob:
             try:
                 state = copy.result() if isinstance(copy, Future) else copy
                 made, keep_alive = save.entries(state)
-                entries = made if save.saver is None else save.stage(made, keep_alive, None)
+                if save.saver is None:
+                    entries = made
+                else:
+                    copying = _core.DeviceCopying(True, 0, "batched")
+                    entries = save.stage(made, keep_alive, None, copying)
             except Exception as failure:
                 error = failure
         result = self.write(save, writer, entries, error)

@@ -21,6 +21,7 @@ from dcpcpp import _core
 from dcpcpp._async_job import AsyncJob
 from dcpcpp._calls import require_state_dict, runs_alone, stateful_to_state_dict
 from dcpcpp._default_stager import DefaultStager
+from dcpcpp._devices import StreamMark
 from dcpcpp._native_path import flatten, has_tensors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._native_writer import NativeWriter
@@ -31,7 +32,7 @@ from dcpcpp._staged import Staged, in_staging_thread, is_done
 from dcpcpp._stalls import stalls
 from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
-from dcpcpp._tensors import EntryMaker, nbytes_of
+from dcpcpp._tensors import EntryMaker, device_of, nbytes_of
 from dcpcpp._torch_async import AsyncCheckpointerType, AsyncSaveResponse, StagingOptions
 from dcpcpp.errors import CheckpointBusyError
 
@@ -195,9 +196,15 @@ def _stage_natively(
         if is_next:
             job.wait_handed_over(save, staged)
         return upload
+    mark = StreamMark(state)
+
+    def copy() -> _core.StagedState:
+        with mark.as_current():
+            return _copy(save, state, stager)
+
     # To look at every tensor takes Python some time, too.
     copying, begun = in_staging_thread(
-        functools.partial(_copy, save, state, stager),
+        copy,
         save.stats,
         functools.partial(job.wait_handed_over, save) if is_next else None,
     )
@@ -208,7 +215,7 @@ def _stage_natively(
 def _copy(save: SaveJob, state: dict[str, Any], stager: DefaultStager) -> _core.StagedState:
     """Begins to copy."""
     entries, keep_alive = save.entries(state)
-    return save.stage(entries, keep_alive, stager.max_staging_bytes)
+    return save.stage(entries, keep_alive, stager.max_staging_bytes, stager.copying)
 
 
 def _stage_by(
@@ -263,17 +270,19 @@ def prewarm(
     """
     stager = async_stager if async_stager is not None else _BLOCKING
     maker = EntryMaker(applies_ops=True)
-    nbytes = sum(
-        nbytes_of(entry)
+    entries = [
+        entry
         for key, value in flatten(stateful_to_state_dict(state_dict), None).leaves.items()
         if has_tensors(value)
         for entry in maker.save_entries(key, value, ())
-    )
+    ]
+    device = max((device_of(entry) for entry in entries), default=-1) if stager.pins_memory else -1
     saver = None
     if async_checkpointer_type is AsyncCheckpointerType.PROCESS:
         saver = process_saver()
         saver.start()
-    _core.prewarm_staging(nbytes, stager.max_staging_bytes, saver)
+    nbytes = sum(map(nbytes_of, entries))
+    _core.prewarm_staging(nbytes, stager.max_staging_bytes, saver, device)
 
 
 _BLOCKING = DefaultStager(StagingOptions(False, False, False, False))

@@ -26,6 +26,7 @@ def config(directory: str | os.PathLike[str] = ".") -> dict[str, str]:
         "I/O engine": f"{engine} ({reason})",
         "direct I/O": f"{_direct_io(directory)}, in {os.path.abspath(directory)}",  # noqa: PTH100
         "CUDA": _core.cuda(),
+        "pack kernel": _core.pack_kernel(),
         "fsspec": _version("fsspec"),
     }
 

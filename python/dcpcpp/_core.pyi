@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -284,13 +284,19 @@ class SaveEntries:
     """
     def __init__(self, tuples: collections.abc.Iterable) -> None:
         ...
+class DeviceCopying:
+    """
+    How devices copy: see dcpcpp.DefaultStager.
+    """
+    def __init__(self, pins_memory: bool, max_rate: typing.SupportsInt | typing.SupportsIndex, method: str) -> None:
+        ...
 class StagedState:
     """
     A copy of what a rank saves (dcp/staging.h), started at once and made in the background; `save` takes it in place of SaveEntries.
     
     Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `max_nbytes` bounds the memory of all staged states of the process. `saver` saves it, if it is one, in the place of `save`'s threads.
     """
-    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace, saver: Saver | None) -> None:
+    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace, saver: Saver | None, copying: DeviceCopying) -> None:
         ...
     def cancel(self) -> None:
         """
@@ -323,6 +329,11 @@ class StagedState:
     def nbytes_streamed(self) -> int:
         """
         How many are read where they are, when they are written.
+        """
+    @property
+    def pin_error(self) -> str:
+        """
+        Why devices copy to memory that is not pinned, once it is staged; else empty.
         """
 class SaveOptions:
     """
@@ -473,6 +484,10 @@ def memory_file_system() -> FileSystem:
     """
     Files in memory.
     """
+def pack_kernel() -> str:
+    """
+    What this build has of the kernel that packs device tensors.
+    """
 def parse_metadata(pickle: bytes) -> Metadata:
     """
     Reads the bytes of a `.metadata` file; executes nothing.
@@ -481,9 +496,9 @@ def posix_file_system() -> FileSystem:
     """
     The machine's own files.
     """
-def prewarm_staging(nbytes: typing.SupportsInt | typing.SupportsIndex, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, saver: Saver | None) -> None:
+def prewarm_staging(nbytes: typing.SupportsInt | typing.SupportsIndex, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, saver: Saver | None, device: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
-    Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows.
+    Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows; pinned for the CUDA device of that number, if it is not negative.
     """
 def raw_read(directory: str, names: collections.abc.Sequence[str], nbytes: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,7 +21,8 @@ class DefaultStager(DefaultStagerBase):
 
     The copy goes into memory that the process keeps for the next one, by threads that do
     not hold the GIL. What a machine has no use for (pinned memory without CUDA) is left
-    out, where torch raises. One stager may serve saves that overlap.
+    out, where torch raises; memory that cannot be pinned is used as it is, with a warning
+    in the log. One stager may serve saves that overlap.
 
     Args:
         config: torch's options. With `use_async_staging`, `async_save` returns while the
@@ -30,17 +31,43 @@ class DefaultStager(DefaultStagerBase):
         max_staging_bytes: host memory for all copies that exist at a time. What does not
             fit is written from where it is, and the fence waits for that. None: as much
             as it takes.
+        max_copy_rate: bytes in a second that devices copy to host memory for one save,
+            so that the trainer's own copies have room; of what is written from where it
+            is, 64 MiB (or a tensor) at a time. None: as many as they can.
+        device_copies: "batched": the driver is given many copies at once. "packed": a
+            kernel gathers small tensors into one copy; a build without the kernel
+            (`dcpcpp config`) copies as "batched".
     """
 
     def __init__(
-        self, config: StagingOptions | None = None, *, max_staging_bytes: int | None = None
+        self,
+        config: StagingOptions | None = None,
+        *,
+        max_staging_bytes: int | None = None,
+        max_copy_rate: int | None = None,
+        device_copies: Literal["batched", "packed"] = "batched",
     ) -> None:
         # Not torch's: it makes what its own copies need, and refuses to without CUDA.
         if max_staging_bytes is not None and max_staging_bytes < 0:
             raise ValueError(f"max_staging_bytes is a number of bytes, not {max_staging_bytes}")
+        if max_copy_rate is not None and max_copy_rate <= 0:
+            raise ValueError(f"max_copy_rate is bytes in a second, not {max_copy_rate}")
         self._config = config if config is not None else StagingOptions()
+        self._copying = _core.DeviceCopying(
+            self._config.use_pinned_memory, max_copy_rate or 0, device_copies
+        )
         self._torchs: DefaultStagerBase | None = None
         self.max_staging_bytes = max_staging_bytes
+
+    @property
+    def pins_memory(self) -> bool:
+        """Whether devices copy to pinned memory."""
+        return self._config.use_pinned_memory
+
+    @property
+    def copying(self) -> _core.DeviceCopying:
+        """How devices copy."""
+        return self._copying
 
     @property
     def is_async(self) -> bool:

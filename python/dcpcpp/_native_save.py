@@ -126,11 +126,21 @@ class SaveJob:
         return _core.SaveEntries(self._entries(state_dict, maker)), maker.keep_alive
 
     def stage(
-        self, entries: _core.SaveEntries, keep_alive: object, max_nbytes: int | None
+        self,
+        entries: _core.SaveEntries,
+        keep_alive: object,
+        max_nbytes: int | None,
+        copying: _core.DeviceCopying,
     ) -> _core.StagedState:
         """Begin to copy `entries`."""
         return _core.StagedState(
-            entries, keep_alive, max_nbytes, threads=0, trace=self.stats.trace, saver=self.saver
+            entries,
+            keep_alive,
+            max_nbytes,
+            threads=0,
+            trace=self.stats.trace,
+            saver=self.saver,
+            copying=copying,
         )
 
     def write(

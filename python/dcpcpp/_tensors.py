@@ -72,6 +72,11 @@ def nbytes_of(entry: Entry) -> int:
     return math.prod(entry[3]) * _DTYPES_BY_CODE[entry[2]].itemsize
 
 
+def device_of(entry: Entry) -> int:
+    """The CUDA device that the tensor of `entry` is on; negative for the CPU."""
+    return int(entry[5])
+
+
 class EntryMaker:
     """Makes entries and keeps alive the temporary tensors that they point to.
 

@@ -51,6 +51,10 @@ StatusOr<WritePayload> StagedSource::Resolve(const WriteItem& item) {
       const TensorView copy,
       staged_.snapshot().AwaitView(StagedViewOf(entry), EntryOf(item),
                                    [this] { return Ask(); }));
+  if (IsStreamed(item) && copy.device.type != DeviceType::kCpu) {
+    DCP_RETURN_IF_ERROR(staged_.snapshot().AwaitCopyRate(
+        item.nbytes, [this] { return Ask(); }));
+  }
   NoteResolved(item);
   if (shard->encoded) {
     return WritePayload(std::string_view(static_cast<const char*>(copy.data),
@@ -73,7 +77,11 @@ bool StagedSource::JoinsBatch(const WriteItem& item) {
   const bool is_there = staged_.snapshot().IsThere(EntryOf(item));
   const MutexLock lock(mutex_);
   // The caller waits for what is streamed, and for nothing else.
-  if (batch_.has_streamed) return is_streamed;
+  if (batch_.has_streamed) {
+    // A rate holds the next one back: what there is should be read meanwhile.
+    return is_streamed && (!staged_.snapshot().has_copy_rate() ||
+                           batch_.nbytes < kMinBatchNbytes);
+  }
   return is_there || batch_.nbytes < kMinBatchNbytes;
 }
 

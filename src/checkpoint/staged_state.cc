@@ -37,6 +37,16 @@ HostArena& ArenaOf(const StagingOptions& options) {
   return saver ? *saver->arena() : ProcessArena();
 }
 
+SnapshotOptions OptionsFor(const StagingOptions& options) {
+  return {
+      .max_nbytes = LimitOf(options),
+      .threads = ThreadsFor(options),
+      .trace = options.trace,
+      .copy_rate = WriteRate::Make(options.max_copy_rate, MakeSystemClock()),
+      .copy_method = options.copy_method,
+      .pins_memory = options.pins_memory};
+}
+
 std::vector<TensorView> ViewsOf(std::span<const SaveEntry> entries) {
   std::vector<TensorView> views;
   views.reserve(entries.size());
@@ -103,10 +113,7 @@ StagedEntries::StagedEntries(std::vector<SaveEntry> entries,
   nbytes_ = BytesInMemory(views);
   snapshot_ =
       std::make_shared<Snapshot>(std::move(views), std::move(keep_alive),
-                                 SnapshotOptions{.max_nbytes = LimitOf(options),
-                                                 .threads = ThreadsFor(options),
-                                                 .trace = options.trace},
-                                 std::move(parts));
+                                 OptionsFor(options), std::move(parts));
 }
 
 void StagedEntries::Start() {
@@ -176,6 +183,10 @@ int64_t StagedEntries::nbytes_streamed() const {
   return snapshot_->streams_all() ? nbytes_ : snapshot_->nbytes_streamed();
 }
 
+Status StagedEntries::pin_status() const {
+  return in_child() ? absl::OkStatus() : snapshot_->pin_status();
+}
+
 int64_t StagedEntries::nbytes_staged() const {
   if (in_child()) return 0;
   const int64_t to_stage = nbytes_ - nbytes_streamed();
@@ -189,7 +200,12 @@ void StagedEntries::Cancel() {
   if (!in_child()) snapshot_->Cancel();
 }
 
-Status PrewarmStaging(int64_t nbytes, const StagingOptions& options) {
+Status PrewarmStaging(int64_t nbytes, const StagingOptions& options,
+                      Device device) {
+  std::optional<PinFor> pin_for;
+  if (device.type != DeviceType::kCpu && options.pins_memory) {
+    pin_for = PinFor{.runtime = MakeCudaRuntime(), .device = device};
+  }
   // Copies have gaps between them.
   const int64_t with_gaps = nbytes > std::numeric_limits<int64_t>::max() / 2
                                 ? nbytes
@@ -197,7 +213,7 @@ Status PrewarmStaging(int64_t nbytes, const StagingOptions& options) {
   return Guarded([&] {
     return ArenaOf(options).Prewarm(
         {.nbytes = with_gaps, .max_nbytes = LimitOf(options)},
-        ThreadsFor(options));
+        ThreadsFor(options), pin_for);
   });
 }
 

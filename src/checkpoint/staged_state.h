@@ -39,6 +39,7 @@ class StagedEntries final : public StagedState {
   int64_t nbytes() const override { return nbytes_; }
   int64_t nbytes_staged() const override;
   int64_t nbytes_streamed() const override;
+  Status pin_status() const override;
   void Cancel() override;
 
   /// \error kFailedPrecondition  in a forked child, which lacks the memory

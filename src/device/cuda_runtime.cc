@@ -4,18 +4,19 @@
 // 2. Copies run in the device's primary context, the one that PyTorch uses.
 //    It is retained on first use and released with the runtime.
 // 3. A copy is queued on the caller's stream, behind the work that produces
-//    the tensor, and waited for.
+//    the tensor, and waited for. Copies beside that work: cuda_copier.cc.
 
 #include <dlfcn.h>
 
-#include <map>
+#include <memory>
 #include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
-#include "base/mutex.h"
 #include "dcp/device_runtime.h"
+#include "device/cuda_contexts.h"
+#include "device/cuda_copier.h"
 #include "device/cuda_driver_api.h"
+#include "device/pack_image.h"
 
 namespace dcp {
 namespace {
@@ -33,6 +34,12 @@ class NoRuntime final : public DeviceRuntime {
   Status CopyToDevice(void*, const void*, size_t, Device, uintptr_t) override {
     return Unavailable();
   }
+  StatusOr<std::unique_ptr<DeviceCopier>> MakeCopier(Device,
+                                                     CopyMethod) override {
+    return Unavailable();
+  }
+  Status Pin(std::span<std::byte>, Device) override { return Unavailable(); }
+  Status Unpin(std::span<std::byte>, Device) override { return Unavailable(); }
 
  private:
   Status Unavailable() const {
@@ -47,120 +54,74 @@ class NoRuntime final : public DeviceRuntime {
 class CudaRuntime final : public DeviceRuntime {
  public:
   CudaRuntime(const CudaDriverApi& api, std::string description)
-      : api_(api), description_(std::move(description)) {}
-
-  ~CudaRuntime() override {
-    MutexLock lock(mutex_);
-    for (const auto& [index, context] : contexts_) {
-      CuDevice device = 0;
-      if (api_.device_get(&device, index) == 0) {
-        api_.primary_ctx_release(device);
-      }
-    }
-    // The library stays loaded: unloading a driver under PyTorch's feet is
-    // worse than keeping it, and the process ends soon.
-  }
+      : contexts_(std::make_shared<CudaContexts>(api)),
+        packers_(std::make_shared<CudaPackers>(contexts_)),
+        description_(std::move(description)) {}
 
   std::string Describe() const override { return description_; }
   bool available() const override { return true; }
 
   Status CopyToHost(void* host, const void* device_data, size_t nbytes,
                     Device device, uintptr_t stream) override {
-    return InContext(device, [&]() -> Status {
-      DCP_RETURN_IF_ERROR(Check(
-          api_.memcpy_dtoh_async(host,
-                                 reinterpret_cast<CuDevicePtr>(device_data),
-                                 nbytes, reinterpret_cast<CuStream>(stream)),
-          "cuMemcpyDtoHAsync"));
-      return Check(api_.stream_synchronize(reinterpret_cast<CuStream>(stream)),
-                   "cuStreamSynchronize");
-    });
+    return CopyAndWait(device, stream, "cuMemcpyDtoHAsync",
+                       [&](CuStream on_stream) {
+                         return api().memcpy_dtoh_async(
+                             host, reinterpret_cast<CuDevicePtr>(device_data),
+                             nbytes, on_stream);
+                       });
   }
 
   Status CopyToDevice(void* device_data, const void* host, size_t nbytes,
                       Device device, uintptr_t stream) override {
-    return InContext(device, [&]() -> Status {
-      DCP_RETURN_IF_ERROR(Check(
-          api_.memcpy_htod_async(reinterpret_cast<CuDevicePtr>(device_data),
-                                 host, nbytes,
-                                 reinterpret_cast<CuStream>(stream)),
-          "cuMemcpyHtoDAsync"));
-      return Check(api_.stream_synchronize(reinterpret_cast<CuStream>(stream)),
-                   "cuStreamSynchronize");
+    return CopyAndWait(device, stream, "cuMemcpyHtoDAsync",
+                       [&](CuStream on_stream) {
+                         return api().memcpy_htod_async(
+                             reinterpret_cast<CuDevicePtr>(device_data), host,
+                             nbytes, on_stream);
+                       });
+  }
+
+  StatusOr<std::unique_ptr<DeviceCopier>> MakeCopier(
+      Device device, CopyMethod method) override {
+    return CudaCopier::Make({.contexts = contexts_, .packers = packers_},
+                            device, method);
+  }
+
+  Status Pin(std::span<std::byte> memory, Device device) override {
+    return contexts_->Run(device, [&] {
+      return contexts_->Check(
+          api().mem_host_register(memory.data(), memory.size(),
+                                  kCuRegisterPortable),
+          "cuMemHostRegister");
+    });
+  }
+
+  Status Unpin(std::span<std::byte> memory, Device device) override {
+    return contexts_->Run(device, [&] {
+      return contexts_->Check(api().mem_host_unregister(memory.data()),
+                              "cuMemHostUnregister");
     });
   }
 
  private:
-  Status Check(CuResult result, const char* call) const {
-    if (result == 0) return absl::OkStatus();
-    const char* text = nullptr;
-    api_.get_error_string(result, &text);
-    return MakeStatus(absl::StatusCode::kUnknown,
-                      std::string(call) + ": " +
-                          (text != nullptr ? text : "unknown CUDA error") +
-                          " (" + std::to_string(result) + ")");
+  const CudaDriverApi& api() const { return contexts_->api(); }
+
+  template <typename Copy>
+  Status CopyAndWait(Device device, uintptr_t stream, const char* call,
+                     const Copy& copy) {
+    const auto on_stream = reinterpret_cast<CuStream>(stream);
+    return contexts_->Run(device, [&]() -> Status {
+      DCP_RETURN_IF_ERROR(contexts_->Check(copy(on_stream), call));
+      return contexts_->Check(api().stream_synchronize(on_stream),
+                              "cuStreamSynchronize");
+    });
   }
 
-  StatusOr<CuContext> ContextOf(int index) {
-    MutexLock lock(mutex_);
-    const auto found = contexts_.find(index);
-    if (found != contexts_.end()) return found->second;
-    CuDevice device = 0;
-    DCP_RETURN_IF_ERROR(Check(api_.device_get(&device, index), "cuDeviceGet"));
-    CuContext context = nullptr;
-    DCP_RETURN_IF_ERROR(Check(api_.primary_ctx_retain(&context, device),
-                              "cuDevicePrimaryCtxRetain"));
-    contexts_.emplace(index, context);
-    return context;
-  }
-
-  /// Runs `body` with the device's context current, and restores the thread's
-  /// own.
-  template <typename Body>
-  Status InContext(Device device, Body&& body) {
-    if (device.type != DeviceType::kCuda) {
-      return InvalidArgument("not a CUDA device");
-    }
-    DCP_ASSIGN_OR_RETURN(CuContext context, ContextOf(device.index));
-    DCP_RETURN_IF_ERROR(
-        Check(api_.ctx_push_current(context), "cuCtxPushCurrent"));
-    Status status = body();
-    status.Update(Check(api_.ctx_pop_current(&context), "cuCtxPopCurrent"));
-    return status;
-  }
-
-  const CudaDriverApi api_;
+  // Shared with copiers, which may outlive this:
+  const std::shared_ptr<CudaContexts> contexts_;
+  const std::shared_ptr<CudaPackers> packers_;
   const std::string description_;
-  Mutex mutex_;
-  std::map<int, CuContext> contexts_ ABSL_GUARDED_BY(mutex_);
 };
-
-/// Looks `name` up; remembers the first one that is missing.
-template <typename Function>
-void LookUp(void* library, const char* name, Function*& function,
-            const char** missing) {
-  function = reinterpret_cast<Function*>(dlsym(library, name));
-  if (function == nullptr && *missing == nullptr) *missing = name;
-}
-
-const char* LookUpAll(void* library, CudaDriverApi* api) {
-  const char* missing = nullptr;
-  LookUp(library, "cuInit", api->init, &missing);
-  LookUp(library, "cuDriverGetVersion", api->driver_get_version, &missing);
-  LookUp(library, "cuGetErrorString", api->get_error_string, &missing);
-  LookUp(library, "cuDeviceGetCount", api->device_get_count, &missing);
-  LookUp(library, "cuDeviceGet", api->device_get, &missing);
-  LookUp(library, "cuDevicePrimaryCtxRetain", api->primary_ctx_retain,
-         &missing);
-  LookUp(library, "cuDevicePrimaryCtxRelease_v2", api->primary_ctx_release,
-         &missing);
-  LookUp(library, "cuCtxPushCurrent_v2", api->ctx_push_current, &missing);
-  LookUp(library, "cuCtxPopCurrent_v2", api->ctx_pop_current, &missing);
-  LookUp(library, "cuMemcpyDtoHAsync_v2", api->memcpy_dtoh_async, &missing);
-  LookUp(library, "cuMemcpyHtoDAsync_v2", api->memcpy_htod_async, &missing);
-  LookUp(library, "cuStreamSynchronize", api->stream_synchronize, &missing);
-  return missing;
-}
 
 }  // namespace
 
@@ -181,7 +142,7 @@ std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library) {
     return std::make_shared<NoRuntime>(library + " not found");
   }
   CudaDriverApi api;
-  if (const char* missing = LookUpAll(handle, &api)) {
+  if (const char* missing = LookUpCudaDriver(handle, &api)) {
     return std::make_shared<NoRuntime>(library + " lacks " + missing);
   }
   int count = 0;
@@ -196,6 +157,12 @@ std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library) {
       api, "cuda " + std::to_string(version / 1000) + "." +
                std::to_string(version % 1000 / 10) + ", " +
                std::to_string(count) + " device(s) (" + library + ")");
+}
+
+std::string PackKernelState() {
+  return PackImage() != nullptr
+             ? "built in"
+             : "not built: there was no CUDA toolkit (nvcc, bin2c) that worked";
 }
 
 }  // namespace dcp

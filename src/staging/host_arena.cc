@@ -3,9 +3,12 @@
 // 2. A lease takes the front of the smallest extent that holds it. If none
 //    does, all free extents go: they are of smaller, earlier states.
 // 3. What is mapped stays below the limit of the lease that asks: free extents
-//    are unmapped first.
+//    are unmapped first, but for parts of chunks that others have a part of.
 // 4. A little more is mapped than was asked for, so that a state that grows
 //    a bit finds room; what is never touched costs nothing.
+// 5. What devices copy to is pinned, without the lock, and stays so: pinning is
+//    slower than copying. Before pages are unmapped they are unpinned. See
+//    host_arena_pin.cc.
 
 #include "staging/host_arena.h"
 
@@ -20,7 +23,6 @@
 
 #include "base/round_up.h"
 #include "staging/huge_pages.h"
-#include "staging/threads.h"
 
 namespace dcp {
 namespace {
@@ -35,8 +37,6 @@ class AnonymousPages final : public PageSource {
   }
 };
 
-constexpr auto kPageSize = static_cast<size_t>(HostArena::kPage);
-
 /// Whole huge pages where they fit the limit.
 size_t LeaseSize(const ArenaRequest& request) {
   const auto nbytes = static_cast<size_t>(request.nbytes);
@@ -48,18 +48,6 @@ size_t LeaseSize(const ArenaRequest& request) {
 /// Up to a sixteenth more.
 size_t WithRoom(size_t nbytes) {
   return RoundUpTo(nbytes, std::max(kHugePage, std::bit_floor(nbytes) / 16));
-}
-
-/// Writes to each page, so that it is there.
-void Touch(std::span<std::byte> memory, int threads) {
-  const auto count = static_cast<size_t>(std::max(threads, 1));
-  const size_t share = RoundUpTo(memory.size() / count + 1, kHugePage);
-  RunOnThreads(count, [&](size_t thread) {
-    const size_t end = std::min(memory.size(), (thread + 1) * share);
-    for (size_t at = thread * share; at < end; at += kPageSize) {
-      memory[at] = std::byte{0};
-    }
-  });
 }
 
 }  // namespace
@@ -172,20 +160,29 @@ void HostArena::Remember(Memory memory) {
   try {
     free_.emplace(memory.data(), memory.size());
   } catch (const std::bad_alloc&) {
+    if (pins_.HasAnyOf(memory)) return;  // it is lost, and stays mapped
     pages_->Unmap(memory);
     mapped_ -= memory.size();
   }
 }
 
 void HostArena::TrimFree(size_t max_nbytes) {
-  while (mapped_ > max_nbytes && !free_.empty()) {
-    const auto last = std::prev(free_.end());
-    const size_t nbytes = std::min(last->second, mapped_ - max_nbytes);
-    const size_t excess = std::min(last->second, RoundUpTo(nbytes, kPageSize));
-    last->second -= excess;
-    pages_->Unmap({last->first + last->second, excess});
-    mapped_ -= excess;
-    if (last->second == 0) free_.erase(last);
+  for (auto extent = free_.end();
+       mapped_ > max_nbytes && extent != free_.begin();) {
+    --extent;
+    const Memory whole(extent->first, extent->second);
+    const size_t excess =
+        std::min(whole.size(), RoundUpTo(mapped_ - max_nbytes, kPageSize));
+    const Memory part = pins_.Removable(whole, excess);
+    if (part.empty()) continue;
+    const auto before = static_cast<size_t>(part.data() - whole.data());
+    const Memory behind = whole.subspan(before + part.size());
+    extent->second = before;
+    if (before == 0) extent = free_.erase(extent);
+    if (!behind.empty()) Remember(behind);
+    pins_.Unpin(part);
+    pages_->Unmap(part);
+    mapped_ -= part.size();
   }
 }
 
@@ -195,18 +192,6 @@ void HostArena::Return(Memory memory) {
   leased_ -= memory.size();
   AddFree(memory);
   returned_.NotifyAll();
-}
-
-Status HostArena::Prewarm(const ArenaRequest& request, int threads) {
-  const int64_t left = std::max<int64_t>(
-      0, request.max_nbytes / kPage * kPage - leased_nbytes());
-  const int64_t nbytes = std::min(request.nbytes, left);
-  if (nbytes <= 0) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(
-      const ArenaLease lease,
-      TryTake({.nbytes = nbytes, .max_nbytes = request.max_nbytes}));
-  Touch(lease.memory(), threads);
-  return absl::OkStatus();
 }
 
 void HostArena::ReleaseFree() {

@@ -10,12 +10,16 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
 #include "dcp/status.h"
+#include "staging/huge_pages.h"
+#include "staging/pinned_chunks.h"
 
 namespace dcp {
 
@@ -80,7 +84,7 @@ class HostArena {
   ~HostArena();
 
   /// Unit of what a lease counts: a limit is best a multiple of it.
-  static constexpr int64_t kPage = 4096;
+  static constexpr int64_t kPage = kPageSize;
 
   /// An empty lease: others have so much that this one has to wait.
   /// \error kResourceExhausted  the system has no memory
@@ -91,10 +95,24 @@ class HostArena {
                             const std::function<bool()>& gives_up);
   void WakeWaiters();
 
+  /// Pins the pages of `memory`, which is of a lease and has nothing in it yet,
+  /// so far as they are not. Asks `is_over` before each chunk.
+  /// They stay pinned until they are unmapped, in chunks: at both ends of a
+  /// lease up to a chunk more than a limit may stay mapped.
+  /// \error kCancelled  it is over
+  /// \error others  a part is not pinned
+  Status Pin(std::span<std::byte> memory, const PinFor& pin_for, int threads,
+             const std::function<bool()>& is_over);
+  /// The first error of unpinning since the last call, whoever's memory it was.
+  Status TakeUnpinStatus();
+  /// Places in `memory` that no device's batch may cross, ascending.
+  std::vector<const std::byte*> PinBordersIn(std::span<std::byte> memory) const;
+
   /// Takes, touches and gives back memory for leases of `request.nbytes`, or of
-  /// as much as others leave.
+  /// as much as others leave; pins it if that goes.
   /// \error kResourceExhausted  the system has no memory
-  Status Prewarm(const ArenaRequest& request, int threads);
+  Status Prewarm(const ArenaRequest& request, int threads,
+                 const std::optional<PinFor>& pin_for = std::nullopt);
 
   /// Unmaps what nobody has.
   void ReleaseFree();
@@ -119,12 +137,15 @@ class HostArena {
   /// Unmaps free extents until `max_nbytes` are mapped, or none is left.
   void TrimFree(size_t max_nbytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Return(Memory memory);
+  Status PinChunk(Memory chunk, Memory touched, const PinFor& pin_for,
+                  int threads);
 
   const pid_t owner_;
   const std::unique_ptr<PageSource> pages_;
   mutable Mutex mutex_;
   CondVar returned_;
   std::map<std::byte*, size_t> free_ ABSL_GUARDED_BY(mutex_);
+  PinnedChunks pins_ ABSL_GUARDED_BY(mutex_);
   size_t mapped_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t leased_ ABSL_GUARDED_BY(mutex_) = 0;
 };

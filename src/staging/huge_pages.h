@@ -10,6 +10,9 @@
 
 namespace dcp {
 
+/// What is mapped, touched and pinned is whole pages.
+inline constexpr size_t kPageSize = 4096;
+
 /// The kernel backs only whole, aligned ranges of this size by one huge page.
 inline constexpr size_t kHugePage = size_t{2} << 20;
 

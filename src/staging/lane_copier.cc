@@ -9,37 +9,26 @@
 namespace dcp {
 namespace {
 
-// Short enough that threads end at the same time and writers can begin early.
-constexpr int64_t kUnit = int64_t{4} << 20;
-
-/// Bytes [begin, begin + out.size()) of what `job` copies.
-Status CopyPart(const CopyJob& job, int64_t begin, std::span<std::byte> out,
-                DeviceRuntime* device) {
-  const TensorView& source = job.source;
-  const auto* from = static_cast<const std::byte*>(source.data) + begin;
-  if (source.device.type == DeviceType::kCpu) {
-    if (job.is_dense) {
-      CopyPastCache(out.data(), from, out.size());
-    } else {
-      GatherRange(source, source.dtype, begin, out);
-    }
-    return absl::OkStatus();
+void CopyPart(const JobPart& part) {
+  const TensorView& source = part.job.source;
+  if (part.job.is_dense) {
+    CopyPastCache(part.out.data(),
+                  static_cast<const std::byte*>(source.data) + part.begin,
+                  part.out.size());
+  } else {
+    GatherRange(source, source.dtype, part.begin, part.out);
   }
-  if (!job.is_dense) {
-    return Unimplemented(
-        "a device tensor must be contiguous to be saved; pass a contiguous "
-        "copy");
-  }
-  return device->CopyToHost(out.data(), from, out.size(), source.device,
-                            source.stream);
 }
 
 }  // namespace
 
-void LaneCopier::Begin(const CopyLane& lane, std::span<std::byte> memory) {
+void LaneCopier::Begin(const CopyLane& lane, std::span<std::byte> memory,
+                       int64_t unit_nbytes) {
   lane_ = &lane;
   memory_ = memory;
-  is_done_.resize(static_cast<size_t>((lane.nbytes + kUnit - 1) / kUnit));
+  unit_nbytes_ = unit_nbytes;
+  is_done_.resize(
+      static_cast<size_t>((lane.nbytes + unit_nbytes - 1) / unit_nbytes));
 }
 
 std::optional<size_t> LaneCopier::TakeUnit() {
@@ -48,9 +37,16 @@ std::optional<size_t> LaneCopier::TakeUnit() {
   return unit;
 }
 
-Status LaneCopier::CopyUnit(size_t unit, DeviceRuntime* device) const {
-  const int64_t begin = static_cast<int64_t>(unit) * kUnit;
-  const int64_t end = std::min(begin + kUnit, lane_->nbytes);
+std::span<std::byte> LaneCopier::MemoryOf(size_t unit) const {
+  const auto nbytes = static_cast<size_t>(unit_nbytes_);
+  const size_t begin = unit * nbytes;
+  return memory_.subspan(begin, std::min(nbytes, memory_.size() - begin));
+}
+
+std::vector<JobPart> LaneCopier::PartsOf(size_t unit) const {
+  std::vector<JobPart> parts;
+  const int64_t begin = static_cast<int64_t>(unit) * unit_nbytes_;
+  const int64_t end = std::min(begin + unit_nbytes_, lane_->nbytes);
   auto job = std::upper_bound(
       lane_->jobs.begin(), lane_->jobs.end(), begin,
       [](int64_t offset, const CopyJob& j) { return offset < j.offset; });
@@ -60,13 +56,16 @@ Status LaneCopier::CopyUnit(size_t unit, DeviceRuntime* device) const {
     const int64_t from = std::max(begin, job->offset);
     const int64_t to = std::min(end, job->offset + job->nbytes);
     if (from >= to) continue;
-    DCP_RETURN_IF_ERROR(
-        CopyPart(*job, from - job->offset,
-                 memory_.subspan(static_cast<size_t>(from),
-                                 static_cast<size_t>(to - from)),
-                 device));
+    parts.push_back({.job = *job,
+                     .begin = from - job->offset,
+                     .out = memory_.subspan(static_cast<size_t>(from),
+                                            static_cast<size_t>(to - from))});
   }
-  return absl::OkStatus();
+  return parts;
+}
+
+void LaneCopier::CopyUnit(size_t unit) const {
+  for (const JobPart& part : PartsOf(unit)) CopyPart(part);
 }
 
 void LaneCopier::MarkDone(size_t unit) {
@@ -74,8 +73,8 @@ void LaneCopier::MarkDone(size_t unit) {
   while (units_in_front_ < unit_count() && is_done_[units_in_front_]) {
     ++units_in_front_;
   }
-  front_ =
-      std::min(static_cast<int64_t>(units_in_front_) * kUnit, lane_->nbytes);
+  front_ = std::min(static_cast<int64_t>(units_in_front_) * unit_nbytes_,
+                    lane_->nbytes);
 }
 
 }  // namespace dcp

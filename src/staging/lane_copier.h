@@ -10,27 +10,36 @@
 #include <span>
 #include <vector>
 
-#include "dcp/device_runtime.h"
-#include "dcp/status.h"
 #include "staging/snapshot_layout.h"
 
 namespace dcp {
 
-/// A unit is a few mebibytes of the lane's memory: part of a large tensor, or
+/// What a unit has of a job: bytes [begin, begin + out.size()) of its copy.
+struct JobPart {
+  const CopyJob& job;
+  int64_t begin = 0;
+  std::span<std::byte> out;
+};
+
+/// A unit is some mebibytes of the lane's memory: part of a large tensor, or
 /// many small ones. Units are handed out in order, so the front of the lane is
 /// complete first.
 class LaneCopier {
  public:
   LaneCopier() = default;
   /// `lane` and `memory`, which has its bytes, outlive the copier.
-  void Begin(const CopyLane& lane, std::span<std::byte> memory);
+  void Begin(const CopyLane& lane, std::span<std::byte> memory,
+             int64_t unit_nbytes);
 
   size_t unit_count() const { return is_done_.size(); }
   /// Thread-safe. nullopt: all are taken.
   std::optional<size_t> TakeUnit();
-  /// For different units in different threads. `device` may be null if the
-  /// lane is the host's.
-  Status CopyUnit(size_t unit, DeviceRuntime* device) const;
+  /// Of the host's lane, for different units in different threads.
+  void CopyUnit(size_t unit) const;
+  /// The lane's memory that the unit fills.
+  std::span<std::byte> MemoryOf(size_t unit) const;
+  /// In the order of the memory.
+  std::vector<JobPart> PartsOf(size_t unit) const;
 
   /// To be called for every unit that was copied, by one thread at a time.
   void MarkDone(size_t unit);
@@ -40,6 +49,7 @@ class LaneCopier {
  private:
   const CopyLane* lane_ = nullptr;
   std::span<std::byte> memory_;
+  int64_t unit_nbytes_ = 1;
   std::atomic<size_t> next_{0};
   std::vector<bool> is_done_;
   size_t units_in_front_ = 0;

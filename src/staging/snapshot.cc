@@ -7,7 +7,12 @@
 //    of its lane has passed it; the save reads it from then on.
 // 4. The caller's memory is free when Run() is at its end and, if anything is
 //    streamed, the save has written it. The copies go when the save has.
-// 5. An error, or Cancel(), ends both early: what was streamed counts as read
+// 5. Devices copy on streams of their own (device_copiers.h), ordered when the
+//    snapshot is made. One thread pins their memory, while others copy the
+//    host's lane, and then asks for the copies. They write to that memory until
+//    their copiers are drained, whatever happens: that is before the end. What
+//    is streamed is read on the same streams, so the copiers stay until it was.
+// 6. An error, or Cancel(), ends both early: what was streamed counts as read
 //    when no save is reading it.
 
 #include "staging/snapshot.h"
@@ -17,8 +22,6 @@
 #include <utility>
 
 #include "base/guarded.h"
-#include "base/traced.h"
-#include "staging/threads.h"
 
 namespace dcp {
 namespace {
@@ -33,13 +36,19 @@ Snapshot::Snapshot(std::vector<TensorView> views,
     : options_(options),
       parts_(std::move(parts)),
       views_(std::move(views)),
-      keep_alive_(std::move(keep_alive)) {}
+      keep_alive_(std::move(keep_alive)) {
+  status_ = Guarded([this] {
+    return device_copiers_.Make(views_, parts_.device.get(),
+                                options_.copy_method);
+  });
+}
 
 void Snapshot::Run() {
   const Status placed = Guarded([this] { return TakeMemory(); });
   if (!placed.ok()) streams_all_ = true;  // no memory, not even for the layout
   Status copied;
   if (!is_pointless()) copied = Guarded([this] { return CopyLanes(); });
+  device_copiers_.Drain();
   End(copied);
 }
 
@@ -63,81 +72,6 @@ void Snapshot::Cancel() {
   const MutexLock lock(mutex_);
   is_cancelled_ = true;
   unneeded = SettleLocked();
-}
-
-Status Snapshot::TakeMemory() {
-  const int64_t limit =
-      options_.max_nbytes / HostArena::kPage * HostArena::kPage;
-  std::vector<TensorView> views;
-  {
-    const MutexLock lock(mutex_);
-    views.swap(views_);
-  }
-  layout_ = LayOutSnapshot(views, limit);
-  const ArenaRequest request{.nbytes = layout_.nbytes(), .max_nbytes = limit};
-  ArenaLease lease;
-  if (request.nbytes > 0) {
-    DCP_ASSIGN_OR_RETURN(lease, parts_.arena.TryTake(request));
-    if (lease.memory().empty()) {
-      {
-        const MutexLock lock(mutex_);
-        phase_ = Phase::kAwaitingMemory;
-        changed_.NotifyAll();
-      }
-      DCP_ASSIGN_OR_RETURN(
-          lease, parts_.arena.Take(request, [this] { return is_pointless(); }));
-    }
-  }
-  for (LaneKind kind : {LaneKind::kHost, LaneKind::kDevice}) {
-    const CopyLane& lane = layout_.lane(kind);
-    copiers_[static_cast<size_t>(kind)].Begin(
-        lane, lease.memory().empty()
-                  ? std::span<std::byte>()
-                  : lease.memory().subspan(
-                        static_cast<size_t>(layout_.LaneBegin(kind)),
-                        static_cast<size_t>(lane.nbytes)));
-  }
-  const MutexLock lock(mutex_);
-  if (is_pointless()) return absl::OkStatus();
-  memory_ = lease.memory().data();
-  lease_ = std::move(lease);
-  phase_ = Phase::kCopying;
-  changed_.NotifyAll();
-  return absl::OkStatus();
-}
-
-Status Snapshot::CopyLanes() {
-  const auto units_of = [this](LaneKind kind) {
-    return copiers_[static_cast<size_t>(kind)].unit_count();
-  };
-  const size_t host_threads =
-      std::min(static_cast<size_t>(std::max(options_.threads, 1)),
-               units_of(LaneKind::kHost));
-  // A device's copies are its own work: one thread asks for them.
-  const size_t device_threads =
-      std::min(size_t{1}, units_of(LaneKind::kDevice));
-  RunOnThreads(host_threads + device_threads, [&](size_t thread) {
-    CopyUnits(thread < host_threads ? LaneKind::kHost : LaneKind::kDevice);
-  });
-  return absl::OkStatus();
-}
-
-void Snapshot::CopyUnits(LaneKind kind) {
-  LaneCopier& copier = copiers_[static_cast<size_t>(kind)];
-  while (!stops_) {
-    const auto unit = copier.TakeUnit();
-    if (!unit) return;
-    const Status copied = Traced(options_.trace.get(), "copy", [&] {
-      return Guarded(
-          [&] { return copier.CopyUnit(*unit, parts_.device.get()); });
-    });
-    const MutexLock lock(mutex_);
-    status_.Update(copied);
-    if (!status_.ok()) return;
-    const int64_t before = copier.front();
-    copier.MarkDone(*unit);
-    if (copier.front() > before) changed_.NotifyAll();
-  }
 }
 
 Status Snapshot::CheckLocked() const {
@@ -167,6 +101,7 @@ Snapshot::Unneeded Snapshot::SettleLocked() {
   Unneeded unneeded;
   if (IsCallerFreeLocked()) {
     unneeded.keep_alive = std::move(keep_alive_);
+    unneeded.device_copiers = std::move(device_copiers_);
   }
   if (phase_ == Phase::kEnded && IsUnreadLocked()) {
     unneeded.memory = std::move(lease_);
@@ -283,10 +218,21 @@ Status Snapshot::AwaitThere(size_t view, const Ask& ask) {
   return absl::OkStatus();
 }
 
+Status Snapshot::AwaitCopyRate(int64_t nbytes, const Ask& ask) {
+  if (options_.copy_rate == nullptr) return absl::OkStatus();
+  Status answer;
+  options_.copy_rate->Await(nbytes, [&] {
+    answer.Update(Check());
+    answer.Update(ask());
+    return !answer.ok();
+  });
+  return answer;
+}
+
 StatusOr<TensorView> Snapshot::AwaitView(const TensorView& view, size_t number,
                                          const Ask& ask) {
   DCP_RETURN_IF_ERROR(AwaitThere(number, ask));
-  if (streams_all_) return view;
+  if (IsStreamed(number)) return device_copiers_.OnOwnStream(view);
   const StagedPlace& place = layout_.places[number];
   if (place.kind != StagedPlace::Kind::kStaged) return view;
   TensorView copy = view;

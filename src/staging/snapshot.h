@@ -21,9 +21,11 @@
 #include "dcp/status.h"
 #include "dcp/tensor_view.h"
 #include "dcp/trace.h"
+#include "staging/device_copiers.h"
 #include "staging/host_arena.h"
 #include "staging/lane_copier.h"
 #include "staging/snapshot_layout.h"
+#include "staging/write_rate.h"
 
 namespace dcp {
 
@@ -32,6 +34,10 @@ struct SnapshotOptions {
   int64_t max_nbytes = 0;
   int threads = 1;
   std::shared_ptr<Trace> trace;  // may be null
+  // Of what devices copy:
+  std::shared_ptr<WriteRate> copy_rate;  // may be null
+  CopyMethod copy_method = CopyMethod::kBatched;
+  bool pins_memory = true;
 };
 
 /// The seams that a snapshot stands on.
@@ -47,7 +53,8 @@ inline constexpr char kCancelOp[] = "cancel";
 /// what else is called waits, if it does, for what that does. Outlives Run().
 class Snapshot {
  public:
-  /// `keep_alive` owns what `views` refer to.
+  /// `keep_alive` owns what `views` refer to. Copies are ordered after what the
+  /// views' streams have at this moment.
   Snapshot(std::vector<TensorView> views, std::shared_ptr<void> keep_alive,
            const SnapshotOptions& options, SnapshotParts parts);
   Snapshot(const Snapshot&) = delete;
@@ -82,6 +89,12 @@ class Snapshot {
   bool is_copied() const;
   /// Bytes of copies that are there, gaps between them included.
   int64_t nbytes_copied() const;
+  /// Why devices copy to memory that is not pinned, if they do; or else why
+  /// memory that was given back before could not be unpinned.
+  Status pin_status() const {
+    const MutexLock lock(mutex_);
+    return pin_status_;
+  }
   /// Whether no view is copied.
   bool streams_all() const { return streams_all_; }
   /// Bytes of some views that are not copied, 0 as long as that is not known.
@@ -111,10 +124,16 @@ class Snapshot {
     return IsThereLocked(view);
   }
   /// The copy of `view`, which is number `number`, when it is complete; or
-  /// `view` if it is not copied.
+  /// `view` if it is not copied: in device memory with a stream of our own,
+  /// which has to wait for no more than a copy would.
   /// \error kFailedPrecondition  cancelled, or streamed before
   StatusOr<TensorView> AwaitView(const TensorView& view, size_t number,
                                  const Ask& ask);
+
+  /// Whether devices' copies, and what is streamed from them, are bounded.
+  bool has_copy_rate() const { return options_.copy_rate != nullptr; }
+  /// Returns when `nbytes` of a device may be streamed.
+  Status AwaitCopyRate(int64_t nbytes, const Ask& ask);
 
  private:
   enum class Phase : uint8_t { kStarting, kAwaitingMemory, kCopying, kEnded };
@@ -122,11 +141,20 @@ class Snapshot {
   struct Unneeded {
     std::shared_ptr<void> keep_alive;
     ArenaLease memory;
+    DeviceCopiers device_copiers;
   };
 
+  // In snapshot_copy.cc, called by Run():
   Status TakeMemory();
+  StatusOr<ArenaLease> TakeLease(const ArenaRequest& request);
+  void BeginLanes(std::span<std::byte> memory);
   Status CopyLanes();
-  void CopyUnits(LaneKind kind);
+  void CopyHostUnits();
+  void CopyDeviceUnits();
+  bool PinDeviceLane(std::span<std::byte> memory);
+  bool IsOver() const { return stops_ || !Check().ok(); }
+  void MarkDone(LaneKind kind, size_t unit);
+
   void End(const Status& status);
   bool is_pointless() const { return stops_ || streams_all_; }
 
@@ -149,11 +177,15 @@ class Snapshot {
   /// Made before kCopying, then left as they are.
   SnapshotLayout layout_;
   std::byte* memory_ = nullptr;
+  /// Run()'s, then of who reads what is streamed; gone when the caller's memory
+  /// is free.
+  DeviceCopiers device_copiers_;
 
   mutable Mutex mutex_;
   CondVar changed_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kStarting;
   Status status_ ABSL_GUARDED_BY(mutex_);
+  Status pin_status_ ABSL_GUARDED_BY(mutex_);
   std::vector<TensorView> views_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<void> keep_alive_ ABSL_GUARDED_BY(mutex_);
   ArenaLease lease_ ABSL_GUARDED_BY(mutex_);

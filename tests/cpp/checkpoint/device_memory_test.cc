@@ -1,6 +1,7 @@
 // Tensors in device memory, saved and loaded through the device's runtime.
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/tensor_cases.h"
+#include "checkpoint/staged_saves.h"
 #include "storage/damage.h"
 #include "testing/fake_device.h"
 
@@ -23,7 +25,9 @@ struct DeviceStorage {
   std::shared_ptr<FakeDevice> device = std::make_shared<FakeDevice>();
   std::shared_ptr<FileSystem> fs = MakeMemoryFileSystem();
 
-  StatusOr<SaveResult> Save(std::span<const SaveEntry> entries,
+  /// Of entries, or of what is staged of them.
+  template <typename Entries>
+  StatusOr<SaveResult> Save(const Entries& entries,
                             FileSystemWriterOptions options = {}) const {
     options.path = "/ckpt";
     options.io = ModestIo(IoEngineKind::kThreads);
@@ -62,6 +66,32 @@ std::vector<SaveEntry> OnDevice(const State& state,
                                                  tensor.dtype, tensor.sizes))));
   }
   return entries;
+}
+
+TEST_CASE("what is streamed from a device is stored as it is, at its rate",
+          "[checkpoint][device][staging]") {
+  State state;
+  state.tensors["a"] = RandomTensor(1, DType::kUInt8, {100000});
+  state.tensors["b"] = RandomTensor(2, DType::kUInt8, {100000});
+  state.tensors["none"] = RandomTensor(3, DType::kFloat32, {0, 2});
+  for (auto compression : {Compression::kNone, Compression::kZstd}) {
+    std::deque<std::string> memory;
+    const DeviceStorage storage;
+    Stage stage;
+    stage.device = storage.device;
+    auto staged = stage.Begin(OnDevice(state, memory),
+                              {.max_nbytes = 0, .max_copy_rate = 1000000});
+    const auto begin = std::chrono::steady_clock::now();
+    RequireSaved(storage.Save(staged, {.compression = compression}));
+    const auto took = std::chrono::steady_clock::now() - begin;
+    CHECK(took >= std::chrono::milliseconds(100));  // the first one's share
+    DCP_CHECK_OK(staged->WaitStaged());
+    CHECK(staged->nbytes_streamed() == 200000);
+    staged.reset();
+    CHECK(storage.device->copiers() == 0);
+    conformance::CheckHolds(NativeStorage(NativePlace{.fs = storage.fs}),
+                            state);
+  }
 }
 
 TEST_CASE("device tensors are stored as their values, plain and compressed",

@@ -1,7 +1,5 @@
 // The CUDA runtime against a stand-in for the driver's library.
 
-#include <dlfcn.h>
-
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
@@ -9,26 +7,12 @@
 #include <vector>
 
 #include "dcp/device_runtime.h"
-#include "device/stand_in_driver.h"
+#include "device/stand_in.h"
 
 namespace dcp {
 namespace {
 
 using Catch::Matchers::Contains;
-
-constexpr uintptr_t kStream = 0x5000;
-constexpr Device kSecond{.type = DeviceType::kCuda, .index = 1};
-
-/// The stand-in, in its initial state.
-StandInState& Driver() {
-  void* library = dlopen(DCP_STAND_IN_DRIVER, RTLD_NOW | RTLD_LOCAL);
-  REQUIRE(library != nullptr);
-  const auto function =
-      reinterpret_cast<StandInStateFunction>(dlsym(library, "stand_in_state"));
-  REQUIRE(function != nullptr);
-  *function() = StandInState();
-  return *function();
-}
 
 std::shared_ptr<DeviceRuntime> Runtime() {
   return MakeCudaRuntimeFrom(DCP_STAND_IN_DRIVER);

@@ -3,18 +3,88 @@
 
 #include "device/stand_in_driver.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "device/pack_piece.h"
 
 namespace {
 
 StandInState state;
+
+/// What streams have to do, in order, as if all were one.
+struct Work {
+  std::vector<std::function<void()>> pieces;
+  size_t done = 0;
+  /// How many of them an event is behind.
+  std::map<void*, size_t> events;
+} work;
+
+void DoFirst(size_t count) {
+  for (; work.done < count; ++work.done) work.pieces[work.done]();
+}
+
+void Do(std::function<void()> piece) {
+  work.pieces.push_back(std::move(piece));
+  if (!state.is_late) DoFirst(work.pieces.size());
+}
 
 /// 0, or the error that this call is to return.
 int Result(StandInCall call) {
   ++state.calls[call];
   return state.failing_call == call ? state.error : 0;
 }
+
+/// Of a call that cannot be captured.
+int UncapturedResult(StandInCall call) {
+  if (state.is_captured && state.capture_mode != 2) {
+    state.was_broken = true;
+    return 900;
+  }
+  return Result(call);
+}
+
+void Log(const char* what, const void* stream) {
+  const auto append = [](const char* text) {
+    std::strncat(state.log, text,
+                 sizeof(state.log) - std::strlen(state.log) - 1);
+  };
+  append(what);
+  append(stream == state.own_stream ? "(own) " : "(caller) ");
+}
+
+int Create(StandInCall call, void** object) {
+  const int result = UncapturedResult(call);
+  if (result != 0) return result;
+  *object = std::malloc(1);
+  ++state.objects;
+  return 0;
+}
+
+int Destroy(void* object) {
+  std::free(object);
+  --state.objects;
+  return 0;
+}
+
+#ifndef STAND_IN_IS_OLD
+int CopyBatch(unsigned long long* to, unsigned long long* from, size_t* nbytes,
+              size_t count, size_t* begins, size_t attributes, void* stream) {
+  if (attributes != 1 || begins[0] != 0) return 1;
+  Log("batch", stream);
+  for (size_t i = 0; i < count; ++i) {
+    Do([to = reinterpret_cast<void*>(to[i]),
+        from = reinterpret_cast<const void*>(from[i]),
+        nbytes = nbytes[i]] { std::memcpy(to, from, nbytes); });
+  }
+  return Result(kStandInBatch);
+}
+#endif
 
 }  // namespace
 
@@ -74,11 +144,20 @@ int cuCtxPopCurrent_v2(void** context) {
   return Result(kStandInPop);
 }
 
+#ifndef STAND_IN_IS_OLD
+int cuThreadExchangeStreamCaptureMode(int* mode) {
+  const int result = Result(kStandInExchangeCaptureMode);
+  if (result == 0) std::swap(*mode, state.capture_mode);
+  return result;
+}
+#endif
+
 int cuMemcpyDtoHAsync_v2(void* host, unsigned long long device, size_t nbytes,
                          void* stream) {
   state.last_stream = stream;
   state.last_context = state.current;
-  std::memcpy(host, reinterpret_cast<const void*>(device), nbytes);
+  Log("copy", stream);
+  Do([=] { std::memcpy(host, reinterpret_cast<const void*>(device), nbytes); });
   return Result(kStandInToHost);
 }
 
@@ -94,7 +173,121 @@ int cuMemcpyHtoDAsync_v2(unsigned long long device, const void* host,
 
 int cuStreamSynchronize(void* stream) {
   state.synchronized_stream = stream;
-  return Result(kStandInSynchronize);
+  DoFirst(work.pieces.size());
+  return UncapturedResult(kStandInSynchronize);
 }
+
+int cuCtxGetStreamPriorityRange(int* least, int* greatest) {
+  *least = kStandInLeastPriority;
+  *greatest = -5;
+  return Result(kStandInPriorities);
+}
+
+int cuStreamCreateWithPriority(void** stream, unsigned flags, int priority) {
+  const int result = Create(kStandInStreamCreate, stream);
+  if (result != 0) return result;
+  state.own_stream = *stream;
+  state.own_flags = flags;
+  state.own_priority = priority;
+  return 0;
+}
+
+int cuStreamDestroy_v2(void* stream) { return Destroy(stream); }
+
+int cuStreamWaitEvent(void* stream, void*, unsigned) {
+  Log("wait", stream);
+  return Result(kStandInStreamWait);
+}
+
+int cuEventCreate(void** event, unsigned flags) {
+  state.event_flags = flags;
+  return Create(kStandInEventCreate, event);
+}
+
+int cuEventDestroy_v2(void* event) { return Destroy(event); }
+
+int cuEventRecord(void* event, void* stream) {
+  Log("record", stream);
+  work.events[event] = work.pieces.size();
+  return Result(kStandInEventRecord);
+}
+
+int cuEventQuery(void*) {
+  const int result = UncapturedResult(kStandInEventQuery);
+  return result != 0 || state.events_have_passed ? result : 600;
+}
+
+int cuEventSynchronize(void* event) {
+  DoFirst(work.events[event]);
+  return UncapturedResult(kStandInEventSynchronize);
+}
+
+int cuMemHostRegister_v2(void*, size_t, unsigned flags) {
+  return flags == 1 ? UncapturedResult(kStandInRegister) : 1;
+}
+
+int cuMemHostUnregister(void*) { return UncapturedResult(kStandInUnregister); }
+
+int cuModuleLoadData(void** module, const void*) {
+  return Create(kStandInModule, module);
+}
+
+int cuModuleUnload(void* module) { return Destroy(module); }
+
+int cuModuleGetFunction(void** function, void* module, const char* name) {
+  *function = module;
+  return std::strcmp(name, "dcp_pack") == 0 ? 0 : 500;
+}
+
+/// As the kernel would.
+int cuLaunchKernel(void*, unsigned grid, unsigned, unsigned, unsigned, unsigned,
+                   unsigned, unsigned, void* stream, void** parameters,
+                   void**) {
+  Log("pack", stream);
+  const int result = Result(kStandInLaunch);
+  if (result != 0) return result;
+  const auto* pieces = *static_cast<const dcp::PackPiece**>(parameters[0]);
+  auto* packed = *static_cast<unsigned char**>(parameters[1]);
+  Do([=] {
+    for (unsigned i = 0; i < grid; ++i) {
+      std::memcpy(packed + pieces[i].to,
+                  reinterpret_cast<const void*>(pieces[i].from),
+                  pieces[i].nbytes);
+    }
+  });
+  return 0;
+}
+
+int cuMemAlloc_v2(void** memory, size_t nbytes) {
+  const int result = UncapturedResult(kStandInAllocate);
+  if (result != 0) return result;
+  *memory = std::malloc(nbytes);
+  ++state.objects;
+  return 0;
+}
+
+int cuMemFree_v2(void* memory) { return Destroy(memory); }
+
+int cuMemAllocHost_v2(void** memory, size_t nbytes) {
+  return cuMemAlloc_v2(memory, nbytes);
+}
+
+int cuMemFreeHost(void* memory) { return Destroy(memory); }
+
+#ifndef STAND_IN_IS_OLD
+int cuMemcpyBatchAsync(unsigned long long* to, unsigned long long* from,
+                       size_t* nbytes, size_t count, void*, size_t* begins,
+                       size_t attributes, size_t*, void* stream) {
+  return CopyBatch(to, from, nbytes, count, begins, attributes, stream);
+}
+
+#ifndef STAND_IN_LACKS_BATCHES_V2
+int cuMemcpyBatchAsync_v2(unsigned long long* to, unsigned long long* from,
+                          size_t* nbytes, size_t count, void*, size_t* begins,
+                          size_t attributes, void* stream) {
+  return CopyBatch(to, from, nbytes, count, begins, attributes, stream);
+}
+#endif
+#endif
 
 }  // extern "C"

@@ -11,9 +11,23 @@ enum StandInCall {
   kStandInRetain,
   kStandInPush,
   kStandInPop,
+  kStandInExchangeCaptureMode,
   kStandInToHost,
   kStandInToDevice,
   kStandInSynchronize,
+  kStandInPriorities,
+  kStandInStreamCreate,
+  kStandInStreamWait,
+  kStandInEventCreate,
+  kStandInEventRecord,
+  kStandInEventQuery,
+  kStandInEventSynchronize,
+  kStandInRegister,
+  kStandInUnregister,
+  kStandInBatch,
+  kStandInModule,
+  kStandInLaunch,
+  kStandInAllocate,
   kStandInCallCount,
 };
 
@@ -27,11 +41,29 @@ struct StandInState {
   int calls[kStandInCallCount] = {};
   int retained[8] = {};  ///< by device
   int pushed = 0;        ///< contexts that are on the stack
+  /// Another thread captures a graph: calls that could not be captured fail
+  /// with 900 unless the capture mode is 2, and `was_broken` is set.
+  bool is_captured = false;
+  bool was_broken = false;
+  int capture_mode = 0;
   void* current = nullptr;
   void* last_context = nullptr;
   void* last_stream = nullptr;
   void* synchronized_stream = nullptr;
+
+  bool events_have_passed = true;
+  /// Streams do nothing before somebody waits for it.
+  bool is_late = false;
+  void* own_stream = nullptr;  ///< the one that was made
+  int own_priority = 0;
+  unsigned own_flags = 0;
+  unsigned event_flags = 0;  ///< of the last one
+  int objects = 0;  ///< streams, events, modules and memory that are there
+  /// What happened to streams, in order: "record(caller)", "wait(own)", ...
+  char log[1024] = {};
 };
+
+inline constexpr int kStandInLeastPriority = 2;
 
 /// The state of a loaded stand-in: look it up as "stand_in_state".
 using StandInStateFunction = StandInState* (*)();

@@ -1,0 +1,7 @@
+#include "device/pack_image.h"
+
+namespace dcp {
+
+const void* PackImage() { return nullptr; }
+
+}  // namespace dcp

@@ -117,7 +117,7 @@ Status CudaPacker::Enqueue(const PackRun& run, std::span<std::byte> host,
   const CudaDriverApi& api = contexts_.api();
   DCP_ASSIGN_OR_RETURN(Table* const table, TakeTable());
   const size_t count = CutIntoPieces(run.copies, table->pieces);
-  void* parameters[] = {&table->pieces, &buffer_};
+  void* parameters[] = {reinterpret_cast<void*>(&table->pieces), &buffer_};
   DCP_RETURN_IF_ERROR(contexts_.Check(
       api.launch_kernel(kernel_, static_cast<unsigned>(count), 1, 1, kThreads,
                         1, 1, 0, stream, parameters, nullptr),

@@ -1,4 +1,4 @@
-"""What a Python file system that keeps local files does beside its own calls."""
+"""What Python code that keeps local files by itself does beside its own calls."""
 
 from __future__ import annotations
 

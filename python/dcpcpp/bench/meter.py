@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcpcpp import _core
+from dcpcpp._local_files import sync_directory
 
 
 @dataclass
@@ -96,8 +97,4 @@ def _files(folder: Path) -> list[Path]:
 def sync_names(folder: Path) -> None:
     """Make the names in `folder`, and its own, durable: what no rival does by itself."""
     for directory in (folder if folder.is_dir() else folder.parent, folder.parent):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(directory)

@@ -144,11 +144,8 @@ class _Template:
         self._maker = EntryMaker()
         self._keys, self._tensors, self._objects = [], [], []
         self._flat = self._flatten_for(self._state, set(metadata.keys()))
-        trivial = self._selection.is_trivial
-        for key, value in self._flat.leaves.items():
-            if not (trivial or self._selection.takes(key)):
-                continue
-            name = key if trivial else self._selection.stored_name(key)
+        for key, name in self._selection.names(self._flat.leaves, "loaded").items():
+            value = self._flat.leaves[key]
             if name != key:
                 self._keys_by_name[name] = key
             if _is_meta(value):

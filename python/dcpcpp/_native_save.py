@@ -169,13 +169,10 @@ class SaveJob:
     def _entries(self, state_dict: dict[str, Any], maker: EntryMaker) -> Iterator[Entry]:
         flat = flatten(state_dict, self._planner)
         maker.keep_alive.append(flat.leaves)  # maybe all that holds what a state_dict() made
-        trivial = self._selection.is_trivial
         keys: dict[str, str] = {}  # by name in the checkpoint
-        for key, value in flat.leaves.items():
-            if not (trivial or self._selection.takes(key)):
-                continue
-            name = key if trivial else self._selection.stored_name(key)
-            if not trivial and keys.setdefault(name, key) != key:
+        for key, name in self._selection.names(flat.leaves, "saved").items():
+            value = flat.leaves[key]
+            if keys.setdefault(name, key) != key:
                 raise ValueError(f"rename makes {name!r} of both {keys[name]!r} and {key!r}")
             path = flat.paths[key] if name == key else _renamed_path(flat.paths[key], name)
             if has_tensors(value):

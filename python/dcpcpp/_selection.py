@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 Patterns = str | Iterable[str]
@@ -36,11 +37,34 @@ class Selection:
         self._rename = _renamer(rename)
         self.is_trivial = include is None and not self._exclude and rename is None
 
+    def names(self, keys: Iterable[str], action: str) -> dict[str, str]:
+        """The name in the checkpoint of each of `keys` that is selected, in their order.
+
+        Warns if `include` selects nothing, since that is rarely meant.
+
+        Args:
+            keys: flat keys of a state dict.
+            action: "saved" or "loaded", for the warning.
+        """
+        if self.is_trivial:
+            return {key: key for key in keys}
+        keys = list(keys)
+        if keys and self._include is not None and not any(map(self._includes, keys)):
+            warnings.warn(
+                f"include matches none of the {len(keys)} keys of this rank's state dict "
+                f"({keys[0]!r}, ...): nothing of it is {action}",
+                stacklevel=2,
+            )
+        return {key: self.stored_name(key) for key in keys if self.takes(key)}
+
     def takes(self, key: str) -> bool:
         """Whether `key` is selected."""
-        if self._include is not None and not any(match(key) for match in self._include):
+        if not self._includes(key):
             return False
         return not any(match(key) for match in self._exclude)
+
+    def _includes(self, key: str) -> bool:
+        return self._include is None or any(match(key) for match in self._include)
 
     def stored_name(self, key: str) -> str:
         """The key's name in the checkpoint."""

@@ -34,7 +34,6 @@ def state() -> dict[str, Any]:
         ("*.exp_avg", None, ["optim.state.head.exp_avg"]),
         (None, "model.layers", ["model.head", "optim.state.head.exp_avg", "optim.lr", "step"]),
         ("model", ["*.weight"], ["model.head"]),
-        ("mod", None, []),
     ],
 )
 def test_only_selected_keys_are_saved(include, exclude, keys, tmp_path: pathlib.Path) -> None:
@@ -49,6 +48,14 @@ def test_only_selected_keys_are_loaded(tmp_path: pathlib.Path) -> None:
     expected = blank(state())
     expected["model"]["layers"] = state()["model"]["layers"]
     require_equal(loaded, expected)
+
+
+def test_an_include_that_matches_nothing_is_warned_about(tmp_path: pathlib.Path) -> None:
+    with pytest.warns(UserWarning, match=r"none of the 6 keys .*'model.layers.0.weight'.* saved"):
+        dcpcpp.save(state(), checkpoint_id=tmp_path, include="mod")
+    assert dcpcpp.open(tmp_path).keys() == []
+    with pytest.warns(UserWarning, match=r"include matches none of the 6 keys .* loaded"):
+        dcpcpp.load(state(), checkpoint_id=tmp_path, include=["mod", "stage"])
 
 
 def test_selected_keys_need_not_be_the_only_ones_that_are_there(tmp_path: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from support import faults, hostile_objects, object_values
 from support.mutations import PickleMutator
-from support.scoreboard import ONE_SECOND, report
+from support.scoreboard import ONE_SECOND, report, trials
 
 MAX_SECONDS = 0.1 * ONE_SECOND
 MAX_MIB = 64
@@ -79,6 +79,7 @@ def test_objects_that_ask_for_memory_or_time_are_refused_at_once(tmp_path: Path)
         for name, result in zip(bombs, results, strict=True)
         if result[0] > MAX_SECONDS or result[1] > MAX_MIB or not result[2]
     }
+    report("R23", "objects that unfold", count=len(bombs), bad=len(slow), seed=0)
     assert slow == {}
 
 
@@ -88,7 +89,9 @@ def test_objects_that_name_addresses_are_refused_even_if_numpy_is_registered(
 ) -> None:
     cases = hostile_objects.memory_corruption()
     results = decode(tmp_path, hostile_objects.pickled(cases))
-    assert len(results) == len(cases), f"died of {list(cases)[len(results)]}"
+    lost = len(cases) - len(results)
+    report("R19", "objects that name addresses", count=len(cases), bad=lost, seed=0)
+    assert not lost, f"died of {list(cases)[len(results)]}"
     for name, (_, _, error) in zip(cases, results, strict=True):
         assert error.startswith("UnpicklingError: the object 'the key' is not loaded"), name
         assert "numpy" in error or "torch" in error, name
@@ -104,13 +107,12 @@ def test_mutated_objects_neither_crash_nor_take_much(tmp_path: Path) -> None:
     small = [pickled for pickled in [*good, *bad] if len(pickled) < 4000]
     words = [b"R", b"b", b"\x81", b"K\x01", b"\x85", b"cnumpy\ndtype\n", b"cnumpy\nndarray\n"]
     mutator = PickleMutator(small, words, draw)
-    items = [mutator.next() for _ in range(2000)]
+    items = [mutator.next() for _ in range(trials(quick=2000, deep=20_000))]
     results = decode(tmp_path, items)
     worst = max(results)
     report(
         "R19",
         "objects, mutated pickles",
-        subject="dcpcpp",
         count=len(items),
         bad=len(items) - len(results),
         seed=19,

@@ -160,6 +160,7 @@ ROWS: tuple[Row, ...] = (
             ("fuzz_write_outcome", 1_000_000),
             ("fuzz_zstd", 1_000_000),
         ),
+        python=("tests/python/test_hostile_objects.py",),
     ),
     Row(
         "R20",
@@ -190,7 +191,7 @@ ROWS: tuple[Row, ...] = (
         "hostile",
         "small files that ask for much",
         "30: each refused within 100 ms and 64 MiB",
-        python=("tests/python/test_bombs.py",),
+        python=("tests/python/test_bombs.py", "tests/python/test_hostile_objects.py"),
     ),
     Row(
         "R24",

@@ -27,6 +27,7 @@ from rows import PARTS, ROWS, Row
 REPOSITORY = pathlib.Path(__file__).parents[2]
 RESULTS = REPOSITORY / "benchmarks" / "reliability.json"
 PAGE = REPOSITORY / "benchmarks" / "reliability.md"
+MAX_SECONDS_OF_PART = 90 * 60
 
 
 def commands_of(row: Row, build: pathlib.Path, sanitized: pathlib.Path) -> list[list[str]]:
@@ -40,8 +41,10 @@ def commands_of(row: Row, build: pathlib.Path, sanitized: pathlib.Path) -> list[
     return programs + fuzzers + (tests if row.python else []) + scripts
 
 
-def run(row: Row, build: pathlib.Path, sanitized: pathlib.Path) -> dict[str, Any]:
-    """Run all of a row; what its tests reported."""
+def run(
+    row: Row, build: pathlib.Path, sanitized: pathlib.Path, max_seconds: float
+) -> dict[str, Any]:
+    """Run all of a row, for `max_seconds` at most; what its tests reported."""
     lines: list[dict[str, Any]] = []
     failures: list[str] = []
     start = time.monotonic()
@@ -49,7 +52,8 @@ def run(row: Row, build: pathlib.Path, sanitized: pathlib.Path) -> dict[str, Any
         with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as report:
             environment = {**os.environ, "DCP_DEPTH": "deep", "DCP_SCOREBOARD": report.name}
             print(f"{row.name}: {' '.join(command)}", flush=True)
-            if subprocess.run(command, env=environment, cwd=REPOSITORY, check=False).returncode:
+            left = max(0.0, max_seconds - (time.monotonic() - start))
+            if not _succeeds(command, environment, left):
                 failures.append(" ".join(command))
             lines += [json.loads(line) for line in report]
     return {
@@ -78,14 +82,27 @@ def main() -> int:
     ]
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     failed = []
+    left = dict.fromkeys(PARTS, float(MAX_SECONDS_OF_PART))
     for row in selected:
-        results[row.name] = run(row, arguments.build, arguments.sanitized)
+        results[row.name] = run(row, arguments.build, arguments.sanitized, left[row.part])
+        left[row.part] -= results[row.name]["seconds"]
         if results[row.name]["failures"]:
             failed.append(row.name)
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
         PAGE.write_text(render(ROWS, results))
     print(f"{len(selected)} rows, {len(failed)} failed {' '.join(failed)}")
     return 1 if failed else 0
+
+
+def _succeeds(command: list[str], environment: dict[str, str], max_seconds: float) -> bool:
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=REPOSITORY, check=False, timeout=max_seconds
+        )
+    except subprocess.TimeoutExpired:
+        print(f"the part's {MAX_SECONDS_OF_PART // 60} minutes are over", flush=True)
+        return False
+    return done.returncode == 0
 
 
 def _find(build: pathlib.Path, name: str) -> list[str]:

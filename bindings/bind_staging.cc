@@ -24,14 +24,14 @@ constexpr char kStagedStateDoc[] =
     "A copy of what a rank saves (dcp/staging.h), started at once and made in "
     "the background; `save` takes it in place of SaveEntries.\n\nTakes the "
     "content of `entries` over. `keep_alive` is let go when nothing reads the "
-    "tensors any more; `max_nbytes` bounds the memory of all staged states of "
+    "tensors any more; `limit` bounds the memory of all staged states of "
     "the process. `saver` saves it, if it is one, in the place of `save`'s "
     "threads.";
 constexpr char kWaitStagedDoc[] =
     "Wait until the tensors may change, at most `timeout` seconds; False if "
     "that is over.";
 constexpr char kPrewarmDoc[] =
-    "Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows; "
+    "Take memory for a state of `nbytes` ahead, as far as `limit` allows; "
     "pinned for the CUDA device of that number, if it is not negative.";
 
 CopyMethod CopyMethodFrom(const std::string& name) {
@@ -48,20 +48,24 @@ struct DeviceCopying {
   CopyMethod method = CopyMethod::kBatched;
 };
 
+/// How much host memory copies may take.
+struct StagingLimit {
+  std::optional<int64_t> max_nbytes;
+  double memory_share = 1.0;
+};
+
 using MaybeSaver = std::optional<std::shared_ptr<Saver>>;
 
-std::shared_ptr<StagedState> BeginStaging(SaveEntries& entries,
-                                          const py::object& keep_alive,
-                                          std::optional<int64_t> max_nbytes,
-                                          int threads,
-                                          std::shared_ptr<Trace> trace,
-                                          const MaybeSaver& saver,
-                                          const DeviceCopying& copying) {
+std::shared_ptr<StagedState> BeginStaging(
+    SaveEntries& entries, const py::object& keep_alive,
+    const StagingLimit& limit, int threads, std::shared_ptr<Trace> trace,
+    const MaybeSaver& saver, const DeviceCopying& copying) {
   auto kept = std::make_shared<Kept>(py::make_tuple(keep_alive, entries.kept));
   auto taken = std::exchange(entries.entries, {});
   const py::gil_scoped_release nogil;
   return ValueOrThrow(StagedState::Begin(std::move(taken), std::move(kept),
-                                         {.max_nbytes = max_nbytes,
+                                         {.max_nbytes = limit.max_nbytes,
+                                          .memory_share = limit.memory_share,
                                           .threads = threads,
                                           .trace = std::move(trace),
                                           .saver = saver.value_or(nullptr),
@@ -150,11 +154,18 @@ void BindStaging(py::module_& m) {
                                   .method = CopyMethodFrom(method)};
            }),
            py::arg("pins_memory"), py::arg("max_rate"), py::arg("method"));
+  py::class_<StagingLimit>(m, "StagingLimit",
+                           "Host memory for copies; see dcp::StagingOptions.")
+      .def(py::init([](std::optional<int64_t> max_nbytes, double share) {
+             return StagingLimit{.max_nbytes = max_nbytes,
+                                 .memory_share = share};
+           }),
+           py::arg("max_nbytes"), py::arg("memory_share"));
   py::class_<StagedState, std::shared_ptr<StagedState>>(
       m, "StagedState", kStagedStateDoc,
       py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&BeginStaging), py::arg("entries"), py::arg("keep_alive"),
-           py::arg("max_nbytes"), py::arg("threads"), py::arg("trace"),
+           py::arg("limit"), py::arg("threads"), py::arg("trace"),
            py::arg("saver"), py::arg("copying"))
       .def("wait_staged", &WaitStaged, py::arg("timeout"), kWaitStagedDoc)
       .def(
@@ -181,17 +192,19 @@ void BindStaging(py::module_& m) {
                              "written.");
   m.def(
       "prewarm_staging",
-      [](int64_t nbytes, std::optional<int64_t> max_nbytes,
-         const MaybeSaver& saver, int device) {
+      [](int64_t nbytes, const StagingLimit& limit, const MaybeSaver& saver,
+         int device) {
         const py::gil_scoped_release nogil;
         Device on;
         if (device >= 0) on = {.type = DeviceType::kCuda, .index = device};
-        ThrowIfError(PrewarmStaging(
-            nbytes,
-            {.max_nbytes = max_nbytes, .saver = saver.value_or(nullptr)}, on));
+        ThrowIfError(PrewarmStaging(nbytes,
+                                    {.max_nbytes = limit.max_nbytes,
+                                     .memory_share = limit.memory_share,
+                                     .saver = saver.value_or(nullptr)},
+                                    on));
       },
-      py::arg("nbytes"), py::arg("max_nbytes"), py::arg("saver"),
-      py::arg("device"), kPrewarmDoc);
+      py::arg("nbytes"), py::arg("limit"), py::arg("saver"), py::arg("device"),
+      kPrewarmDoc);
   m.def("release_staging_memory", &ReleaseStagingMemory,
         py::call_guard<py::gil_scoped_release>(),
         "Give the memory that no staged state uses back to the system.");

@@ -29,10 +29,14 @@ namespace dcp {
 
 struct StagingOptions {
   /// Upper bound of the host memory of all states of this process that are
-  /// alive together; without one, the memory there is. What does not fit is
-  /// streamed: it is read from the caller's memory when it is written, first of
-  /// all, and WaitStaged waits for that.
+  /// alive together. Without one it is `memory_share` of what can be had
+  /// without swapping when the state is made, an eighth of it left alone: what
+  /// the machine has available, or the process's control group, if that is
+  /// less. What does not fit is streamed: it is read from the caller's memory
+  /// when it is written, first of all, and WaitStaged waits for that.
   std::optional<int64_t> max_nbytes;
+  /// From 0 to 1; 1/n where n ranks of a job share the machine.
+  double memory_share = 1.0;
   /// Threads that copy; 0: as many as there are cores, 4 at most.
   int threads = 0;
   /// Learns of every copy; may be null.

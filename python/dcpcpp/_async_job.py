@@ -19,6 +19,7 @@ from dcpcpp._devices import warn_if_pageable
 from dcpcpp._exceptions import torch_errors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._setup_failure import tell_savers
+from dcpcpp._staging_limit import staging_limit
 from dcpcpp._transport import transport_for
 
 _SLICE_SECONDS = 0.05
@@ -113,7 +114,7 @@ class AsyncJob:
                     entries = made
                 else:
                     copying = _core.DeviceCopying(True, 0, "batched")
-                    entries = save.stage(made, keep_alive, None, copying)
+                    entries = save.stage(made, keep_alive, staging_limit(), copying)
             except Exception as failure:
                 error = failure
         result = self.write(save, writer, entries, error)

@@ -215,7 +215,7 @@ def _stage_natively(
 def _copy(save: SaveJob, state: dict[str, Any], stager: DefaultStager) -> _core.StagedState:
     """Begins to copy."""
     entries, keep_alive = save.entries(state)
-    return save.stage(entries, keep_alive, stager.max_staging_bytes, stager.copying)
+    return save.stage(entries, keep_alive, stager.limit, stager.copying)
 
 
 def _stage_by(
@@ -282,7 +282,7 @@ def prewarm(
         saver = process_saver()
         saver.start()
     nbytes = sum(map(nbytes_of, entries))
-    _core.prewarm_staging(nbytes, stager.max_staging_bytes, saver, device)
+    _core.prewarm_staging(nbytes, stager.limit, saver, device)
 
 
 _BLOCKING = DefaultStager(StagingOptions(False, False, False, False))

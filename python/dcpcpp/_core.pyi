@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -290,13 +290,19 @@ class DeviceCopying:
     """
     def __init__(self, pins_memory: bool, max_rate: typing.SupportsInt | typing.SupportsIndex, method: str) -> None:
         ...
+class StagingLimit:
+    """
+    Host memory for copies; see dcp::StagingOptions.
+    """
+    def __init__(self, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, memory_share: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
 class StagedState:
     """
     A copy of what a rank saves (dcp/staging.h), started at once and made in the background; `save` takes it in place of SaveEntries.
     
-    Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `max_nbytes` bounds the memory of all staged states of the process. `saver` saves it, if it is one, in the place of `save`'s threads.
+    Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `limit` bounds the memory of all staged states of the process. `saver` saves it, if it is one, in the place of `save`'s threads.
     """
-    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace, saver: Saver | None, copying: DeviceCopying) -> None:
+    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, limit: StagingLimit, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace, saver: Saver | None, copying: DeviceCopying) -> None:
         ...
     def cancel(self) -> None:
         """
@@ -496,9 +502,9 @@ def posix_file_system() -> FileSystem:
     """
     The machine's own files.
     """
-def prewarm_staging(nbytes: typing.SupportsInt | typing.SupportsIndex, max_nbytes: typing.SupportsInt | typing.SupportsIndex | None, saver: Saver | None, device: typing.SupportsInt | typing.SupportsIndex) -> None:
+def prewarm_staging(nbytes: typing.SupportsInt | typing.SupportsIndex, limit: StagingLimit, saver: Saver | None, device: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
-    Take memory for a state of `nbytes` ahead, as far as `max_nbytes` allows; pinned for the CUDA device of that number, if it is not negative.
+    Take memory for a state of `nbytes` ahead, as far as `limit` allows; pinned for the CUDA device of that number, if it is not negative.
     """
 def raw_read(directory: str, names: collections.abc.Sequence[str], nbytes: typing.SupportsInt | typing.SupportsIndex, block_nbytes: typing.SupportsInt | typing.SupportsIndex, queue_depth: typing.SupportsInt | typing.SupportsIndex, direct: bool) -> tuple[float, int]:
     """

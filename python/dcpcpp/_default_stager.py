@@ -11,6 +11,7 @@ from dcpcpp import _core
 from dcpcpp._save_queue import save_queue
 from dcpcpp._saver import release_saver_memory
 from dcpcpp._staged import wait_for_staged
+from dcpcpp._staging_limit import staging_limit
 from dcpcpp._torch_async import DefaultStagerBase, StagingOptions
 
 __all__ = ["DefaultStager"]
@@ -29,8 +30,9 @@ class DefaultStager(DefaultStagerBase):
             copy is being made, and a fence (`dcpcpp.fence`, `wait_staged`) must come
             before the state changes.
         max_staging_bytes: host memory for all copies that exist at a time. What does not
-            fit is written from where it is, and the fence waits for that. None: as much
-            as it takes.
+            fit is written from where it is, and the fence waits for that. None: what can be
+            had without swapping, in this process's control group too, an eighth of it left
+            alone; a rank among n of torchrun's on a machine (LOCAL_WORLD_SIZE) takes an nth.
         max_copy_rate: bytes in a second that devices copy to host memory for one save,
             so that the trainer's own copies have room; of what is written from where it
             is, 64 MiB (or a tensor) at a time. None: as many as they can.
@@ -58,6 +60,11 @@ class DefaultStager(DefaultStagerBase):
         )
         self._torchs: DefaultStagerBase | None = None
         self.max_staging_bytes = max_staging_bytes
+
+    @property
+    def limit(self) -> _core.StagingLimit:
+        """The host memory that copies may take."""
+        return staging_limit(self.max_staging_bytes)
 
     @property
     def pins_memory(self) -> bool:

@@ -129,14 +129,14 @@ class SaveJob:
         self,
         entries: _core.SaveEntries,
         keep_alive: object,
-        max_nbytes: int | None,
+        limit: _core.StagingLimit,
         copying: _core.DeviceCopying,
     ) -> _core.StagedState:
         """Begin to copy `entries`."""
         return _core.StagedState(
             entries,
             keep_alive,
-            max_nbytes,
+            limit,
             threads=0,
             trace=self.stats.trace,
             saver=self.saver,

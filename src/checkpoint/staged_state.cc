@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/host_memory.h"
 
 namespace dcp {
 namespace {
@@ -23,9 +24,15 @@ int ThreadsFor(const StagingOptions& options) {
   return std::clamp(cores, 1, kMaxThreads);
 }
 
-int64_t LimitOf(const StagingOptions& options) {
-  return std::max(int64_t{0}, options.max_nbytes.value_or(
-                                  std::numeric_limits<int64_t>::max()));
+/// Without a limit of the caller's: what the arena has already, and the
+/// process's share of what is free, an eighth of which stays for others.
+int64_t LimitOf(const StagingOptions& options, const HostArena& arena) {
+  if (options.max_nbytes) return std::max(int64_t{0}, *options.max_nbytes);
+  const std::optional<int64_t> available = AvailableHostMemory();
+  if (!available) return std::numeric_limits<int64_t>::max();
+  const double share = std::clamp(options.memory_share, 0.0, 1.0);
+  return arena.nbytes() +
+         static_cast<int64_t>(share * static_cast<double>(*available / 8 * 7));
 }
 
 std::shared_ptr<SaverProcess> ProcessOf(const StagingOptions& options) {
@@ -37,9 +44,10 @@ HostArena& ArenaOf(const StagingOptions& options) {
   return saver ? *saver->arena() : ProcessArena();
 }
 
-SnapshotOptions OptionsFor(const StagingOptions& options) {
+SnapshotOptions OptionsFor(const StagingOptions& options,
+                           const HostArena& arena) {
   return {
-      .max_nbytes = LimitOf(options),
+      .max_nbytes = LimitOf(options, arena),
       .threads = ThreadsFor(options),
       .trace = options.trace,
       .copy_rate = WriteRate::Make(options.max_copy_rate, MakeSystemClock()),
@@ -111,9 +119,10 @@ StagedEntries::StagedEntries(std::vector<SaveEntry> entries,
   std::vector<TensorView> views = ViewsOf(entries_);
   if (parts.device == nullptr) parts.device = RuntimeFor(views);
   nbytes_ = BytesInMemory(views);
+  const SnapshotOptions snapshot_options = OptionsFor(options, parts.arena);
   snapshot_ =
       std::make_shared<Snapshot>(std::move(views), std::move(keep_alive),
-                                 OptionsFor(options), std::move(parts));
+                                 snapshot_options, std::move(parts));
 }
 
 void StagedEntries::Start() {
@@ -211,8 +220,9 @@ Status PrewarmStaging(int64_t nbytes, const StagingOptions& options,
                                 ? nbytes
                                 : nbytes + nbytes / 64 + (int64_t{1} << 20);
   return Guarded([&] {
-    return ArenaOf(options).Prewarm(
-        {.nbytes = with_gaps, .max_nbytes = LimitOf(options)},
+    HostArena& arena = ArenaOf(options);
+    return arena.Prewarm(
+        {.nbytes = with_gaps, .max_nbytes = LimitOf(options, arena)},
         ThreadsFor(options), pin_for);
   });
 }

@@ -120,17 +120,6 @@ def test_the_state_may_change_behind_a_fence(tmp_path: Path, how: str) -> None:
     stager.close()
 
 
-def test_a_state_that_is_larger_than_the_budget_is_saved_whole(tmp_path: Path) -> None:
-    stager = dcpcpp.DefaultStager(IN_BACKGROUND, max_staging_bytes=NUMEL)
-    state = state_of(3.0)
-    response = dcpcpp.async_save(state, checkpoint_id=tmp_path / "c", async_stager=stager)
-    response.wait_staged()
-    state["w"].fill_(4.0)
-    state["t"].fill_(4.0)
-    response.upload_completion.result()
-    assert value_in(tmp_path / "c") == 3.0
-
-
 def test_torchs_stager_is_used_as_it_is(tmp_path: Path) -> None:
     with contextlib.closing(torch_staging.DefaultStager(IN_BACKGROUND)) as stager:
         response = dcpcpp.async_save(

@@ -263,7 +263,7 @@ def test_a_cpu_state_needs_no_pinned_memory() -> None:
     staged = _core.StagedState(
         entries,
         None,
-        None,
+        _core.StagingLimit(None, 1.0),
         1,
         dcpcpp.SaveStats().trace,
         None,

@@ -155,6 +155,7 @@ ROWS: tuple[Row, ...] = (
             ("fuzz_rank_message", 1_000_000),
             ("fuzz_rank_notes", 1_000_000),
             ("fuzz_safetensors_header", 1_000_000),
+            ("fuzz_safetensors_index", 1_000_000),
             ("fuzz_save_plan", 1_000_000),
             ("fuzz_sidecar", 1_000_000),
             ("fuzz_torch_item", 1_000_000),

@@ -166,10 +166,11 @@ ROWS: tuple[Row, ...] = (
     Row(
         "R20",
         "hostile",
-        "pickles and archives beside CPython's pickle and zipfile",
-        "10,000,000 and 5,000,000: we read what they read, or refuse for a listed reason",
+        "pickles, archives and headers beside CPython's pickle and zipfile, and safetensors",
+        "10, 5 and 2 million: we read what they read, or refuse for a listed reason",
         python=(
             "tests/python/test_pickle_differential.py",
+            "tests/python/test_safetensors_differential.py",
             "tests/python/test_zip_differential.py",
         ),
     ),

@@ -5,21 +5,17 @@ from __future__ import annotations
 import collections
 import dataclasses
 import io
-import json
 import random
 import re
-import struct
-import subprocess
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from support import cpp_build
+from support.lister import Lister
 from support.mutations import Mutator
 from support.pickle_oracle import unpickle
 from support.scoreboard import report, trials
@@ -60,30 +56,9 @@ def reason_of(message: str) -> str | None:
     return next((name for name, text in REASONS.items() if re.search(text, message)), None)
 
 
-class Lister:
-    """The program that lists records with libdcp's reader."""
-
-    def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1 << 16
-        )
-
-    def __call__(self, archive: bytes) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(struct.pack("<Q", len(archive)) + archive)
-        self._process.stdin.flush()
-        listed: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return listed
-
-    def close(self) -> None:
-        self._process.communicate()
-        assert self._process.returncode == 0
-
-
 @pytest.fixture
 def lister(tmp_path: Path) -> Iterator[Lister]:
-    lister = Lister(cpp_build.test_program("dcp_list_records", tmp_path / "build"))
+    lister = Lister("dcp_list_records", tmp_path / "build")
     yield lister
     lister.close()
 

@@ -154,6 +154,8 @@ ROWS: tuple[Row, ...] = (
             ("fuzz_pickle", 1_000_000),
             ("fuzz_rank_message", 1_000_000),
             ("fuzz_rank_notes", 1_000_000),
+            ("fuzz_safetensors_header", 1_000_000),
+            ("fuzz_safetensors_index", 1_000_000),
             ("fuzz_save_plan", 1_000_000),
             ("fuzz_sidecar", 1_000_000),
             ("fuzz_torch_item", 1_000_000),
@@ -165,10 +167,11 @@ ROWS: tuple[Row, ...] = (
     Row(
         "R20",
         "hostile",
-        "pickles and archives beside CPython's pickle and zipfile",
-        "10,000,000 and 5,000,000: we read what they read, or refuse for a listed reason",
+        "pickles, archives and headers beside CPython's pickle and zipfile, and safetensors",
+        "10, 5 and 2 million: we read what they read, or refuse for a listed reason",
         python=(
             "tests/python/test_pickle_differential.py",
+            "tests/python/test_safetensors_differential.py",
             "tests/python/test_zip_differential.py",
         ),
     ),

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "dcp/filesystem_storage.h"
+#include "dcp/hugging_face_storage.h"
 #include "engine_names.h"
 #include "python_status.h"
 #include "registrars.h"
@@ -181,6 +182,34 @@ void BindReader(py::module_& m) {
                  std::move(options), Environment(file_system));
            }),
            py::arg("options"), py::arg("file_system") = py::none());
+  m.def(
+      "make_hugging_face_reader",
+      [](const FileSystemReaderOptions& options,
+         const MaybeFileSystem& file_system,
+         std::optional<std::pair<int, int64_t>> dequantize) {
+        HuggingFaceReaderOptions reader{.path = options.path,
+                                        .io = options.io};
+        if (dequantize) {
+          reader.dequantize = {
+              .target_dtype = *DTypeFromCode(
+                  static_cast<uint8_t>(dequantize->first)),
+              .block_size = dequantize->second};
+        }
+        return MakeHuggingFaceReader(std::move(reader),
+                                     Environment(file_system));
+      },
+      py::arg("options"), py::arg("file_system") = py::none(),
+      py::arg("dequantize") = py::none(),
+      "Reads safetensors files; `dequantize` is a dtype's code and the size of "
+      "blocks.");
+  m.def(
+      "make_reader_by_content",
+      [](FileSystemReaderOptions options, const MaybeFileSystem& file_system) {
+        return MakeReaderByContent(std::move(options),
+                                   Environment(file_system));
+      },
+      py::arg("options"), py::arg("file_system") = py::none(),
+      "Reads the format that it finds.");
 }
 
 }  // namespace

@@ -97,6 +97,10 @@ if TYPE_CHECKING:
     from dcpcpp._filesystem_storage import FileSystemWriter as FileSystemWriter
     from dcpcpp._fsspec_storage import FsspecReader as FsspecReader
     from dcpcpp._fsspec_storage import FsspecWriter as FsspecWriter
+    from dcpcpp._hugging_face_storage import HuggingFaceStorageReader as HuggingFaceStorageReader
+    from dcpcpp._hugging_face_storage import (
+        QuantizedHuggingFaceStorageReader as QuantizedHuggingFaceStorageReader,
+    )
     from dcpcpp._inspect import Checkpoint as Checkpoint
     from dcpcpp._inspect import load_full as load_full
     from dcpcpp._inspect import open as open
@@ -127,6 +131,8 @@ _LAZY = {
     "FileSystemWriter": "dcpcpp._filesystem_storage",
     "FsspecReader": "dcpcpp._fsspec_storage",
     "FsspecWriter": "dcpcpp._fsspec_storage",
+    "HuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
+    "QuantizedHuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
     "PluginReader": "dcpcpp._plugin_storage",
     "PluginWriter": "dcpcpp._plugin_storage",
     "VerifyReport": "dcpcpp._verify",

@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -485,6 +485,14 @@ def kept_buffer_nbytes() -> int:
 def load(make_entries: collections.abc.Callable, accept: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool) -> None:
     """
     Load the LoadEntries that `make_entries(metadata)` returns. `accept` gets a dict with objects, missing, unexpected, casts and nbytes_read; what it raises fails the load on all ranks.
+    """
+def make_hugging_face_reader(options: FileSystemReaderOptions, file_system: FileSystem | None = None, dequantize: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex] | None = None) -> StorageReader:
+    """
+    Reads safetensors files; `dequantize` is a dtype's code and the size of blocks.
+    """
+def make_reader_by_content(options: FileSystemReaderOptions, file_system: FileSystem | None = None) -> StorageReader:
+    """
+    Reads the format that it finds.
     """
 def memory_file_system() -> FileSystem:
     """

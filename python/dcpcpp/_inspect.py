@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from dcpcpp import _core, _metadata, _nested, _objects, _state_dict
 from dcpcpp._claims import Claims
 from dcpcpp._decoded import Box, empty_for, narrow, put
 from dcpcpp._errand import place_of
+from dcpcpp._indexing import Index, box_of
 from dcpcpp._native_path import native_reader
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
@@ -22,8 +22,6 @@ from dcpcpp._tensors import EntryMaker, dtype_of_code
 from dcpcpp._text import is_unicode
 
 __all__ = ["Checkpoint", "load_full", "open"]
-
-_Index = int | slice
 
 
 class Checkpoint:
@@ -69,7 +67,7 @@ class Checkpoint:
     def get(
         self,
         key: str,
-        index: _Index | tuple[_Index, ...] | None = None,
+        index: Index | tuple[Index, ...] | None = None,
         *,
         allow_pickle: bool | None = None,
     ) -> Any:
@@ -132,10 +130,10 @@ class Checkpoint:
         return self._core.metadata.path(key) or (key,)
 
     def _get_tensor(
-        self, key: str, index: tuple[_Index, ...], *, allow_pickle: bool | None
+        self, key: str, index: tuple[Index, ...], *, allow_pickle: bool | None
     ) -> torch.Tensor:
         shape = self.shape(key)
-        offsets, sizes, dropped = _box(shape, index)
+        offsets, sizes, dropped = box_of(shape, index)
         self._claims.require([(key, (offsets, sizes))])
         tensor = torch.empty(sizes, dtype=self.dtype(key), device="cpu")
         maker = EntryMaker()
@@ -181,44 +179,13 @@ def _joined(whole: torch.Tensor, box: Box, part: torch.Tensor, *, first: bool) -
     return whole
 
 
-def _integer(index: object) -> int:
-    try:
-        return operator.index(index)  # type: ignore[arg-type]  # which is the question
-    except TypeError:
-        raise TypeError(f"a stored tensor is indexed by ints and slices, not {index!r}") from None
-
-
-def _box(
-    shape: torch.Size, index: tuple[_Index, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
-    """Offsets, sizes, and the dimensions that an int removes."""
-    if len(index) > len(shape):
-        raise IndexError(f"{len(index)} indices for a tensor of {len(shape)} dimensions")
-    offsets, sizes, dropped = [], [], []
-    for dim, size in enumerate(shape):
-        part = index[dim] if dim < len(index) else slice(None)
-        if not isinstance(part, slice):
-            part = _integer(part)
-            if not -size <= part < size:
-                raise IndexError(
-                    f"index {part} is out of bounds for dimension {dim} of size {size}"
-                )
-            dropped.append(dim)
-            part = slice(part % size, part % size + 1)
-        start, stop, step = part.indices(size)
-        if step != 1:
-            raise ValueError("slices of a stored tensor must have step 1")
-        offsets.append(start)
-        sizes.append(max(stop - start, 0))
-    return tuple(offsets), tuple(sizes), dropped
-
-
 def open(
     checkpoint_id: str | os.PathLike[str] | None = None,
     *,
     storage_reader: StorageReader | None = None,
     rank: int | None = None,
     verify: bool = True,
+    format: str | None = None,
 ) -> Checkpoint:
     """Open a checkpoint for reading, with no template and no process group.
 
@@ -228,15 +195,16 @@ def open(
             `FileSystemReader`. For options, such as an `FsspecReader`'s.
         rank: open what this rank saved for itself, with `use_collectives=False`. It knows
             no other rank's shards.
-        verify: check all that is read against its checksum. (A `storage_reader` has an option
-            of its own.)
+        verify: check what is read against its checksum; safetensors files have none. (A
+            `storage_reader` has an option of its own.)
+        format: see `dcpcpp.load`.
 
     Raises:
         ValueError: libdcp does not read what `storage_reader` reads.
         FileNotFoundError: no checkpoint there, or one per rank and no `rank`.
         CheckpointCorruptedError: its metadata is damaged.
     """
-    reader = native_reader(choose_reader(storage_reader, checkpoint_id))
+    reader = native_reader(choose_reader(storage_reader, checkpoint_id, format))
     if reader is None:
         raise ValueError(f"open reads dcpcpp's own storages, not {type(storage_reader).__name__}")
     if storage_reader is None:
@@ -253,6 +221,7 @@ def load_full(
     storage_reader: StorageReader | None = None,
     rank: int | None = None,
     allow_pickle: bool | None = None,
+    format: str | None = None,
 ) -> dict[str, Any]:
     """The state dict of a checkpoint, built from its metadata, on the CPU.
 
@@ -264,17 +233,19 @@ def load_full(
         storage_reader: see `open`.
         rank: see `open`.
         allow_pickle: see `dcpcpp.load`.
+        format: see `dcpcpp.load`.
 
     Returns:
-        The nested state dict, as it was saved. A key that lies within another one's value
-        ("a.b", where "a" is a tensor; a `rename` can make such keys) is a top-level key.
+        The nested state dict, as it was saved; of safetensors files, a flat one. A key that
+        lies within another one's value ("a.b", where "a" is a tensor; a `rename` can make such
+        keys) is a top-level key.
 
     Raises:
         FileNotFoundError: see `open`.
         CheckpointCorruptedError: stored bytes are damaged, or the metadata asks for what
             is not there: elements in no file, or lists far longer than they have items.
     """
-    checkpoint = open(checkpoint_id, storage_reader=storage_reader, rank=rank)
+    checkpoint = open(checkpoint_id, storage_reader=storage_reader, rank=rank, format=format)
     path_of = {key: checkpoint.path(key) for key in checkpoint}
     _nested.require_nested(path_of.items(), checkpoint._file)
     wanted = {keys} if isinstance(keys, str) else keys

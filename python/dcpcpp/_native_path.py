@@ -9,6 +9,7 @@ from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 from dcpcpp import _state_dict
 from dcpcpp._filesystem_storage import FileSystemReader, FileSystemWriter
+from dcpcpp._hugging_face_storage import ours_for
 from dcpcpp._io_options import has_own_extensions, has_plain_files, is_zstd
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
@@ -67,6 +68,10 @@ def native_reader(reader: Any) -> NativeReader | None:
     """Libdcp's equivalent of `reader`, None if its behaviour is somebody's own."""
     if isinstance(reader, NativeReader):
         return reader if _is_unchanged(reader, FileSystemReader) else None
+    if has_plain_files(reader) and not _patched(reader, type(reader)):
+        ours = ours_for(reader)
+        if ours is not None:
+            return ours
     kind = torch_filesystem.FileSystemReader
     if type(reader) is not kind or not has_plain_files(reader) or _patched(reader, kind):
         return None

@@ -143,6 +143,7 @@ def load(
     rename: Rename | None = None,
     allow_pickle: bool | None = None,
     report: LoadReport | None = None,
+    format: str | None = None,
 ) -> None:
     """Fill `state_dict` in place from a checkpoint, resharding as needed; collective.
 
@@ -153,7 +154,8 @@ def load(
         state_dict: leaf tensors keep dtype, device and sharding; their shape must equal
             the stored global shape. `Stateful` objects are filled through
             `load_state_dict`; other leaves are replaced.
-        checkpoint_id: directory that holds `.metadata`, or URL for fsspec.
+        checkpoint_id: directory that holds `.metadata`, or `*.safetensors` files, or URL for
+            fsspec.
         storage_reader: where to read, instead of `checkpoint_id` alone. One that is not
             dcpcpp's or torch's own runs under torch's protocol.
         planner: as in torch; `DefaultLoadPlanner(allow_partial_load=True)` leaves keys
@@ -168,6 +170,8 @@ def load(
             for itself.)
         report: is filled with what was missing, unexpected and converted. Like `include`,
             `exclude` and `rename`, not for planners and storages of others: ValueError.
+        format: "dcp" or "hf", for a directory that holds both PyTorch's files and
+            safetensors; None: the one that is there.
 
     Raises:
         CheckpointException: a rank failed; `.failures[rank]` tells why: RuntimeError
@@ -182,7 +186,7 @@ def load(
     together = not alone and loads_natively(storage_reader, planner)
     with told_to_loaders(process_group, use_dist=together):
         require_state_dict(state_dict)
-        reader = choose_reader(storage_reader, checkpoint_id)
+        reader = choose_reader(storage_reader, checkpoint_id, format)
     selection = Selection(include, exclude, rename)
     job = LoadJob(reader, planner, selection, allow_pickle=allow_pickle, report=report)
     # All ranks call their objects' collectives, if they have any, in one order.

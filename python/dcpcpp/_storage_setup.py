@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 
 from dcpcpp import _plugins
 from dcpcpp._filesystem_storage import FileSystemReader, FileSystemWriter
+from dcpcpp._hugging_face_storage import HuggingFaceStorageReader, ReaderByContent
+
+# What `format=` may be, and who reads it; None: whatever is there.
+_FORMATS: dict[str | None, Callable[[Any], StorageReader]] = {
+    None: ReaderByContent,
+    "dcp": FileSystemReader,
+    "hf": HuggingFaceStorageReader,
+}
 
 _NOT_DETECTED = (
     "Cannot detect which StorageReader or StorageWriter to use. "
@@ -41,9 +50,20 @@ def choose_writer(
 
 
 def choose_reader(
-    reader: StorageReader | None, checkpoint_id: str | os.PathLike[str] | None
+    reader: StorageReader | None,
+    checkpoint_id: str | os.PathLike[str] | None,
+    file_format: str | None = None,
 ) -> StorageReader:
-    """As choose_writer, for reading."""
+    """As choose_writer, for reading.
+
+    Raises:
+        RuntimeError: see choose_writer.
+        ValueError: `file_format` is not one, or does not go with the other arguments.
+    """
+    if file_format not in _FORMATS:
+        raise ValueError(f"format is None, 'dcp' or 'hf', not {file_format!r}")
+    if file_format is not None and (reader is not None or _is_url(checkpoint_id)):
+        raise ValueError("format goes with the path of a directory, not with a reader or URL")
     if reader is not None:
         if checkpoint_id is not None:
             reader.reset(checkpoint_id)
@@ -56,8 +76,7 @@ def choose_reader(
         from dcpcpp._fsspec_storage import FsspecReader
 
         return FsspecReader(_known_url(checkpoint_id))
-    assert checkpoint_id is not None
-    return FileSystemReader(checkpoint_id)
+    return _FORMATS[file_format](checkpoint_id)
 
 
 def _required(checkpoint_id: str | os.PathLike[str] | None) -> str | os.PathLike[str]:

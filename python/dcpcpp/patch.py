@@ -48,6 +48,14 @@ _TABLE: list[tuple[str, str, str, str]] = [
         (f"{_TORCH}._fsspec_filesystem", name, "dcpcpp._fsspec_storage", name)
         for name in ("FsspecReader", "FsspecWriter")
     ),
+    *(
+        (module, name, "dcpcpp._hugging_face_storage", name)
+        for name, own_module in {
+            "HuggingFaceStorageReader": f"{_TORCH}.hf_storage",
+            "QuantizedHuggingFaceStorageReader": f"{_TORCH}.quantized_hf_storage",
+        }.items()
+        for module in (_TORCH, own_module)
+    ),
 ]
 
 

@@ -4,13 +4,14 @@
 #include "base/guarded.h"
 #include "checkpoint/load_planning.h"
 #include "dcp/checkpoint.h"
+#include "dcp/hugging_face_storage.h"
 
 namespace dcp {
 
 StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
     const std::string& path, const InspectOptions& options) {
   return Guarded(
-      [&] { return Open(MakeFileSystemReader({.path = path}), options); });
+      [&] { return Open(MakeReaderByContent({.path = path}), options); });
 }
 
 StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(

@@ -10,6 +10,7 @@
 
 #include "base/guarded.h"
 #include "format/file_names.h"
+#include "storage/environment.h"
 #include "storage/file_check.h"
 #include "storage/index_check.h"
 #include "storage/metadata_check.h"
@@ -118,13 +119,8 @@ StatusOr<VerifyReport> Verify(const std::string& path,
                               const VerifyOptions& options,
                               StorageEnvironment environment) {
   return Guarded([&] {
-    if (!environment.file_system) {
-      environment.file_system = MakePosixFileSystem();
-    }
-    if (!environment.device_runtime) {
-      environment.device_runtime = MakeCudaRuntime();
-    }
-    return Verifier(path, options, environment).Run();
+    const StorageEnvironment seams = WithDefaults(std::move(environment));
+    return Verifier(path, options, seams).Run();
   });
 }
 

@@ -9,8 +9,8 @@
 #include "format/file_names.h"
 #include "io/paths.h"
 #include "storage/compressed_item.h"
+#include "storage/environment.h"
 #include "storage/item_places.h"
-#include "storage/limits.h"
 #include "storage/metadata_file.h"
 #include "storage/sidecar_file.h"
 #include "storage/stored_item.h"
@@ -23,10 +23,6 @@ namespace {
 // Items up to this size are read whole: finding the data inside would cost
 // more reads than it saves bytes.
 constexpr int64_t kSmallItem = int64_t{256} << 10;
-
-// Read at a time: what is known of an item while it is read takes some 700
-// bytes.
-constexpr size_t kMaxItemsInJob = size_t{1} << 13;
 
 /// One ReadData call: sorts items by how they are read, then reads.
 class ReadJob {
@@ -146,19 +142,6 @@ class ReadJob {
   int64_t nbytes_read_ = 0;
 };
 
-/// The reads in the first `count` files of `reads`, which are in file order.
-std::span<const LocatedRead> ReadsOfFirstFiles(
-    std::span<const LocatedRead> reads, size_t count) {
-  size_t files = 1;
-  for (size_t i = 1; i < reads.size(); ++i) {
-    if (reads[i].info->relative_path == reads[i - 1].info->relative_path) {
-      continue;
-    }
-    if (++files > count) return reads.first(i);
-  }
-  return reads;
-}
-
 }  // namespace
 
 FileSystemReader::FileSystemReader(FileSystemReaderOptions options,
@@ -221,78 +204,37 @@ Status FileSystemReader::SetUp(const CheckpointIndex& index,
   files_.reset();
   metadata_ = &index.metadata;
   sidecar_ = Sidecar();
-  if (index.storage_data.empty()) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(sidecar_, ParseSidecar(index.storage_data));
+  if (!index.storage_data.empty()) {
+    DCP_ASSIGN_OR_RETURN(sidecar_, ParseSidecar(index.storage_data));
+  }
+  files_ = std::make_unique<PlannedFiles>(*file_system_, options_.path,
+                                          options_.io.direct_io, *metadata_,
+                                          sidecar_);
   return absl::OkStatus();
-}
-
-std::unique_ptr<OpenFiles> FileSystemReader::MakeOpenFiles() const {
-  return std::make_unique<OpenFiles>(*file_system_, options_.path,
-                                     options_.io.direct_io, sidecar_);
 }
 
 Status FileSystemReader::OpenData(const LoadPlan& plan) {
-  std::map<std::string_view, const MetadataIndex*> names;  // as they are read
-  for (const ReadItem& item : plan.items) {
-    const auto place = metadata_->storage_data.find(item.storage_index);
-    // What is not there is for ReadData to report.
-    if (place == metadata_->storage_data.end()) continue;
-    names.emplace(place->second.relative_path, &item.storage_index);
-  }
-  files_ = MakeOpenFiles();
-  size_t count = 0;
-  for (const auto& [name, index] : names) {
-    if (++count > kMaxOpenFiles) break;
-    DCP_RETURN_IF_ERROR(files_->Open(std::string(name), *index).status());
-  }
-  return absl::OkStatus();
+  return files_->Open(plan);
 }
 
 Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
-  DCP_ASSIGN_OR_RETURN(const std::vector<LocatedRead> reads,
-                       LocateReads(plan, *metadata_, options_.path));
-  for (std::span<const LocatedRead> rest(reads); !rest.empty();) {
-    const auto some = ReadsOfFirstFiles(rest, kMaxOpenFiles);
-    const std::unique_ptr<OpenFiles> files =
-        files_ != nullptr ? std::move(files_) : MakeOpenFiles();
-    DCP_RETURN_IF_ERROR(ReadItems(some, *files, target));
-    rest = rest.subspan(some.size());
-  }
-  for (const ReadItem& item : plan.items) {
-    if (item.type == LoadItemType::kTensor) {
-      DCP_RETURN_IF_ERROR(target.CommitTensor(item));
-    }
-  }
-  return absl::OkStatus();
-}
-
-Status FileSystemReader::ReadItems(std::span<const LocatedRead> reads,
-                                   OpenFiles& files, ReadTarget& target) {
   PipelineOptions pipeline =
       ResolvePipelineOptions(options_.io, metadata_->storage_data.size());
   pipeline.proceed = [&target] { return target.Proceed(); };
-  for (std::span rest(reads); !rest.empty();) {
-    const auto some = ReadsOfFirstItems(rest, kMaxItemsInJob);
-    const std::vector<StoredItem> items =
-        DescribeItems(some, *metadata_, options_.path);
-    ReadJob job(options_, pipeline, files, target, *device_);
-    DCP_RETURN_IF_ERROR(job.Run(items));
-    nbytes_read_ += job.nbytes_read();
-    rest = rest.subspan(some.size());
-  }
-  return absl::OkStatus();
+  DCP_RETURN_IF_ERROR(files_->Read(
+      plan, [&](std::span<const StoredItem> items, OpenFiles& files) {
+        ReadJob job(options_, pipeline, files, target, *device_);
+        const Status read = job.Run(items);
+        nbytes_read_ += job.nbytes_read();
+        return read;
+      }));
+  return CommitTensors(plan, target);
 }
 
 std::unique_ptr<StorageReader> MakeFileSystemReader(
     FileSystemReaderOptions options, StorageEnvironment environment) {
-  if (!environment.file_system) {
-    environment.file_system = MakePosixFileSystem();
-  }
-  if (!environment.device_runtime) {
-    environment.device_runtime = MakeCudaRuntime();
-  }
-  return std::make_unique<FileSystemReader>(std::move(options),
-                                            std::move(environment));
+  return std::make_unique<FileSystemReader>(
+      std::move(options), WithDefaults(std::move(environment)));
 }
 
 }  // namespace dcp

@@ -10,7 +10,7 @@
 
 #include "dcp/filesystem_storage.h"
 #include "format/sidecar.h"
-#include "storage/open_files.h"
+#include "storage/planned_files.h"
 
 namespace dcp {
 
@@ -36,17 +36,13 @@ class FileSystemReader final : public StorageReader {
   StatusOr<std::string> ReadSidecar(std::string_view save_id,
                                     std::string_view pickle,
                                     const std::string& metadata_path);
-  std::unique_ptr<OpenFiles> MakeOpenFiles() const;
-  /// Reads items of open files.
-  Status ReadItems(std::span<const LocatedRead> reads, OpenFiles& files,
-                   ReadTarget& target);
 
   FileSystemReaderOptions options_;
   std::shared_ptr<FileSystem> file_system_;
   std::shared_ptr<DeviceRuntime> device_;
   const Metadata* metadata_ = nullptr;
   Sidecar sidecar_;
-  std::unique_ptr<OpenFiles> files_;  // from OpenData to ReadData
+  std::unique_ptr<PlannedFiles> files_;  // from SetUp on
   int64_t nbytes_read_ = 0;
 };
 

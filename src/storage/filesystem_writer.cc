@@ -15,6 +15,7 @@
 #include "staging/buffer_cache.h"
 #include "staging/pipeline_options.h"
 #include "storage/checkpoint_directory.h"
+#include "storage/environment.h"
 #include "storage/file_assignment.h"
 #include "storage/leftovers.h"
 #include "storage/limits.h"
@@ -286,15 +287,8 @@ DType FileSystemWriter::StoredDType(DType dtype) const {
 
 std::unique_ptr<StorageWriter> MakeFileSystemWriter(
     FileSystemWriterOptions options, StorageEnvironment environment) {
-  if (!environment.file_system) {
-    environment.file_system = MakePosixFileSystem();
-  }
-  if (!environment.device_runtime) {
-    environment.device_runtime = MakeCudaRuntime();
-  }
-  if (!environment.clock) environment.clock = MakeSystemClock();
-  return std::make_unique<FileSystemWriter>(std::move(options),
-                                            std::move(environment));
+  return std::make_unique<FileSystemWriter>(
+      std::move(options), WithDefaults(std::move(environment)));
 }
 
 }  // namespace dcp

@@ -26,6 +26,11 @@ optim.step()
 state = {"model": model.state_dict(), "optim": optim.state_dict()}
 weights = {"embed.weight": torch.zeros(2000, 8)}
 path = "readme"
+
+import os
+import safetensors.torch
+os.makedirs("models/llama")
+safetensors.torch.save_file(dict(model.state_dict()), "models/llama/model.safetensors")
 """
 
 AFTER = """
@@ -42,7 +47,8 @@ assert dcp.latest("ckpt").name == "step-100"
 def test_the_python_code_of_the_readme_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(blocks) >= 3
-    program = "\n".join([BEFORE, *blocks, AFTER]).replace("/ckpt/", "ckpt/")
+    program = "\n".join([BEFORE, *blocks, AFTER])
+    program = program.replace("/ckpt/", "ckpt/").replace("/models/", "models/")
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )

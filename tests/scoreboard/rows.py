@@ -148,6 +148,7 @@ ROWS: tuple[Row, ...] = (
         fuzzers=(
             ("fuzz_checkpoint", 200_000),
             ("fuzz_file_names", 1_000_000),
+            ("fuzz_hugging_face", 200_000),
             ("fuzz_lease", 1_000_000),
             ("fuzz_metadata", 1_000_000),
             ("fuzz_object_item", 1_000_000),

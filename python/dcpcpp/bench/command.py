@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dcpcpp.bench.hf_suite import HfSuite
+
 MEASURES = ("save", "load", "verify", "ranks", "tmpfs", "small", "zstd")
 
 
@@ -36,6 +38,9 @@ def bench(
     async_saves: Annotated[
         bool, typer.Option("--async", help="Measure async saves, and nothing else.")
     ] = False,
+    hf: Annotated[
+        bool, typer.Option("--hf", help="Measure loads of safetensors, and nothing else.")
+    ] = False,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all samples here.")] = None,
     plot_out: Annotated[Path | None, typer.Option("--plot", help="Draw a PNG here.")] = None,
 ) -> None:
@@ -55,13 +60,21 @@ def bench(
     if async_saves:
         _bench_async(folder, int(gib * 2**30), repeats, console, json_out)
         return
-    suite = Suite(folder, tmpfs, int(gib * 2**30), repeats, small_count, frozenset(measure))
+    nbytes = int(gib * 2**30)
+    suite: Suite | HfSuite
+    if hf:
+        from dcpcpp.bench.hf_suite import HfSuite
+
+        suite = HfSuite(folder, nbytes, repeats)
+    else:
+        suite = Suite(folder, tmpfs, nbytes, repeats, small_count, frozenset(measure))
     with console.status("starting") as status:
         outcomes = suite.run(status.update)
     for outcome in outcomes:
         print_table(outcome, console)
     if json_out is not None:
-        parameters = {"gib": gib, "repeats": repeats, "measure": measure, "dir": str(folder)}
+        taken = ["hf"] if hf else measure
+        parameters = {"gib": gib, "repeats": repeats, "measure": taken, "dir": str(folder)}
         json_out.write_text(to_json(outcomes, parameters))
     if plot_out is not None:
         plot(outcomes, plot_out)

@@ -1,0 +1,58 @@
+// Hugging Face safetensors as a storage, and readers that know formats apart.
+
+#ifndef DCP_HUGGING_FACE_STORAGE_H_
+#define DCP_HUGGING_FACE_STORAGE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "dcp/dtype.h"
+#include "dcp/filesystem_storage.h"
+#include "dcp/storage.h"
+
+namespace dcp {
+
+/// How quantized weights become floats: see MakeHuggingFaceReader.
+struct DequantizeOptions {
+  /// What they are read as. A load converts that to the destination's dtype.
+  DType target_dtype = DType::kFloat32;
+  /// Rows and columns of the blocks that share a scale.
+  int64_t block_size = 128;
+};
+
+struct HuggingFaceReaderOptions {
+  /// A directory with `*.safetensors` files and maybe an index; a snapshot in a
+  /// hub cache too.
+  std::string path;
+  /// Unset: quantized weights are read as they are stored.
+  std::optional<DequantizeOptions> dequantize;
+  IoOptions io;
+};
+
+/// Reads safetensors files: a single one, those that an index lists, or the
+/// files of single ranks that torch's HuggingFaceStorageWriter makes with
+/// save_distributed. Nothing is mapped: what is needed is read in large pieces.
+///
+/// The files have no checksums. Their headers are checked as the reference
+/// implementation checks them, and more strictly where a name is there twice.
+/// Keys are flat: `planner_data` is absent.
+///
+/// With `dequantize`, the matrices "x.weight" that have scales
+/// "x.weight_scale_inv" (DeepSeek-V3), and "x_blocks" with "x_scales" (gpt-oss:
+/// MXFP4, of which [..., G, B] bytes become [..., G * B * 2] elements), are read
+/// as floats, with torch's results. Only the scales that are needed are read.
+/// \error kUnimplemented, kDataLoss  from ReadIndex: scales that do not fit
+std::unique_ptr<StorageReader> MakeHuggingFaceReader(
+    HuggingFaceReaderOptions options, StorageEnvironment environment = {});
+
+/// Reads what it finds at `options.path`: the native format, or safetensors.
+/// The coordinator looks, and tells the other ranks.
+/// \error kInvalidArgument  from ReadIndex: the directory holds both
+std::unique_ptr<StorageReader> MakeReaderByContent(
+    FileSystemReaderOptions options, StorageEnvironment environment = {});
+
+}  // namespace dcp
+
+#endif  // DCP_HUGGING_FACE_STORAGE_H_

@@ -1,0 +1,29 @@
+// What a rank's own safetensors file says of the parts that it holds.
+//
+// torch 2.13 _hf_utils: with save_distributed each rank writes a file of its
+// own, whose `__metadata__` has, beside `format`, the text DCP_SHARDING_INFO:
+//
+//   {"model.weight": {"saved_offsets": [4, 0]}, ...}
+
+#ifndef DCP_FORMAT_SAFETENSORS_SHARDING_H_
+#define DCP_FORMAT_SAFETENSORS_SHARDING_H_
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "dcp/dims.h"
+#include "dcp/status.h"
+
+namespace dcp {
+
+/// The key in `__metadata__`.
+inline constexpr std::string_view kShardingInfoKey = "DCP_SHARDING_INFO";
+
+/// Tensor -> where in the whole of it the file's part begins.
+/// \error kDataLoss  not of that form
+StatusOr<std::map<std::string, Dims>> ParseShardingInfo(std::string_view text);
+
+}  // namespace dcp
+
+#endif  // DCP_FORMAT_SAFETENSORS_SHARDING_H_

@@ -1,0 +1,190 @@
+#include "storage/hugging_face_reader.h"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "storage/dequantizing_sink.h"
+#include "storage/environment.h"
+#include "storage/hugging_face_directory.h"
+#include "storage/tensor_sink.h"
+
+namespace dcp {
+namespace {
+
+/// Where the bytes of `item` lie: a safetensors file has tensors as they are.
+StatusOr<TensorPlace> PlaceOf(const StoredItem& item) {
+  TensorPlace place{.data_begin = item.info.offset,
+                    .data_nbytes = item.info.length,
+                    .image = {.dtype = item.dtype, .sizes = item.sizes}};
+  if (item.type != LoadItemType::kTensor ||
+      place.image.nbytes() != place.data_nbytes) {
+    return ItemCorruption("the item is not the tensor that is asked for", item);
+  }
+  return place;
+}
+
+}  // namespace
+
+class HuggingFaceReader::ReadJob {
+ public:
+  ReadJob(HuggingFaceReader& reader, OpenFiles& files, ReadTarget& target)
+      : reader_(reader), files_(files), target_(target) {}
+
+  Status Run(std::span<const StoredItem> items) {
+    for (const StoredItem& item : items) {
+      const auto found = reader_.quantized_.find(item.index.fqn);
+      DCP_RETURN_IF_ERROR(found == reader_.quantized_.end()
+                              ? AddPlain(item)
+                              : AddQuantized(item, found->second));
+    }
+    std::vector<FileExtents> extents;
+    extents.reserve(reads_.size());
+    for (auto& [file, wanted] : reads_) extents.push_back(std::move(wanted));
+    PipelineOptions pipeline = ResolvePipelineOptions(
+        reader_.options_.io, reader_.metadata_->storage_data.size());
+    pipeline.proceed = [this] { return target_.Proceed(); };
+    DCP_ASSIGN_OR_RETURN(const ReadStats stats,
+                         ReadExtents(std::move(extents), pipeline));
+    reader_.nbytes_read_ += stats.nbytes_cached + stats.nbytes_device;
+    return absl::OkStatus();
+  }
+
+ private:
+  StatusOr<std::vector<Extent>*> ExtentsOf(const StoredItem& item) {
+    DCP_ASSIGN_OR_RETURN(OpenFile * file, files_.Get(item));
+    FileExtents& reads = reads_[file];
+    reads.file = file->file.get();
+    reads.file_nbytes = file->nbytes;
+    return &reads.extents;
+  }
+
+  Status AddPlain(const StoredItem& item) {
+    DCP_ASSIGN_OR_RETURN(std::vector<Extent> * extents, ExtentsOf(item));
+    DCP_ASSIGN_OR_RETURN(const TensorPlace place, PlaceOf(item));
+    DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,
+                         ResolveParts(item, place, target_));
+    auto sink = std::make_unique<TensorSink>(
+        item, place, std::move(parts), TensorSink::CheckCrc::kNo,
+        *reader_.device_);
+    sink->AppendExtents(extents);
+    sinks_.push_back(std::move(sink));
+    return absl::OkStatus();
+  }
+
+  Status AddQuantized(const StoredItem& item, const QuantizedTensor& tensor) {
+    DCP_ASSIGN_OR_RETURN(std::vector<Extent> * extents, ExtentsOf(item));
+    if (item.info.length * tensor.elements_per_byte() != Numel(item.sizes)) {
+      return ItemCorruption("the item is not the tensor that is asked for",
+                            item);
+    }
+    const TensorPlace floats{
+        .image = {.dtype = item.dtype, .sizes = item.sizes}};
+    DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,
+                         ResolveParts(item, floats, target_));
+    auto sink = std::make_unique<DequantizingSink>(
+        item, tensor, std::move(parts),
+        reader_.options_.dequantize->block_size, *reader_.device_);
+    sink->AppendExtents(extents);
+    DCP_RETURN_IF_ERROR(ReadScales(item, tensor, *sink));
+    sinks_.push_back(std::move(sink));
+    return absl::OkStatus();
+  }
+
+  Status ReadScales(const StoredItem& item, const QuantizedTensor& tensor,
+                    DequantizingSink& sink) {
+    const TensorStorageMetadata* scales =
+        reader_.metadata_->FindTensor(tensor.scales);
+    const auto& places = reader_.metadata_->storage_data;
+    if (scales == nullptr || scales->chunks.empty()) {
+      return ItemCorruption("its scales " + tensor.scales + " are gone", item);
+    }
+    const MetadataIndex index{.fqn = tensor.scales,
+                              .offset = scales->chunks[0].offsets};
+    const auto place = places.find(index);
+    if (place == places.end()) {
+      return ItemCorruption("its scales " + tensor.scales + " are nowhere",
+                            item);
+    }
+    DCP_ASSIGN_OR_RETURN(OpenFile * file,
+                         files_.Open(place->second.relative_path, index));
+    DCP_ASSIGN_OR_RETURN(
+        const int64_t nbytes,
+        sink.ReadScales(
+            {.info = place->second, .dtype = scales->properties.dtype},
+            *file->file));
+    reader_.nbytes_read_ += nbytes;
+    return absl::OkStatus();
+  }
+
+  HuggingFaceReader& reader_;
+  OpenFiles& files_;
+  ReadTarget& target_;
+  std::map<OpenFile*, FileExtents> reads_;
+  std::vector<std::unique_ptr<ExtentSink>> sinks_;
+};
+
+HuggingFaceReader::HuggingFaceReader(HuggingFaceReaderOptions options,
+                                     StorageEnvironment environment)
+    : options_(std::move(options)),
+      file_system_(std::move(environment.file_system)),
+      device_(std::move(environment.device_runtime)) {
+  options_.path = file_system_->Absolute(options_.path);
+}
+
+StatusOr<CheckpointIndex> HuggingFaceReader::ReadIndex() {
+  CheckpointIndex index{.storage_data = std::string(kHuggingFaceNotes)};
+  DCP_ASSIGN_OR_RETURN(index.metadata,
+                       ReadHuggingFaceMetadata(*file_system_, options_.path));
+  QuantizedTensors quantized;
+  if (options_.dequantize) {
+    DCP_ASSIGN_OR_RETURN(
+        quantized, FindQuantized(*options_.dequantize, &index.metadata));
+  }
+  index.storage_data += SerializeQuantized(quantized);
+  return index;
+}
+
+StatusOr<CheckpointIndex> HuggingFaceReader::ReadRankIndex(int) {
+  return NotFound("safetensors files have no metadata of single ranks (" +
+                  options_.path + ")");
+}
+
+Status HuggingFaceReader::SetUp(const CheckpointIndex& index,
+                                const StorageRole&) {
+  std::string_view notes = index.storage_data;
+  quantized_.clear();
+  if (notes.starts_with(kHuggingFaceNotes)) {
+    notes.remove_prefix(kHuggingFaceNotes.size());
+    DCP_ASSIGN_OR_RETURN(quantized_, ParseQuantized(notes));
+  } else if (options_.dequantize) {
+    return InvalidArgument(
+        "the metadata does not say which tensors are quantized: it is not what "
+        "this reader has read");
+  }
+  metadata_ = &index.metadata;
+  files_ = std::make_unique<PlannedFiles>(*file_system_, options_.path,
+                                          options_.io.direct_io, *metadata_,
+                                          no_sidecar_);
+  return absl::OkStatus();
+}
+
+Status HuggingFaceReader::OpenData(const LoadPlan& plan) {
+  return files_->Open(plan);
+}
+
+Status HuggingFaceReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
+  DCP_RETURN_IF_ERROR(files_->Read(
+      plan, [&](std::span<const StoredItem> items, OpenFiles& files) {
+        return ReadJob(*this, files, target).Run(items);
+      }));
+  return CommitTensors(plan, target);
+}
+
+std::unique_ptr<StorageReader> MakeHuggingFaceReader(
+    HuggingFaceReaderOptions options, StorageEnvironment environment) {
+  return std::make_unique<HuggingFaceReader>(
+      std::move(options), WithDefaults(std::move(environment)));
+}
+
+}  // namespace dcp

@@ -1,0 +1,49 @@
+// HuggingFaceReader: see dcp/hugging_face_storage.h.
+
+#ifndef DCP_STORAGE_HUGGING_FACE_READER_H_
+#define DCP_STORAGE_HUGGING_FACE_READER_H_
+
+#include <memory>
+#include <string_view>
+
+#include "dcp/hugging_face_storage.h"
+#include "format/sidecar.h"
+#include "storage/planned_files.h"
+#include "storage/quantized_tensors.h"
+
+namespace dcp {
+
+/// How CheckpointIndex::storage_data of a HuggingFaceReader begins, before the
+/// list of quantized tensors. No sidecar does.
+inline constexpr std::string_view kHuggingFaceNotes = "safetensors";
+
+class HuggingFaceReader final : public StorageReader {
+ public:
+  HuggingFaceReader(HuggingFaceReaderOptions options,
+                    StorageEnvironment environment);
+
+  StatusOr<CheckpointIndex> ReadIndex() override;
+  /// \error kNotFound  always: ranks' files are read as one checkpoint
+  StatusOr<CheckpointIndex> ReadRankIndex(int rank) override;
+  Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
+  Status OpenData(const LoadPlan& plan) override;
+  Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
+  int64_t nbytes_read() const override { return nbytes_read_; }
+
+ private:
+  /// One call of ReadData's, for some items.
+  class ReadJob;
+
+  HuggingFaceReaderOptions options_;
+  std::shared_ptr<FileSystem> file_system_;
+  std::shared_ptr<DeviceRuntime> device_;
+  const Metadata* metadata_ = nullptr;
+  QuantizedTensors quantized_;
+  const Sidecar no_sidecar_;
+  std::unique_ptr<PlannedFiles> files_;  // from SetUp on
+  int64_t nbytes_read_ = 0;
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_HUGGING_FACE_READER_H_

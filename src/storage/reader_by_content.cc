@@ -1,0 +1,90 @@
+// A reader that looks which format a directory is in.
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dcp/hugging_face_storage.h"
+#include "format/file_names.h"
+#include "storage/environment.h"
+#include "storage/hugging_face_directory.h"
+#include "storage/hugging_face_reader.h"
+
+namespace dcp {
+namespace {
+
+/// Whether there is metadata of the native format, of all ranks or of one.
+bool HasMetadata(std::span<const DirectoryEntry> entries) {
+  return std::any_of(entries.begin(), entries.end(),
+                     [](const DirectoryEntry& entry) {
+                       return entry.name == kMetadataFileName ||
+                              ParseRankMetadataFileName(entry.name).has_value();
+                     });
+}
+
+class ReaderByContent final : public StorageReader {
+ public:
+  ReaderByContent(const FileSystemReaderOptions& options,
+                  const StorageEnvironment& environment)
+      : path_(environment.file_system->Absolute(options.path)),
+        file_system_(environment.file_system),
+        native_(MakeFileSystemReader(options, environment)),
+        hugging_face_(MakeHuggingFaceReader(
+            {.path = options.path, .io = options.io}, environment)) {}
+
+  StatusOr<CheckpointIndex> ReadIndex() override {
+    const auto entries = file_system_->List(path_);
+    // What is not there, or is no directory, is the native reader's to report.
+    if (!entries.ok() || !HasSafetensors(*entries)) return native_->ReadIndex();
+    if (HasMetadata(*entries)) {
+      return InvalidArgument(
+          path_ +
+          " holds both a checkpoint in PyTorch's format (.metadata) and "
+          "safetensors files: say which one to read (in Python format=\"dcp\" "
+          "or "
+          "format=\"hf\"; in C++ a reader for it)");
+    }
+    return hugging_face_->ReadIndex();
+  }
+
+  StatusOr<CheckpointIndex> ReadRankIndex(int rank) override {
+    return native_->ReadRankIndex(rank);
+  }
+
+  Status SetUp(const CheckpointIndex& index, const StorageRole& role) override {
+    in_use_ = index.storage_data.starts_with(kHuggingFaceNotes)
+                  ? hugging_face_.get()
+                  : native_.get();
+    return in_use_->SetUp(index, role);
+  }
+
+  Status OpenData(const LoadPlan& plan) override {
+    return in_use_->OpenData(plan);
+  }
+
+  Status ReadData(const LoadPlan& plan, ReadTarget& target) override {
+    return in_use_->ReadData(plan, target);
+  }
+
+  int64_t nbytes_read() const override {
+    return native_->nbytes_read() + hugging_face_->nbytes_read();
+  }
+
+ private:
+  const std::string path_;
+  const std::shared_ptr<FileSystem> file_system_;
+  const std::unique_ptr<StorageReader> native_;
+  const std::unique_ptr<StorageReader> hugging_face_;
+  StorageReader* in_use_ = nullptr;  // from SetUp on
+};
+
+}  // namespace
+
+std::unique_ptr<StorageReader> MakeReaderByContent(
+    FileSystemReaderOptions options, StorageEnvironment environment) {
+  return std::make_unique<ReaderByContent>(
+      options, WithDefaults(std::move(environment)));
+}
+
+}  // namespace dcp

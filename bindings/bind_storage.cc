@@ -187,13 +187,11 @@ void BindReader(py::module_& m) {
       [](const FileSystemReaderOptions& options,
          const MaybeFileSystem& file_system,
          std::optional<std::pair<int, int64_t>> dequantize) {
-        HuggingFaceReaderOptions reader{.path = options.path,
-                                        .io = options.io};
+        HuggingFaceReaderOptions reader{.path = options.path, .io = options.io};
         if (dequantize) {
-          reader.dequantize = {
-              .target_dtype = *DTypeFromCode(
-                  static_cast<uint8_t>(dequantize->first)),
-              .block_size = dequantize->second};
+          reader.dequantize = {.target_dtype = *DTypeFromCode(
+                                   static_cast<uint8_t>(dequantize->first)),
+                               .block_size = dequantize->second};
         }
         return MakeHuggingFaceReader(std::move(reader),
                                      Environment(file_system));

@@ -41,9 +41,10 @@ struct HuggingFaceReaderOptions {
 ///
 /// With `dequantize`, the matrices "x.weight" that have scales
 /// "x.weight_scale_inv" (DeepSeek-V3), and "x_blocks" with "x_scales" (gpt-oss:
-/// MXFP4, of which [..., G, B] bytes become [..., G * B * 2] elements), are read
-/// as floats, with torch's results. Only the scales that are needed are read.
-/// \error kUnimplemented, kDataLoss  from ReadIndex: scales that do not fit
+/// MXFP4, of which [..., G, B] bytes become [..., G * B * 2] elements), are
+/// read as floats, with torch's results. Only the scales that are needed are
+/// read. \error kUnimplemented, kDataLoss  from ReadIndex: scales that do not
+/// fit
 std::unique_ptr<StorageReader> MakeHuggingFaceReader(
     HuggingFaceReaderOptions options, StorageEnvironment environment = {});
 

@@ -52,14 +52,14 @@ std::optional<int64_t> ParseNumber(std::string_view text) {
   return number;
 }
 
-std::optional<int64_t> NumberIn(const std::string& path) {
+std::optional<int64_t> ReadNumber(const std::string& path) {
   return ParseNumber(SmallFile(path).text());
 }
 
 /// What one group leaves up to its limit; nullopt if it has none.
 std::optional<int64_t> LeftIn(const std::string& group) {
-  const auto limit = NumberIn(group + "/memory.max");
-  const auto current = NumberIn(group + "/memory.current");
+  const auto limit = ReadNumber(group + "/memory.max");
+  const auto current = ReadNumber(group + "/memory.current");
   if (!limit || !current) return std::nullopt;
   const auto droppable =
       ParseNumber(SmallFile(group + "/memory.stat").After("inactive_file "))

@@ -31,8 +31,8 @@ int64_t LimitOf(const StagingOptions& options, const HostArena& arena) {
   const std::optional<int64_t> available = AvailableHostMemory();
   if (!available) return std::numeric_limits<int64_t>::max();
   const double share = std::clamp(options.memory_share, 0.0, 1.0);
-  return arena.nbytes() +
-         static_cast<int64_t>(share * static_cast<double>(*available / 8 * 7));
+  const auto most = static_cast<double>(*available) * 7 / 8;
+  return arena.nbytes() + static_cast<int64_t>(share * most);
 }
 
 std::shared_ptr<SaverProcess> ProcessOf(const StagingOptions& options) {

@@ -74,6 +74,13 @@ Status AddIndexed(FileSystem& file_system, const std::string& path,
   return absl::OkStatus();
 }
 
+Status MissingFile(const std::string& needed, const std::string& name,
+                   const std::string& directory) {
+  return CorruptionError("there is no index, and " + needed +
+                             ", which belongs to " + name + ", is missing",
+                         {.op = "list", .path = directory});
+}
+
 /// A name such as model-00001-of-00003.safetensors says how many there are: a
 /// save or a download that is under way has not yet written its index, and
 /// maybe not all files.
@@ -87,9 +94,7 @@ Status RequireAll(const std::vector<std::string>& names,
                                    .number = parsed->number % parsed->count + 1,
                                    .count = parsed->count});
     if (!std::binary_search(names.begin(), names.end(), needed)) {
-      return CorruptionError("there is no index, and " + needed +
-                                 ", which belongs to " + name + ", is missing",
-                             {.op = "list", .path = directory});
+      return MissingFile(needed, name, directory);
     }
   }
   return absl::OkStatus();

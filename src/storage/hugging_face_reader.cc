@@ -64,9 +64,9 @@ class HuggingFaceReader::ReadJob {
     DCP_ASSIGN_OR_RETURN(const TensorPlace place, PlaceOf(item));
     DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,
                          ResolveParts(item, place, target_));
-    auto sink = std::make_unique<TensorSink>(
-        item, place, std::move(parts), TensorSink::CheckCrc::kNo,
-        *reader_.device_);
+    auto sink = std::make_unique<TensorSink>(item, place, std::move(parts),
+                                             TensorSink::CheckCrc::kNo,
+                                             *reader_.device_);
     sink->AppendExtents(extents);
     sinks_.push_back(std::move(sink));
     return absl::OkStatus();
@@ -84,7 +84,8 @@ class HuggingFaceReader::ReadJob {
                          ResolveParts(item, floats, target_));
     auto sink = std::make_unique<DequantizingSink>(
         item, tensor, std::move(parts),
-        reader_.options_.dequantize->block_size, *reader_.device_);
+        reader_.options_.dequantize.value_or(DequantizeOptions{}).block_size,
+        *reader_.device_);
     sink->AppendExtents(extents);
     DCP_RETURN_IF_ERROR(ReadScales(item, tensor, *sink));
     sinks_.push_back(std::move(sink));
@@ -108,11 +109,10 @@ class HuggingFaceReader::ReadJob {
     }
     DCP_ASSIGN_OR_RETURN(OpenFile * file,
                          files_.Open(place->second.relative_path, index));
-    DCP_ASSIGN_OR_RETURN(
-        const int64_t nbytes,
-        sink.ReadScales(
-            {.info = place->second, .dtype = scales->properties.dtype},
-            *file->file));
+    DCP_ASSIGN_OR_RETURN(const int64_t nbytes,
+                         sink.ReadScales({.info = place->second,
+                                          .dtype = scales->properties.dtype},
+                                         *file->file));
     reader_.nbytes_read_ += nbytes;
     return absl::OkStatus();
   }
@@ -138,8 +138,8 @@ StatusOr<CheckpointIndex> HuggingFaceReader::ReadIndex() {
                        ReadHuggingFaceMetadata(*file_system_, options_.path));
   QuantizedTensors quantized;
   if (options_.dequantize) {
-    DCP_ASSIGN_OR_RETURN(
-        quantized, FindQuantized(*options_.dequantize, &index.metadata));
+    DCP_ASSIGN_OR_RETURN(quantized,
+                         FindQuantized(*options_.dequantize, &index.metadata));
   }
   index.storage_data += SerializeQuantized(quantized);
   return index;

@@ -90,9 +90,8 @@ StatusOr<QuantizedTensors> FindQuantized(const DequantizeOptions& options,
     if (!scales) continue;
     const auto& tensor = std::get<TensorStorageMetadata>(entry);
     const auto& [name, kind] = *scales;
-    DCP_RETURN_IF_ERROR(
-        Check(key, tensor, *metadata->FindTensor(name),
-              ShapeOfScales(tensor, kind, options.block_size)));
+    DCP_RETURN_IF_ERROR(Check(key, tensor, *metadata->FindTensor(name),
+                              ShapeOfScales(tensor, kind, options.block_size)));
     found[key] = {.kind = kind,
                   .stored_dtype = tensor.properties.dtype,
                   .group_nbytes = tensor.size[tensor.size.size() - 1],
@@ -105,8 +104,8 @@ StatusOr<QuantizedTensors> FindQuantized(const DequantizeOptions& options,
     tensor.size = Unpacked(tensor.size);
     // One index more than the chunk has dimensions would be left otherwise.
     const MetadataIndex packed{.fqn = key, .offset = tensor.chunks[0].offsets};
-    tensor.chunks = {{.offsets = Dims::Filled(tensor.size.size(), 0),
-                      .sizes = tensor.size}};
+    tensor.chunks = {
+        {.offsets = Dims::Filled(tensor.size.size(), 0), .sizes = tensor.size}};
     auto place = metadata->storage_data.extract(packed);
     place.key().offset = tensor.chunks[0].offsets;
     metadata->storage_data.insert(std::move(place));
@@ -134,8 +133,9 @@ StatusOr<QuantizedTensors> ParseQuantized(std::string_view data) {
     std::string key(in.String());
     const uint8_t kind = in.U8();
     const auto dtype = DTypeFromCode(in.U8());
+    if (!dtype) return DataLoss("a quantized tensor is of no known dtype");
     const int64_t group_nbytes = in.Signed();
-    if (!dtype || (kind != 1 && kind != 2)) in.Fail();
+    if (kind != 1 && kind != 2) in.Fail();
     DCP_RETURN_IF_ERROR(in.status());
     tensors[std::move(key)] = {.kind = QuantizedTensor::Kind{kind},
                                .stored_dtype = *dtype,

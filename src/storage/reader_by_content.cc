@@ -25,13 +25,13 @@ bool HasMetadata(std::span<const DirectoryEntry> entries) {
 
 class ReaderByContent final : public StorageReader {
  public:
-  ReaderByContent(const FileSystemReaderOptions& options,
+  ReaderByContent(FileSystemReaderOptions options,
                   const StorageEnvironment& environment)
       : path_(environment.file_system->Absolute(options.path)),
         file_system_(environment.file_system),
-        native_(MakeFileSystemReader(options, environment)),
         hugging_face_(MakeHuggingFaceReader(
-            {.path = options.path, .io = options.io}, environment)) {}
+            {.path = options.path, .io = options.io}, environment)),
+        native_(MakeFileSystemReader(std::move(options), environment)) {}
 
   StatusOr<CheckpointIndex> ReadIndex() override {
     const auto entries = file_system_->List(path_);
@@ -40,10 +40,9 @@ class ReaderByContent final : public StorageReader {
     if (HasMetadata(*entries)) {
       return InvalidArgument(
           path_ +
-          " holds both a checkpoint in PyTorch's format (.metadata) and "
-          "safetensors files: say which one to read (in Python format=\"dcp\" "
-          "or "
-          "format=\"hf\"; in C++ a reader for it)");
+          " holds a checkpoint in PyTorch's format (.metadata) and safetensors "
+          "files, both: say which one to read, in Python by format=\"dcp\" or "
+          "format=\"hf\", in C++ by its reader");
     }
     return hugging_face_->ReadIndex();
   }
@@ -74,8 +73,8 @@ class ReaderByContent final : public StorageReader {
  private:
   const std::string path_;
   const std::shared_ptr<FileSystem> file_system_;
-  const std::unique_ptr<StorageReader> native_;
   const std::unique_ptr<StorageReader> hugging_face_;
+  const std::unique_ptr<StorageReader> native_;
   StorageReader* in_use_ = nullptr;  // from SetUp on
 };
 
@@ -84,7 +83,7 @@ class ReaderByContent final : public StorageReader {
 std::unique_ptr<StorageReader> MakeReaderByContent(
     FileSystemReaderOptions options, StorageEnvironment environment) {
   return std::make_unique<ReaderByContent>(
-      options, WithDefaults(std::move(environment)));
+      std::move(options), WithDefaults(std::move(environment)));
 }
 
 }  // namespace dcp

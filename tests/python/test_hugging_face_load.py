@@ -248,7 +248,7 @@ def test_cut_files_are_damaged(cut: int, single: pathlib.Path) -> None:
 def test_a_directory_with_both_formats_needs_a_word(single: pathlib.Path) -> None:
     dcpcpp.save({"w": ramp(3)}, checkpoint_id=single)
     for call in (dcpcpp.open, dcpcpp.load_full):
-        with pytest.raises(ValueError, match=r"both .*format="):
+        with pytest.raises(ValueError, match=r"both: .*format="):
             call(single)
     assert dcpcpp.open(single, format="dcp").keys() == ["w"]
     assert set(dcpcpp.open(single, format="hf")) == set(TENSORS)

@@ -28,8 +28,8 @@ class _Operations:
     def __init__(self) -> None:
         # Reentrant, because a signal handler may run in a thread that has it.
         self._changed = threading.Condition(threading.RLock())
-        self._saves: list[threading.Thread] = []
-        self._loads: list[threading.Thread] = []
+        self._saves: dict[object, threading.Thread] = {}
+        self._loads: dict[object, threading.Thread] = {}
         self._ended: weakref.WeakKeyDictionary[threading.Thread, float] = (
             weakref.WeakKeyDictionary()
         )
@@ -38,13 +38,14 @@ class _Operations:
     def add(self, *, is_save: bool, thread: threading.Thread | None = None) -> Iterator[None]:
         running = self._saves if is_save else self._loads
         thread = thread or threading.current_thread()
-        with self._changed:
-            running.append(thread)
-        try:
+        entry = object()
+        try:  # from here on, because a signal handler may raise
+            with self._changed:
+                running[entry] = thread
             yield
         finally:
             with self._changed:
-                running.remove(thread)
+                running.pop(entry, None)
                 self._ended[thread] = time.monotonic()
                 self._changed.notify_all()
 
@@ -60,9 +61,9 @@ class _Operations:
             raise ValueError("the timeout is nan seconds")
         deadline = None if seconds is None else time.monotonic() + seconds
         with self._changed:
-            while running := self._saves + (self._loads if loads else []):
+            while running := {*self._saves.values(), *(self._loads.values() if loads else ())}:
                 left = None if deadline is None else deadline - time.monotonic()
-                if set(running) == {this} or (left is not None and left <= 0):
+                if running == {this} or (left is not None and left <= 0):
                     return False
                 self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
         return True

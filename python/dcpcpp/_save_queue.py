@@ -17,17 +17,17 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from dcpcpp._in_flight import saving, wait_for_saves
+from dcpcpp._process_future import ProcessFuture
 
 logger = logging.getLogger("dcpcpp")
 
 _IDLE_SECONDS = 5.0  # that the thread stays for another save
 
 
-class SaveFuture(Future):  # type: ignore[type-arg]  # generic in the stubs only
+class SaveFuture(ProcessFuture):
     """The `Future[Metadata]` of an async save; knows whether somebody looked at its error."""
 
     def __init__(self) -> None:
@@ -38,19 +38,16 @@ class SaveFuture(Future):  # type: ignore[type-arg]  # generic in the stubs only
         """See `concurrent.futures.Future`."""
         try:
             return super().result(timeout)
-        finally:
-            self.was_seen = self.was_seen or self.done()
+        except BaseException as error:
+            # Not an end of the wait, after which the save may have failed as well.
+            self.was_seen = self.was_seen or (self.done() and super().exception() is error)
+            raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """See `concurrent.futures.Future`."""
-        try:
-            return super().exception(timeout)
-        finally:
-            self.was_seen = self.was_seen or self.done()
-
-    def cancel(self) -> bool:
-        """False: the other ranks count on this one."""
-        return False
+        error = super().exception(timeout)
+        self.was_seen = True
+        return error
 
     def unseen_error(self) -> BaseException | None:
         """What went wrong, if nobody knows it yet; from then on somebody does."""
@@ -60,20 +57,18 @@ class SaveFuture(Future):  # type: ignore[type-arg]  # generic in the stubs only
 
 
 class _Save:
-    def __init__(
-        self, run: Callable[[BaseException | None], Any], thread: threading.Thread
-    ) -> None:
+    def __init__(self, run: Callable[[BaseException | None], Any]) -> None:
         self.run = run
         self.future = SaveFuture()
         self.in_flight = contextlib.ExitStack()
-        self.in_flight.enter_context(saving(thread))
 
 
 class SaveQueue:
-    """Of one process. Thread-safe."""
+    """Of one process. Thread-safe, also where a signal handler raises in a caller's thread."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._mutex = threading.RLock()
+        self._changed = threading.Condition(self._mutex)
         self._waiting: collections.deque[_Save] = collections.deque()
         self._running: _Save | None = None
         self._last: SaveFuture | None = None
@@ -84,18 +79,23 @@ class SaveQueue:
 
         Args:
             run: gets the error of the save before if nobody saw it. It fails with that, and
-                tells the other ranks.
+                tells the other ranks. Where the system has no thread to give, it is called
+                here.
         """
+        save = _Save(run)
         with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="dcpcpp-async-save", daemon=True
-                )
-                self._thread.start()
-            save = _Save(run, self._thread)
-            self._waiting.append(save)
-            self._changed.notify_all()
-            return save.future
+            thread = self._thread or self._start_thread()
+            if thread is not None:
+                self._enqueue(save, thread)
+                return save.future
+            self._running = save
+        save.in_flight.enter_context(saving())
+        self._carry_out(save)
+        return save.future
+
+    def is_interrupted(self) -> bool:
+        """Whether this is a signal handler in a thread that changes the queue."""
+        return bool(self._mutex._is_owned())  # type: ignore[attr-defined]  # as in Condition
 
     def wait_until_at_most(self, count: int) -> None:
         """Return once at most `count` saves run or wait for their turn."""
@@ -127,27 +127,55 @@ class SaveQueue:
         running = self._running is not None and not self._running.future.done()
         return len(self._waiting) + running
 
+    def _start_thread(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._work, name="dcpcpp-async-save", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError:  # a limit on threads
+            self._thread = None
+            return None
+        except BaseException:  # a signal handler's: the thread may run, and ends at once
+            self._thread = None
+            raise
+        return thread
+
+    def _enqueue(self, save: _Save, thread: threading.Thread) -> None:
+        try:
+            save.in_flight.enter_context(saving(thread))
+            self._waiting.append(save)
+            self._changed.notify_all()
+        except BaseException:  # a signal handler's: nobody gets the future
+            if save in self._waiting:
+                self._waiting.remove(save)
+            save.in_flight.close()
+            raise
+
     def _work(self) -> None:
         while (save := self._next()) is not None:
-            error = self._unseen()
-            try:
-                save.future.set_result(save.run(error))
-            except BaseException as failure:
-                logger.error("an asynchronous save failed: %s", failure)
-                save.future.set_exception(failure)
-            self._last = save.future
-            save.in_flight.close()
-            with self._changed:
-                self._running = None
-                self._changed.notify_all()
+            self._carry_out(save)
             del save  # with what it staged
+
+    def _carry_out(self, save: _Save) -> None:
+        error = self._unseen()
+        self._last = save.future  # before it is done, or who waits for that might miss its error
+        try:
+            save.future.set_result(save.run(error))
+        except BaseException as failure:
+            logger.error("an asynchronous save failed: %s", failure)
+            save.future.set_exception(failure)
+        save.in_flight.close()
+        with self._changed:
+            self._running = None
+            self._changed.notify_all()
 
     def _next(self) -> _Save | None:
         with self._changed:
-            while not self._waiting:
+            while self._thread is threading.current_thread() and not self._waiting:
                 if not self._changed.wait(_IDLE_SECONDS) and not self._waiting:
                     self._thread = None
-                    return None
+            if self._thread is not threading.current_thread():
+                return None
             self._running = self._waiting.popleft()
             self._running.future.set_running_or_notify_cancel()
             return self._running
@@ -172,7 +200,8 @@ def flush(timeout: float | None = None) -> bool:
     Returns:
         Whether no save runs any more. What was saved is on the disk then, or its thread
         got the error. Called in a signal handler that interrupted a save in its own
-        thread, it is False at once: that save goes on only after the handler.
+        thread, or a call of async_save, it is False at once where that can only go on after
+        the handler.
 
     Raises:
         CheckpointException: an async save failed, and nobody looked at its future.
@@ -180,6 +209,8 @@ def flush(timeout: float | None = None) -> bool:
     Example:
         >>> signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if dcpcpp.flush(30) else 1))
     """
+    if _queue.is_interrupted():
+        return False
     is_done = wait_for_saves(timeout)
     _queue.raise_unseen()
     return is_done

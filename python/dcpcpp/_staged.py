@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
+from dcpcpp._process_future import ProcessFuture
 from dcpcpp._stalls import stalls
 from dcpcpp._stats import SaveStats
 
@@ -114,7 +115,8 @@ class Copying:
         wait_more: Callable[[Any], None] | None,
     ) -> None:
         self.stats = stats
-        self.done: Future[None] = _staging_thread.submit(_begin_and_wait, begin, begun, wait_more)
+        self.done = ProcessFuture()
+        _staging_thread.submit(_begin_and_wait, begin, begun, wait_more, self.done)
 
     def wait_staged(self, timeout: float | None = None) -> bool:
         """Whether the state may be changed; waits for it."""
@@ -133,17 +135,27 @@ def is_done(future: Future[Any], timeout: float | None) -> bool:
 
 
 def _begin_and_wait(
-    begin: Callable[[], Staged], begun: Future[Any], wait_more: Callable[[Any], None] | None
+    begin: Callable[[], Staged],
+    begun: Future[Any],
+    wait_more: Callable[[Any], None] | None,
+    done: ProcessFuture,
 ) -> None:
     try:
         staged = begin()
     except BaseException as error:
         begun.set_exception(error)
-        raise
+        done.set_exception(error)
+        return
     begun.set_result(staged)
-    staged.wait_staged(None)
-    if wait_more is not None:
-        wait_more(staged)
+    try:
+        staged.wait_staged(None)
+        if wait_more is not None:
+            wait_more(staged)
+    except BaseException as error:
+        done.set_exception(error)
+    else:
+        del staged  # before anybody takes its memory for free
+        done.set_result(None)
 
 
 def in_staging_thread(

@@ -22,7 +22,8 @@ int main() {
   // What the trainer left open for children of its own.
   (void)::syscall(SYS_close_range, dcp::kSaverMemoryFd + 1, ~0U, 0);
   // A job that is ended gets its checkpoint done; the trainer's end is ours.
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+  // SIGXFSZ: a write beyond a limit (ulimit -f) is an error, as in Python.
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ}) {
     (void)::signal(number, SIG_IGN);
   }
   if (::chdir("/") != 0) return 1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 import dcpcpp
+from dcpcpp import _save_queue
+from dcpcpp._save_queue import SaveFuture, SaveQueue
 from support.async_states import IN_BACKGROUND, state_of, value_in
 from support.held_files import held_files
 
@@ -55,6 +58,57 @@ def test_an_error_that_the_future_told_is_not_raised_again(tmp_path: Path) -> No
     with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
         future.result()
     dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "d").result()
+
+
+def test_an_error_that_comes_as_the_wait_for_it_ends_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    future = SaveFuture()
+
+    def give_up(self: SaveFuture, timeout: float | None = None) -> None:
+        self.set_exception(OSError(28, "No space left on device"))
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Future, "result", give_up)
+        with pytest.raises(TimeoutError):
+            future.result(0.1)
+    assert isinstance(future.unseen_error(), OSError)
+    assert future.unseen_error() is None
+
+
+def test_an_error_is_raised_as_soon_as_its_save_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the queue's thread has not put it away."""
+    set_exception = Future.set_exception
+
+    def end_slowly(self: Future[Any], error: BaseException | None) -> None:
+        set_exception(self, error)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(Future, "set_exception", end_slowly)
+    fail_in_background(tmp_path)
+    with pytest.raises(dcpcpp.CheckpointException, match="No space left"):
+        CALLS["close"](tmp_path)
+
+
+def test_without_a_thread_the_call_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name == "dcpcpp-async-save":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(_save_queue, "_queue", SaveQueue())  # it has no thread yet
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        future = dcpcpp.async_save(state_of(1.0), checkpoint_id=tmp_path / "c")
+        assert future.done()
+    assert value_in(tmp_path / "c") == 1.0
+    dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "c").result()
+    assert value_in(tmp_path / "c") == 2.0
 
 
 def fail_in_background(tmp_path: Path) -> Future[Any]:

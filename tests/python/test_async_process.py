@@ -255,24 +255,6 @@ def value_of(directory: Path) -> float:
     return lost_ranks.value_in(directory, 2, nbytes=size)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_saver_that_is_lost_is_named_on_all_ranks(tmp_path: Path, number: int) -> None:
-    directory = tmp_path / "c"
-    environment = {"DCPCPP_HEARTBEAT_TIMEOUT": "3"}
-    with start_job(
-        2, process_saves.lose_saver, directory, int(number), environment=environment
-    ) as job:
-        for rank in range(2):
-            job.wait_for(f"lost-{rank}")
-        assert lost_ranks.value_in(directory, 2, nbytes=process_saves.LARGE) == lost_ranks.OLD
-        job.mark("again")
-        for lost, after in job.all_told():
-            assert lost.kind == "LostRankException"
-            assert "rank 1 is gone" in lost.failures[1]
-            assert after.kind == ""
-    assert lost_ranks.value_in(directory, 2, nbytes=process_saves.LARGE) == lost_ranks.NEW
-
-
 def test_a_rank_that_cannot_save_fails_the_others(tmp_path: Path) -> None:
     with start_job(2, process_saves.fail_on_one_rank, tmp_path / "c") as job:
         first, second = job.all_told()

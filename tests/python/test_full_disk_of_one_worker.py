@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
-import dcpcpp
 from support import faults
-from support.scoreboard import report
+from support.saving import SUFFIX, How, Way
+from support.scoreboard import Subject, report
 
 
 class FullForOneWorker(torch_filesystem.FileSystem):
@@ -40,14 +39,15 @@ class FullForOneWorker(torch_filesystem.FileSystem):
 WORKERS = 4
 
 
-def one_worker_fails(directory: Path, number: int, library: Any) -> str:
+def one_worker_fails(directory: Path, number: int, way: Way) -> str:
     """How a save ends that has no space for one of its files: "refused", or what is wrong."""
+    library = way.library
     old = {str(key): torch.full((1000,), float(key)) for key in range(WORKERS)}
     library.save(old, checkpoint_id=directory)
     writer = library.FileSystemWriter(directory, thread_count=WORKERS, sync_files=False)
     writer.fs = FullForOneWorker(number)
     try:
-        library.save({key: -value for key, value in old.items()}, storage_writer=writer)
+        way.save({key: -value for key, value in old.items()}, storage_writer=writer)
         end = "false OK"
     except library.CheckpointException as error:
         cause = error.failures[0][0]
@@ -63,15 +63,17 @@ def one_worker_fails(directory: Path, number: int, library: Any) -> str:
 
 @pytest.mark.row("R8")
 @pytest.mark.filterwarnings("ignore")
-def test_a_disk_that_is_full_for_one_worker_only_fails_the_save(tmp_path: Path) -> None:
-    trial = f"one of {WORKERS} files has no space (/dev/full)"
-    for name, library in (("dcpcpp", dcpcpp), ("stock DCP", stock)):
-        ends = [
-            one_worker_fails(tmp_path / f"{name}-{number}", number, library)
-            for number in range(WORKERS)
-        ]
-        bad = sum(end != "refused" for end in ends)
-        note = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
-        report("R8", trial, count=WORKERS, bad=bad, seed=0, subject=name, note=note)
-        if library is dcpcpp:
-            assert ends == ["refused"] * WORKERS
+@pytest.mark.parametrize("how", ["save", "thread"])
+@pytest.mark.parametrize("subject", ["dcpcpp", "stock"])
+def test_a_disk_that_is_full_for_one_worker_only_fails_the_save(
+    tmp_path: Path, how: How, subject: Subject
+) -> None:
+    ends = [
+        one_worker_fails(tmp_path / str(number), number, Way(how, subject))
+        for number in range(WORKERS)
+    ]
+    bad = sum(end != "refused" for end in ends)
+    note = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
+    trial = f"one of {WORKERS} files has no space (/dev/full){SUFFIX[how]}"
+    report("R8", trial, count=WORKERS, bad=bad, seed=0, subject=subject, note=note)
+    assert subject == "stock" or bad == 0, note

@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from support import lost_ranks
 from support.forked_ranks import start_job
+from support.saving import SUFFIX
 from support.scoreboard import ONE_SECOND, SUBJECTS, Subject, report, trials
 
 # Place of the killed rank, and what the others call the time in which they missed it, which
@@ -42,7 +43,7 @@ COORDINATORS = {"commit", "index"}  # places that only rank 0 comes to
 
 @dataclass(frozen=True)
 class Case:
-    """`place` is where the rank `killed` is then; see support.gates."""
+    """`place` is where the rank `killed` is then (support.gates), in `verb` (save_twice)."""
 
     verb: str
     place: str
@@ -57,6 +58,12 @@ CASES = [
     for killed, world_size in ((0, 2), (1, 2), (2, 4))
     if killed == 0 or place not in COORDINATORS
 ] + [Case("save", "write", 5, 8), Case("save", "commit", 0, 8)]
+ASYNC_CASES = [
+    Case("async_save", place, killed, 2)
+    for place in SAVE_PLACES
+    for killed in (0, 1)
+    if killed == 0 or place not in COORDINATORS
+] + [Case("async_save", "write", 3, 4)]
 # Stock torch can be stopped there as well.
 STOCK_CASES = [
     case
@@ -72,6 +79,17 @@ def test_every_survivor_raises_within_a_second_and_names_the_dead_rank(
     tmp_path: Path, subject: Subject
 ) -> None:
     cases = CASES if subject == "dcpcpp" else STOCK_CASES
+    kill_ranks(tmp_path, cases, "kill -9 of a rank in each phase", subject)
+
+
+@pytest.mark.row("R13")
+@pytest.mark.timeout(3600)
+def test_so_does_every_survivors_async_save(tmp_path: Path) -> None:
+    kill_ranks(tmp_path, ASYNC_CASES, "kill -9 of a rank in each phase" + SUFFIX["thread"])
+
+
+def kill_ranks(tmp_path: Path, cases: list[Case], what: str, subject: Subject = "dcpcpp") -> None:
+    """Try the cases in turns, report, and fail if it was ours and not all were fine."""
     count = trials(quick=len(cases), deep=200)
     found = [
         kill_a_rank(tmp_path / str(number), case, subject)
@@ -80,7 +98,6 @@ def test_every_survivor_raises_within_a_second_and_names_the_dead_rank(
     faults = collections.Counter(itertools.chain.from_iterable(found))
     note = ", ".join(f"{fault}: {times}" for fault, times in sorted(faults.items()))
     bad = sum(1 for faults in found if faults)
-    what = "kill -9 of a rank in each phase"
     report("R13", what, count=count, bad=bad, seed=0, subject=subject, note=note)
     failed = {cases[number % len(cases)]: faults for number, faults in enumerate(found) if faults}
     assert subject == "stock" or not failed
@@ -118,7 +135,7 @@ def faults_of_our_error(ending: lost_ranks.Ending, case: Case) -> set[str]:
         found.add(f"raised {ending.kind or 'nothing'}")
     if list(ending.failures) != [case.killed]:
         found.add(f"failures of {list(ending.failures)}")
-    phases = (SAVE_PLACES if case.verb == "save" else LOAD_PLACES)[case.place]
+    phases = (LOAD_PLACES if case.verb == "load" else SAVE_PLACES)[case.place]
     phase = ending.failures.get(case.killed, "").partition("; phase: ")[2]
     if phase not in phases:
         found.add(f"phase {phase}")

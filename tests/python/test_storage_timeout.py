@@ -2,81 +2,126 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import fsspec
 import pytest
 import torch
-from fsspec.implementations.memory import MemoryFileSystem
 
 import dcpcpp
 from dcpcpp import _io_options
-from support.scoreboard import ONE_SECOND, report
+from support import async_ranks, faults
+from support.forked_ranks import start_job
+from support.hung_files import Hung, hung_files
+from support.saving import SUFFIX, How, Way
+from support.scoreboard import ONE_SECOND, report, within
 
 _DEADLINE = 1.0
-
-
-class HungFileSystem(MemoryFileSystem):
-    """Files in memory; what is written to data files waits for `gate`."""
-
-    protocol = "hung"
-    store: dict[str, Any] = {}  # noqa: RUF012 - as in fsspec
-    pseudo_dirs = [""]  # noqa: RUF012
-    gate = threading.Event()
-
-    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        file = super()._open(path, mode, **options)
-        if "w" in mode and path.endswith(".distcp"):
-            write = file.write
-
-            def wait_and_write(data: bytes) -> int:
-                self.gate.wait()
-                return int(write(data))
-
-            file.write = wait_and_write
-        return file
+_URL = "hung://ckpt"
 
 
 @pytest.fixture
-def hung() -> Iterator[type[HungFileSystem]]:
-    fsspec.register_implementation("hung", HungFileSystem, clobber=True)
-    HungFileSystem.gate.set()
-    yield HungFileSystem
-    HungFileSystem.gate.set()
+def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hung]:
+    """A file system in memory, with a checkpoint of 1.0, that is about to hang."""
+    with hung_files() as files:
+        dcpcpp.save(state_of(1.0), storage_writer=dcpcpp.FsspecWriter(_URL))
+        monkeypatch.setenv("DCPCPP_STORAGE_TIMEOUT", str(_DEADLINE))
+        yield files
+
+
+def state_of(value: float) -> dict[str, torch.Tensor]:
+    return {"w": torch.full((1000,), value)}
+
+
+def value_in_memory() -> float:
+    state = state_of(0.0)
+    dcpcpp.load(state, storage_reader=dcpcpp.FsspecReader(_URL))
+    return float(state["w"][0])
+
+
+def save_and_train(way: Way, value: float, kept: list[float]) -> None:
+    """Saves, and trains beside an async save; `kept`: how long it was kept from each step."""
+    writer = dcpcpp.FsspecWriter(_URL)
+    if way.how == "save":
+        way.save(state_of(value), storage_writer=writer)
+        return
+    last = time.monotonic()
+    future = way.begin(state_of(value), storage_writer=writer)
+    while not future.done():
+        now = time.monotonic()
+        kept.append(now - last)
+        last = now
+        time.sleep(0.0005)
+    future.result()
 
 
 @pytest.mark.row("R15")
+@pytest.mark.parametrize("how", ["save", "thread"])
+@pytest.mark.parametrize("place", [".distcp", ".metadata"])
 def test_a_write_that_hangs_becomes_an_error_and_the_next_save_works(
-    hung: type[HungFileSystem], monkeypatch: pytest.MonkeyPatch
+    hung: Hung, how: How, place: str
 ) -> None:
-    def save(value: float) -> None:
-        writer = dcpcpp.FsspecWriter("hung://ckpt")
-        dcpcpp.save({"w": torch.full((1000,), value)}, storage_writer=writer)
-
-    def load() -> float:
-        state = {"w": torch.zeros(1000)}
-        dcpcpp.load(state, storage_reader=dcpcpp.FsspecReader("hung://ckpt"))
-        return float(state["w"][0])
-
-    save(1.0)
-    monkeypatch.setenv("DCPCPP_STORAGE_TIMEOUT", str(_DEADLINE))
-    hung.gate.clear()
+    way, kept = Way(how), []
+    hung.hang(place)
     begin = time.monotonic()
     with pytest.raises(dcpcpp.CheckpointException, match="the storage does not answer") as caught:
-        save(2.0)
+        save_and_train(way, 2.0, kept)
     elapsed = time.monotonic() - begin
     assert _DEADLINE <= elapsed < _DEADLINE + ONE_SECOND
+    blocked = max(kept, default=0.0)
+    assert blocked < within(0.1)
     assert isinstance(caught.value.failures[0][0], TimeoutError)
-    assert ".distcp" in str(caught.value)
-    assert load() == 1.0
-    hung.gate.set()
-    save(3.0)
-    assert load() == 3.0
-    report("R15", "from Python: a write to an fsspec file system hangs", count=1, bad=0, seed=0)
+    assert place in str(caught.value)
+    assert value_in_memory() == 1.0
+    hung.release()
+    save_and_train(way, 3.0, [])
+    assert value_in_memory() == 3.0
+    what = f"from Python: a write of a {place} file by fsspec hangs{SUFFIX[how]}"
+    note = f"the training was kept for {blocked * 1000:.0f} ms" if blocked else ""
+    report("R15", what, count=1, bad=0, seed=0, note=note)
+
+
+@pytest.mark.row("R15")
+@pytest.mark.timeout(120)
+def test_the_futures_of_all_ranks_fail_at_the_deadline(tmp_path: Path) -> None:
+    environment = {"DCPCPP_STORAGE_TIMEOUT": str(_DEADLINE)}
+    with start_job(2, async_ranks.hang_on_one_rank, tmp_path, environment=environment) as job:
+        told = job.all_told()
+    for begun, ending, after in told:
+        assert _DEADLINE <= ending.at - begun < _DEADLINE + ONE_SECOND
+        assert "the storage does not answer" in ending.failures[1]
+        assert after.failures == {}
+    report("R15", "from Python: one of 2 ranks hangs, async saves", count=1, bad=0, seed=0)
+
+
+PROGRAM = """
+import time, torch, dcpcpp
+from support.hung_files import hung_files
+
+with hung_files() as files:
+    files.hang(".distcp")
+    writer = dcpcpp.FsspecWriter("hung://ckpt")
+    dcpcpp.async_save({"w": torch.ones(1000)}, storage_writer=writer, no_dist=True)
+    files.release = lambda: None  # it hangs until the process is gone
+    print(time.monotonic(), flush=True)
+"""
+
+
+@pytest.mark.row("R15")
+@pytest.mark.timeout(120)
+def test_a_program_ends_whose_save_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DCPCPP_STORAGE_TIMEOUT", str(_DEADLINE))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    done = faults.run_python(PROGRAM)
+    ended = time.monotonic() - float(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert "an asynchronous save failed" in done.stderr
+    # The interpreter waits for what its threads do at the end, and takes its own time.
+    assert ended < _DEADLINE + 2.0 + ONE_SECOND
+    report("R15", "from Python: the end of a program, async saves", count=1, bad=0, seed=0)
 
 
 def test_the_timeout_is_a_number_of_seconds(

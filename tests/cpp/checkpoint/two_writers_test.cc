@@ -6,10 +6,13 @@
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "checkpoint/rank_threads.h"
+#include "dcp/async_save.h"
+#include "dcp/saver.h"
 #include "storage/damage.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/scoreboard.h"
@@ -110,57 +113,110 @@ TEST_CASE("the next save removes what a killed one left", "[checkpoint]") {
   CHECK(count() == 3);
 }
 
+/// How a process saves.
+struct SaveCall {
+  const char* name;
+  int64_t rounds;  ///< of `make test`
+  Status (*run)(const std::string& path, std::span<const SaveEntry> entries);
+};
+
+Status SaveNow(const std::string& path, std::span<const SaveEntry> entries) {
+  return Save(path, entries).status();
+}
+
+Status SaveInThread(const std::string& path,
+                    std::span<const SaveEntry> entries) {
+  return AsyncSave(path, {entries.begin(), entries.end()})->Wait().status();
+}
+
+Status SaveBySaver(const std::string& path,
+                   std::span<const SaveEntry> entries) {
+  DCP_ASSIGN_OR_RETURN(const auto saver,
+                       Saver::Make({.program = DCP_SAVER_PROGRAM}));
+  return AsyncSave(std::vector<SaveEntry>(entries.begin(), entries.end()),
+                   nullptr,
+                   {.writer = MakeFileSystemWriter({.path = path}),
+                    .transport = MakeSingleProcessTransport()},
+                   {.staging = {.saver = saver}})
+      ->Wait()
+      .status();
+}
+
+/// A process that saves the state of that number: its exit code is 0 if it won,
+/// 1 if another one was at work.
+pid_t StartWriter(const SaveCall& call, const std::string& path, int number) {
+  return Fork([&] {
+    const AllEntries entries =
+        Sharded(SmallState(static_cast<uint64_t>(number)), 1);
+    const Status status = call.run(path, entries[0].span());
+    const auto failures = GetRankFailures(status);
+    const bool busy = failures && failures->by_rank.at(0).code() ==
+                                      absl::StatusCode::kAborted;
+    ::_exit(status.ok() ? 0 : busy ? 1 : 2);
+  });
+}
+
+bool HoldsStateOf(const std::string& path, int writer) {
+  const conformance::State state = SmallState(static_cast<uint64_t>(writer));
+  std::vector<conformance::Wanted> wanted = conformance::AllOf(state);
+  const auto storage = NativeStorage(
+      NativePlace{.fs = MakePosixFileSystem(), .directory = path});
+  REQUIRE(conformance::LoadInto(*storage.make_reader(), wanted).ok());
+  return AllRight(state, wanted);
+}
+
+/// Writers race; how many won.
+int64_t Race(const SaveCall& call, const std::string& path, int writers) {
+  std::vector<pid_t> pids;
+  for (int writer = 0; writer < writers; ++writer) {
+    pids.push_back(StartWriter(call, path, writer));
+  }
+  std::vector<int> codes;
+  for (const pid_t pid : pids) {
+    int status = 0;
+    REQUIRE(::waitpid(pid, &status, 0) == pid);
+    codes.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  }
+  int64_t winners = 0;
+  bool holds_one = false;
+  for (int writer = 0; writer < writers; ++writer) {
+    const int code = codes[size_t(writer)];
+    REQUIRE((code == 0 || code == 1));
+    if (code != 0) continue;
+    ++winners;
+    holds_one = holds_one || HoldsStateOf(path, writer);
+  }
+  REQUIRE(holds_one);
+  return winners;
+}
+
 TEST_CASE("of processes that race for a directory one wins whole",
           "[checkpoint][R12]") {
-  const int64_t rounds = testing::Trials(100, 1000);
-  const testing::TempDirectory directory;
-  const std::string path = directory.path() + "/ckpt";
-  int64_t winners = 0;
-  int64_t writes = 0;
-  for (int64_t round = 0; round < rounds; ++round) {
-    const auto writers = static_cast<int>(2 + round % 3);
-    writes += writers;
-    std::vector<pid_t> pids;
-    for (int writer = 0; writer < writers; ++writer) {
-      pids.push_back(Fork([&] {
-        const AllEntries entries =
-            Sharded(SmallState(static_cast<uint64_t>(writer)), 1);
-        const Status status = Save(path, entries[0].span()).status();
-        const auto failures = GetRankFailures(status);
-        const bool busy = failures && failures->by_rank.at(0).code() ==
-                                          absl::StatusCode::kAborted;
-        ::_exit(status.ok() ? 0 : busy ? 1 : 2);
-      }));
+  for (const SaveCall& call :
+       {SaveCall{"", 100, &SaveNow},
+        SaveCall{", async saves", 40, &SaveInThread},
+        SaveCall{", async saves by savers", 20, &SaveBySaver}}) {
+    const int64_t rounds = testing::Trials(call.rounds, 1000);
+    const testing::TempDirectory directory;
+    const std::string path = directory.path() + "/ckpt";
+    int64_t winners = 0;
+    int64_t writes = 0;
+    for (int64_t round = 0; round < rounds; ++round) {
+      INFO("round " << round << call.name);
+      const auto writers = static_cast<int>(2 + round % 3);
+      writes += writers;
+      winners += Race(call, path, writers);
     }
-    std::vector<int> codes;
-    for (const pid_t pid : pids) {
-      int status = 0;
-      REQUIRE(::waitpid(pid, &status, 0) == pid);
-      codes.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : -1);
-    }
-    INFO("round " << round);
-    bool holds_one = false;
-    for (int writer = 0; writer < writers; ++writer) {
-      REQUIRE((codes[size_t(writer)] == 0 || codes[size_t(writer)] == 1));
-      if (codes[size_t(writer)] != 0) continue;
-      ++winners;
-      const conformance::State state =
-          SmallState(static_cast<uint64_t>(writer));
-      std::vector<conformance::Wanted> wanted = conformance::AllOf(state);
-      const auto storage = NativeStorage(
-          NativePlace{.fs = MakePosixFileSystem(), .directory = path});
-      REQUIRE(conformance::LoadInto(*storage.make_reader(), wanted).ok());
-      holds_one = holds_one || AllRight(state, wanted);
-    }
-    REQUIRE(holds_one);
+    CHECK(winners >= rounds);
+    testing::Report({.row = "R12",
+                     .trial = std::string("2 to 4 processes save into one "
+                                          "directory") +
+                              call.name,
+                     .count = rounds,
+                     .note = std::to_string(winners) + " of " +
+                             std::to_string(writes) +
+                             " saves won, the others got kAborted"});
   }
-  CHECK(winners >= rounds);
-  testing::Report({.row = "R12",
-                   .trial = "2 to 4 processes save into one directory",
-                   .count = rounds,
-                   .note = std::to_string(winners) + " of " +
-                           std::to_string(writes) +
-                           " saves won, the others got kAborted"});
 }
 
 }  // namespace

@@ -8,8 +8,7 @@
 #include <cerrno>
 #include <string>
 
-#include "reliability/save_trials.h"
-#include "reliability/syscall_tracer.h"
+#include "reliability/traced_saves.h"
 #include "testing/scoreboard.h"
 
 namespace dcp::testing {
@@ -65,8 +64,7 @@ bool Agree(const TraceResult& result, Found found) {
 /// Returns false when the save made fewer calls.
 bool Try(SaveTrials& trials, const Failure& failure, Counts* counts) {
   Decider decide{failure};
-  const TraceResult result =
-      RunTraced([&] { return trials.SaveOther(); }, std::ref(decide));
+  const TraceResult result = TraceSave(trials, std::ref(decide));
   if (decide.number < 0) {
     trials.Keep(trials.Look());
     return false;
@@ -95,9 +93,9 @@ TEST_CASE("a failing system call never makes a save lie", "[R6]") {
   }
   constexpr std::array kErrors = {EIO,    ENOSPC, EDQUOT, EINTR,     EAGAIN,
                                   ESTALE, EROFS,  ENOMEM, kZeroWrite};
-  const int64_t step = Trials(41, 1);
   int64_t first = 1;
-  for (const SaveKind& kind : AllSaveKinds()) {
+  for (const SaveKind& kind : AllAndAsyncSaveKinds()) {
+    const int64_t step = Trials(kind.by == SaveBy::kCaller ? 41 : 97, 1);
     Counts counts;
     SaveTrials trials(kind);
     for (const int error_number : kErrors) {

@@ -1,6 +1,7 @@
 // Storage that hangs: a save in which one call never returns fails on every
 // rank at the deadline, names the file, leaves the old checkpoint, and lets the
 // process go on and end. When the call returns in the end, nothing comes of it.
+// An asynchronous save's trainer never waits for the storage.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,10 +14,10 @@
 #include <string>
 #include <thread>
 
+#include "checkpoint/async_rank_saves.h"
 #include "checkpoint/old_or_new.h"
 #include "checkpoint/rank_threads.h"
-#include "io/stall.h"
-#include "reliability/mounted_disk.h"
+#include "reliability/stalls.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/gate.h"
 #include "testing/scoreboard.h"
@@ -30,13 +31,21 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr milliseconds kDeadline{200};
 const seconds kMargin = OneSecond();
+// What a trainer's thread may be kept from its work for.
+const milliseconds kMaxBlocked = Within(milliseconds(100));
 constexpr int kRanks = 2;
+
+enum class SaveCall : uint8_t { kSave, kAsyncSave };
+
+const char* SuffixOf(SaveCall call) {
+  return call == SaveCall::kSave ? "" : ", async saves";
+}
 
 /// A checkpoint in memory, of two ranks, and storage that hangs in one call.
 class HungStorage {
  public:
   /// Two ranks count their calls together, so `n` may be any rank's.
-  explicit HungStorage(int64_t n) : n_(n) {
+  HungStorage(int64_t n, SaveCall call) : n_(n), call_(call) {
     place_.fs = faulty_;
     place_.writer.file_count = 2;
     place_.writer.io = ModestIo(IoEngineKind::kThreads);
@@ -75,13 +84,24 @@ class HungStorage {
 
   Found Look() { return WhatIsIn(place_, states_); }
   std::optional<FsOp> called() const { return *called_; }
+  /// The longest that an asynchronous save kept its caller.
+  milliseconds longest_blocked() const { return longest_blocked_; }
 
  private:
   std::vector<StatusOr<SaveResult>> Save(const conformance::State& state) {
-    return SaveOnRanks(Sharded(state, kRanks), NativeStorage(place_));
+    const AllEntries entries = Sharded(state, kRanks);
+    if (call_ == SaveCall::kSave) {
+      return SaveOnRanks(entries, NativeStorage(place_));
+    }
+    AsyncRankSaves saves(entries, NativeStorage(place_));
+    DCP_CHECK_OK(saves.status);
+    longest_blocked_ = std::max(longest_blocked_, saves.longest_blocked);
+    return saves.Wait();
   }
 
   const int64_t n_;
+  const SaveCall call_;
+  milliseconds longest_blocked_{0};
   const OldAndNew states_ = LargerStates();
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
   const std::shared_ptr<std::optional<FsOp>> called_ =
@@ -91,30 +111,18 @@ class HungStorage {
   NativePlace place_;
 };
 
-bool NamesFileAndPhase(const Status& status) {
-  const auto failures = GetRankFailures(status);
-  if (!failures || failures->phase.empty()) return false;
-  return std::all_of(failures->by_rank.begin(), failures->by_rank.end(),
-                     [](const auto& failure) {
-                       const auto detail = GetErrorDetail(failure.second);
-                       return IsStall(failure.second) &&
-                              detail->path.starts_with('/') &&
-                              Message(failure.second).find(detail->path) !=
-                                  std::string_view::npos;
-                     });
-}
-
 struct Counts {
   int64_t trials = 0;
   int64_t bad = 0;
   int64_t failed = 0;
   int64_t in_doubt = 0;
   milliseconds longest{0};
+  milliseconds longest_blocked{0};
 };
 
 /// False when the save makes fewer calls than `n`.
-bool Try(int64_t n, Counts* counts) {
-  HungStorage storage(n);
+bool Try(int64_t n, SaveCall call, Counts* counts) {
+  HungStorage storage(n, call);
   const auto begin = SteadyClock::now();
   const auto results = storage.TrySave();
   const auto elapsed =
@@ -123,7 +131,8 @@ bool Try(int64_t n, Counts* counts) {
   const Status& first = results[0].status();
   INFO("call " << n << " of kind " << int(*storage.called()) << ", after "
                << elapsed.count() << " ms: " << Message(first));
-  bool good = elapsed < kDeadline + kMargin;
+  bool good =
+      elapsed < kDeadline + kMargin && storage.longest_blocked() < kMaxBlocked;
   for (const auto& result : results) {
     good = good && result.ok() == results[0].ok() &&
            (result.ok() || NamesFileAndPhase(result.status()));
@@ -144,25 +153,36 @@ bool Try(int64_t n, Counts* counts) {
   counts->failed += first.ok() ? 0 : 1;
   counts->in_doubt += in_doubt ? 1 : 0;
   counts->longest = std::max(counts->longest, elapsed);
+  counts->longest_blocked =
+      std::max(counts->longest_blocked, storage.longest_blocked());
   return true;
 }
 
+std::string NoteOf(const Counts& counts, SaveCall call) {
+  std::string note =
+      std::to_string(counts.failed) + " failed, " +
+      std::to_string(counts.in_doubt) + " of them in doubt, all within " +
+      std::to_string(counts.longest.count()) + " ms at a deadline of " +
+      std::to_string(kDeadline.count()) + " ms";
+  if (call == SaveCall::kSave) return note;
+  return note + "; the trainer was kept for at most " +
+         std::to_string(counts.longest_blocked.count()) + " ms";
+}
+
 TEST_CASE("a call that never returns ends the save at the deadline", "[R15]") {
-  Counts counts;
-  const int64_t step = Trials(7, 1);
-  for (int64_t n = 1; Try(n, &counts); n += step) {
+  for (const SaveCall call : {SaveCall::kSave, SaveCall::kAsyncSave}) {
+    Counts counts;
+    const int64_t step = Trials(call == SaveCall::kSave ? 7 : 11, 1);
+    for (int64_t n = 1; Try(n, call, &counts); n += step) {
+    }
+    CHECK(counts.failed > 0);
+    Report({.row = "R15",
+            .trial = std::string("each call of the storage hangs, 2 ranks") +
+                     SuffixOf(call),
+            .count = counts.trials,
+            .bad = counts.bad,
+            .note = NoteOf(counts, call)});
   }
-  CHECK(counts.failed > 0);
-  Report({.row = "R15",
-          .trial = "each call of the storage hangs, 2 ranks",
-          .count = counts.trials,
-          .bad = counts.bad,
-          .note = std::to_string(counts.failed) + " failed, " +
-                  std::to_string(counts.in_doubt) +
-                  " of them in doubt, all within " +
-                  std::to_string(counts.longest.count()) +
-                  " ms at a deadline of " + std::to_string(kDeadline.count()) +
-                  " ms"});
 }
 
 TEST_CASE("while a write still hangs, the next save works", "[R15]") {
@@ -201,64 +221,26 @@ TEST_CASE("while a write still hangs, the next save works", "[R15]") {
 }
 
 /// In a child: a save that hangs, then the end of the process.
-[[noreturn]] void SaveAndExit() {
-  HungStorage storage(30);
+[[noreturn]] void SaveAndExit(SaveCall call) {
+  HungStorage storage(30, call);
   const auto results = storage.TrySave();
   // Without a destructor that would open the gate.
   std::exit(NamesFileAndPhase(results[0].status()) ? 42 : 1);
 }
 
 TEST_CASE("a process with a save that hangs can end", "[R15]") {
-  const pid_t child = ::fork();
-  if (child == 0) SaveAndExit();
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 42);
-  Report({.row = "R15",
-          .trial = "exit() while a call hangs",
-          .count = 1,
-          .bad = WIFEXITED(status) && WEXITSTATUS(status) == 42 ? 0 : 1});
-}
-
-TEST_CASE("a frozen disk ends the save at the deadline", "[R15]") {
-  const std::string trial = "ext4 that is frozen (FIFREEZE)";
-  auto disk = MountedDisk::Ext4();
-  if (!disk.ok()) {
-    ReportSkipped("R15", trial, std::string(Message(disk.status())));
-    return;
+  for (const SaveCall call : {SaveCall::kSave, SaveCall::kAsyncSave}) {
+    const pid_t child = ::fork();
+    if (child == 0) SaveAndExit(call);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    const bool good = WIFEXITED(status) && WEXITSTATUS(status) == 42;
+    CHECK(good);
+    Report({.row = "R15",
+            .trial = std::string("exit() while a call hangs") + SuffixOf(call),
+            .count = 1,
+            .bad = good ? 0 : 1});
   }
-  const OldAndNew states = LargerStates();
-  NativePlace place{.fs = MakePosixFileSystem(),
-                    .directory = (*disk)->path() + "/ckpt"};
-  RequireAllSucceed(
-      SaveOnRanks(Sharded(states.old_state, kRanks), NativeStorage(place)));
-  place.writer.io.stall_timeout = seconds(1);
-  DCP_CHECK_OK((*disk)->Freeze());
-  const auto begin = SteadyClock::now();
-  const auto results =
-      SaveOnRanks(Sharded(states.new_state, kRanks), NativeStorage(place));
-  const auto elapsed = SteadyClock::now() - begin;
-  DCP_CHECK_OK((*disk)->Thaw());
-  INFO(Message(results[0].status()));
-  bool good = elapsed < seconds(1) + kMargin;
-  for (const auto& result : results) {
-    good = good && NamesFileAndPhase(result.status());
-  }
-  good = good && WhatIsIn(place, states) == Found::kOld;
-  // The lock goes when the frozen call has come back.
-  place.writer.io.stall_timeout = std::chrono::minutes(10);
-  auto next = results[0].status();
-  for (const auto end = SteadyClock::now() + seconds(30);
-       !next.ok() && SteadyClock::now() < end;) {
-    next =
-        SaveOnRanks(Sharded(states.new_state, kRanks), NativeStorage(place))[0]
-            .status();
-  }
-  INFO("next: " << Message(next));
-  good = good && next.ok() && WhatIsIn(place, states) == Found::kNew;
-  CHECK(good);
-  Report({.row = "R15", .trial = trial, .count = 1, .bad = good ? 0 : 1});
 }
 
 }  // namespace

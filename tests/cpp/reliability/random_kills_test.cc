@@ -1,11 +1,17 @@
-// SIGKILL at random moments of overwriting saves.
+// SIGKILL at random moments of overwriting saves: of the process, and of its
+// saver if another one saves.
 
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <new>
 #include <random>
 #include <string>
 #include <thread>
@@ -18,25 +24,65 @@ namespace {
 
 using Microseconds = std::chrono::duration<double, std::micro>;
 
-/// A save in a child, killed after `delay`; whether it was still at work.
-bool KillAfter(const SaveTrials& trials, Microseconds delay) {
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(trials.SaveOther());
+/// Of a trainer and its saver.
+enum class Victim : uint8_t { kTrainer, kSaver, kBoth };
+
+/// A save in a child, which may have a saver.
+class Child {
+ public:
+  explicit Child(SaveTrials& trials) {
+    pid_ = ::fork();
+    if (pid_ != 0) return;
+    trials.OnBegin([this](int saver) { *saver_ = saver; });
+    ::_exit(trials.SaveOther());
+  }
+  ~Child() { ::munmap(saver_, sizeof(*saver_)); }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  pid_t pid() const { return pid_; }
+  /// 0 as long as it has none.
+  pid_t saver() const { return *saver_; }
+
+  /// Returns whether it saved, once its saver has ended, too.
+  bool Saved() {
+    int status = 0;
+    REQUIRE(::waitpid(pid_, &status, 0) == pid_);
+    while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == kSaved;
+  }
+
+ private:
+  using SharedPid = std::atomic<pid_t>;
+
+  static SharedPid* Share() {
+    void* const memory =
+        ::mmap(nullptr, sizeof(SharedPid), PROT_READ | PROT_WRITE,
+               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    return new (memory) SharedPid(0);
+  }
+
+  SharedPid* const saver_ = Share();
+  pid_t pid_ = 0;
+};
+
+/// A save of which processes are killed after `delay`; whether that was before
+/// its end.
+bool KillAfter(SaveTrials& trials, Microseconds delay, Victim victim) {
+  Child child(trials);
   std::this_thread::sleep_for(delay);
-  ::kill(child, SIGKILL);
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status);
+  const pid_t saver = child.saver();
+  if (victim != Victim::kSaver || saver == 0) ::kill(child.pid(), SIGKILL);
+  if (victim != Victim::kTrainer && saver != 0) ::kill(saver, SIGKILL);
+  return !child.Saved();
 }
 
 /// The time of a save in a child that is left alone.
 Microseconds TimeOf(SaveTrials& trials) {
   const auto begin = std::chrono::steady_clock::now();
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(trials.SaveOther());
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFEXITED(status));
+  REQUIRE(Child(trials).Saved());
   trials.Keep(Found::kNew);
   return std::chrono::steady_clock::now() - begin;
 }
@@ -44,9 +90,10 @@ Microseconds TimeOf(SaveTrials& trials) {
 TEST_CASE("kill -9 at any moment leaves the old checkpoint or the new one",
           "[R2]") {
   constexpr uint64_t kSeed = 2;
-  std::vector<SaveKind> kinds = AllSaveKinds();
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // a saver outlives its trainer
+  std::vector<SaveKind> kinds = AllAndAsyncSaveKinds();
   kinds.push_back({.compression = Compression::kZstd});
-  const auto count = Trials(150, 10'000) / static_cast<int64_t>(kinds.size());
+  const auto count = Trials(270, 18'000) / static_cast<int64_t>(kinds.size());
   std::mt19937_64 random(kSeed);
   for (const SaveKind& kind : kinds) {
     SaveTrials trials(kind);
@@ -57,7 +104,9 @@ TEST_CASE("kill -9 at any moment leaves the old checkpoint or the new one",
     int64_t found_new = 0;
     while (killed < count) {
       std::uniform_real_distribution<double> delay(0, longest.count());
-      if (KillAfter(trials, Microseconds(delay(random)))) ++killed;
+      const bool has_saver = kind.by == SaveBy::kProcess;
+      const auto victim = has_saver ? Victim(random() % 3) : Victim::kTrainer;
+      if (KillAfter(trials, Microseconds(delay(random)), victim)) ++killed;
       const Found found = trials.Look();
       const bool good = found == Found::kOld || found == Found::kNew;
       CHECK(good);
@@ -68,7 +117,11 @@ TEST_CASE("kill -9 at any moment leaves the old checkpoint or the new one",
     CHECK(trials.SaveUndisturbed());
     CHECK(trials.Leftovers().empty());
     Report({.row = "R2",
-            .trial = "SIGKILL in an overwriting save, " + ToString(kind),
+            .trial = std::string("SIGKILL") +
+                     (kind.by == SaveBy::kProcess
+                          ? " of the trainer, its saver or both"
+                          : "") +
+                     " in an overwriting save, " + ToString(kind),
             .count = killed,
             .bad = bad,
             .seed = kSeed,

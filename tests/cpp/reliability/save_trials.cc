@@ -3,19 +3,21 @@
 #include <iostream>
 #include <utility>
 
+#include "dcp/async_save.h"
 #include "dcp/clean.h"
 
 namespace dcp::testing {
 namespace {
 
 /// An error names the call, its errno, and the file unless it is io_uring
-/// itself that fails. Another writer at work (which is what EAGAIN of a lock
-/// means) has none of these.
+/// itself that fails, or memory. Another writer at work (which is what EAGAIN
+/// of a lock means) has none of these.
 bool IsPrecise(const Status& status) {
   if (status.code() == absl::StatusCode::kAborted) return true;
   const auto detail = GetErrorDetail(status);
   return detail && detail->error_number != 0 &&
-         (!detail->path.empty() || detail->op.starts_with("io_uring"));
+         (!detail->path.empty() || detail->op.starts_with("io_uring") ||
+          detail->op.ends_with("shared memory"));
 }
 
 SaveExit ExitOf(const Status& status) {
@@ -37,7 +39,10 @@ std::string ToString(const SaveKind& kind) {
   std::string text =
       kind.engine == IoEngineKind::kUring ? "io_uring" : "threads";
   text += ", " + std::to_string(kind.file_count) + " file(s)";
-  return kind.compression == Compression::kZstd ? text + ", zstd" : text;
+  if (kind.compression == Compression::kZstd) text += ", zstd";
+  if (kind.by == SaveBy::kThread) text += ", async";
+  if (kind.by == SaveBy::kProcess) text += ", async by a saver";
+  return text;
 }
 
 std::vector<SaveKind> AllSaveKinds() {
@@ -46,6 +51,26 @@ std::vector<SaveKind> AllSaveKinds() {
     kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 1});
     kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 4});
   }
+  return kinds;
+}
+
+std::vector<SaveKind> AsyncSaveKinds() {
+  std::vector<SaveKind> kinds;
+  for (SaveKind kind : AllSaveKinds()) {
+    // Who saves makes no difference to how many files there are.
+    const bool rings = kind.engine == IoEngineKind::kUring;
+    if (kind.file_count != (rings ? 4 : 1)) continue;
+    for (const SaveBy by : {SaveBy::kThread, SaveBy::kProcess}) {
+      kind.by = by;
+      kinds.push_back(kind);
+    }
+  }
+  return kinds;
+}
+
+std::vector<SaveKind> AllAndAsyncSaveKinds() {
+  std::vector<SaveKind> kinds = AllSaveKinds();
+  for (const SaveKind& kind : AsyncSaveKinds()) kinds.push_back(kind);
   return kinds;
 }
 
@@ -73,8 +98,40 @@ NativePlace SaveTrials::Place() const {
 SaveExit SaveTrials::SaveOther() const { return ExitOf(TrySaveOther()); }
 
 Status SaveTrials::TrySaveOther() const {
+  if (kind_.by != SaveBy::kCaller) return SaveInBackground();
+  on_begin_(0);
   const auto transport = MakeSingleProcessTransport();
   return TrySaveOther(*MakeWriter(), *transport);
+}
+
+Status SaveTrials::SaveInBackground() const {
+  StagingOptions staging;
+  if (kind_.by == SaveBy::kProcess) {
+    DCP_ASSIGN_OR_RETURN(staging.saver, SaverAtRest());
+  }
+  on_begin_(staging.saver ? staging.saver->process_id().value_or(0) : 0);
+  const auto entries = OtherEntries();
+  return AsyncSave(std::vector<SaveEntry>(entries.begin(), entries.end()),
+                   nullptr,
+                   {.writer = MakeWriter(),
+                    .transport = MakeSingleProcessTransport()},
+                   {.staging = staging})
+      ->Wait()
+      .status();
+}
+
+/// It has saved something, so that all it does from now on is for the next.
+StatusOr<std::shared_ptr<Saver>> SaveTrials::SaverAtRest() const {
+  DCP_ASSIGN_OR_RETURN(auto saver, Saver::Make({.program = DCP_SAVER_PROGRAM}));
+  const AllEntries entries = Sharded(conformance::SmallState(1), 1);
+  const auto span = entries[0].span();
+  const auto first =
+      AsyncSave(std::vector<SaveEntry>(span.begin(), span.end()), nullptr,
+                {.writer = MakeFileSystemWriter({.path = parent_ + "/first"}),
+                 .transport = MakeSingleProcessTransport()},
+                {.staging = {.saver = saver}});
+  DCP_RETURN_IF_ERROR(first->Wait().status());
+  return saver;
 }
 
 std::unique_ptr<StorageWriter> SaveTrials::MakeWriter() const {

@@ -3,13 +3,16 @@
 #ifndef DCP_TESTS_RELIABILITY_SAVE_TRIALS_H_
 #define DCP_TESTS_RELIABILITY_SAVE_TRIALS_H_
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/old_or_new.h"
 #include "checkpoint/rank_threads.h"
+#include "dcp/saver.h"
 #include "testing/temp_directory.h"
 
 namespace dcp::testing {
@@ -22,11 +25,19 @@ enum SaveExit : int {
   kFailedVaguely = 3,  ///< with an error that lacks one of them
 };
 
+/// Who carries a save out.
+enum class SaveBy : uint8_t {
+  kCaller,   ///< Save
+  kThread,   ///< AsyncSave
+  kProcess,  ///< AsyncSave with a saver
+};
+
 /// How the saves of a test are made.
 struct SaveKind {
   IoEngineKind engine = IoEngineKind::kThreads;
   int file_count = 1;
   Compression compression = Compression::kNone;
+  SaveBy by = SaveBy::kCaller;
 };
 
 std::string ToString(const SaveKind& kind);
@@ -34,12 +45,26 @@ std::string ToString(const SaveKind& kind);
 /// Both engines (io_uring where there is one), with 1 and with 4 files.
 std::vector<SaveKind> AllSaveKinds();
 
+/// Asynchronous saves, in threads and by a saver, with both engines.
+std::vector<SaveKind> AsyncSaveKinds();
+
+/// Both.
+std::vector<SaveKind> AllAndAsyncSaveKinds();
+
 /// Owns the directory. The old state is in it at first.
 class SaveTrials {
  public:
   /// In a directory of its own below `parent`, by default the system's place
   /// for temporary files.
   explicit SaveTrials(const SaveKind& kind, const std::string& parent = "");
+
+  const SaveKind& kind() const { return kind_; }
+
+  /// Has `hook` called when a save begins, and all that it needs is there. It
+  /// gets the saver's process, 0 without one.
+  void OnBegin(std::function<void(int saver)> hook) {
+    on_begin_ = std::move(hook);
+  }
 
   /// Saves the state that is not in the directory; for the child.
   SaveExit SaveOther() const;
@@ -65,6 +90,8 @@ class SaveTrials {
 
  private:
   NativePlace Place() const;
+  Status SaveInBackground() const;
+  StatusOr<std::shared_ptr<Saver>> SaverAtRest() const;
 
   const std::unique_ptr<TempDirectory> own_parent_;
   const std::string parent_;
@@ -73,6 +100,7 @@ class SaveTrials {
   const AllEntries old_entries_ = Sharded(states_.old_state, 1);
   const AllEntries new_entries_ = Sharded(states_.new_state, 1);
   bool swapped_ = false;  ///< new_state is in the directory
+  std::function<void(int)> on_begin_ = [](int) {};
 };
 
 }  // namespace dcp::testing

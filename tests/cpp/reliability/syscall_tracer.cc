@@ -1,5 +1,6 @@
 #include "reliability/syscall_tracer.h"
 
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <cstring>
 #include <map>
+#include <set>
 
 namespace dcp::testing {
 namespace {
@@ -27,6 +29,8 @@ constexpr std::array kTraced = {
     SYS_statx,     SYS_fstat,     SYS_newfstatat,     SYS_getdents64,
     SYS_fstatfs,   SYS_statfs,    SYS_io_uring_setup, SYS_io_uring_enter,
     SYS_link,      SYS_linkat,    SYS_fadvise64,      SYS_io_uring_register};
+
+constexpr int kMarkFd = -4711;  // no descriptor: closing it does nothing
 
 bool IsTraced(long number) {
   return std::find(kTraced.begin(), kTraced.end(), number) != kTraced.end();
@@ -59,34 +63,46 @@ class HangGuard {
 
 class Tracer {
  public:
-  Tracer(pid_t child, const std::function<Verdict(const TracedCall&)>& decide)
-      : child_(child), decide_(decide) {}
+  Tracer(pid_t child, const std::function<Verdict(const TracedCall&)>& decide,
+         const TraceOptions& options)
+      : child_(child),
+        decide_(decide),
+        options_(options),
+        is_marked_(!options.from_mark) {}
 
   TraceResult Run() {
     const HangGuard guard;
     int status = 0;
     ::waitpid(child_, &status, 0);  // its SIGSTOP
+    const long follow =
+        options_.follow ? PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC : 0;
     ::ptrace(PTRACE_SETOPTIONS, child_, nullptr,
-             PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
+             PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL |
+                 follow);
     ::ptrace(PTRACE_SYSCALL, child_, nullptr, nullptr);
     while (true) {
       const pid_t thread = ::waitpid(-1, &status, __WALL);
       if (thread < 0 && errno == EINTR) {
         result_.hung = true;
-        Kill();
+        for (const pid_t each : threads_) Kill(each);
         continue;
       }
       if (thread < 0) return result_;  // ECHILD: all threads are gone
       if (WIFSTOPPED(status)) {
+        threads_.insert(thread);
         OnStop(thread, status);
-      } else if (thread == child_ && WIFEXITED(status)) {
+        continue;
+      }
+      threads_.erase(thread);
+      if (thread == child_ && WIFEXITED(status)) {
         result_.exit_code = WEXITSTATUS(status);
       }
     }
   }
 
  private:
-  void Kill() const { ::kill(child_, SIGKILL); }
+  /// The process that has `thread`: kill(2) takes its number for that, too.
+  static void Kill(pid_t thread) { ::kill(thread, SIGKILL); }
 
   void OnStop(pid_t thread, int status) {
     const int signal = WSTOPSIG(status);
@@ -107,7 +123,9 @@ class Tracer {
     }
     if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
       const auto number = static_cast<long>(info.entry.nr);
-      if (!IsTraced(number)) return;
+      is_marked_ = is_marked_ ||
+                   (number == SYS_close && int(info.entry.args[0]) == kMarkFd);
+      if (!is_marked_ || !IsTraced(number)) return;
       const TracedCall call{++result_.calls, number, CallStop::kBefore};
       under_way_[thread] = {.call = call, .verdict = {}};
       Obey(thread, call, decide_(call));
@@ -131,7 +149,7 @@ class Tracer {
       case Verdict::Action::kContinue:
         return;
       case Verdict::Action::kKill:
-        Kill();
+        Kill(thread);
         return;
       case Verdict::Action::kReturn:
         if (call.stop != CallStop::kBefore) return;
@@ -173,6 +191,9 @@ class Tracer {
 
   const pid_t child_;
   const std::function<Verdict(const TracedCall&)>& decide_;
+  const TraceOptions options_;
+  bool is_marked_;
+  std::set<pid_t> threads_;
   std::map<pid_t, UnderWay> under_way_;
   TraceResult result_;
 };
@@ -180,11 +201,16 @@ class Tracer {
 }  // namespace
 
 TraceResult RunTraced(const std::function<int()>& body,
-                      const std::function<Verdict(const TracedCall&)>& decide) {
+                      const std::function<Verdict(const TracedCall&)>& decide,
+                      const TraceOptions& options) {
+  // What the child leaves behind is ours to wait for.
+  if (options.follow) ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   const pid_t child = ::fork();
   if (child == 0) BeChild(body);
-  return Tracer(child, decide).Run();
+  return Tracer(child, decide, options).Run();
 }
+
+void MarkTraceBegin() { (void)::close(kMarkFd); }
 
 std::optional<std::string> WhyNotTraced() {
 #ifndef __x86_64__

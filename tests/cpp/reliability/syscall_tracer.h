@@ -27,12 +27,20 @@ struct TracedCall {
 struct Verdict {
   enum class Action : uint8_t {
     kContinue,
-    kKill,    ///< the child, with SIGKILL
+    kKill,    ///< the process that makes the call, with SIGKILL
     kReturn,  ///< do not make the call, return `value`; kBefore only
     kShorten  ///< halve the number of bytes of a read or write; kBefore only
   };
   Action action = Action::kContinue;
   int64_t value = 0;  ///< -errno for an error
+};
+
+struct TraceOptions {
+  /// Nobody asks about calls before MarkTraceBegin().
+  bool from_mark = false;
+  /// Programs that the child starts are traced as well, also when the child
+  /// has ended.
+  bool follow = false;
 };
 
 struct TraceResult {
@@ -47,7 +55,11 @@ inline constexpr int kHangSeconds = 20;
 /// `decide` about each of its calls. Call it while no other thread of this
 /// process runs.
 TraceResult RunTraced(const std::function<int()>& body,
-                      const std::function<Verdict(const TracedCall&)>& decide);
+                      const std::function<Verdict(const TracedCall&)>& decide,
+                      const TraceOptions& options = {});
+
+/// In the child: see TraceOptions.
+void MarkTraceBegin();
 
 /// Why RunTraced cannot work here; nullopt if it can.
 std::optional<std::string> WhyNotTraced();

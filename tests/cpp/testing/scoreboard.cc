@@ -25,7 +25,12 @@ bool IsDeep() {
 int64_t Trials(int64_t quick, int64_t deep) { return IsDeep() ? deep : quick; }
 
 std::chrono::seconds OneSecond() {
-  return std::chrono::seconds(IsDeep() ? 1 : 10);
+  return std::chrono::duration_cast<std::chrono::seconds>(
+      Within(std::chrono::seconds(1)));
+}
+
+std::chrono::milliseconds Within(std::chrono::milliseconds time) {
+  return IsDeep() ? time : std::chrono::seconds(10);
 }
 
 void Report(const RowReport& report) {

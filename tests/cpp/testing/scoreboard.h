@@ -21,6 +21,8 @@ int64_t Trials(int64_t quick, int64_t deep);
 /// itself; `make test` shares its machine with whatever else runs there, and
 /// knows by this that no time limit of a minute had to pass.
 std::chrono::seconds OneSecond();
+/// The same for another time.
+std::chrono::milliseconds Within(std::chrono::milliseconds time);
 
 /// What one test case found.
 struct RowReport {

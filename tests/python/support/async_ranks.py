@@ -101,3 +101,18 @@ def die_in_background(me: Rank, directory: Path) -> list[Ending]:
         held.wait_until_begun()
         me.mark(f"writing-{me.rank}")
         return [attempt(future.result)]
+
+
+def hang_on_one_rank(me: Rank, directory: Path) -> tuple[float, Ending, Ending]:
+    """Rank 1's storage hangs; when the save began, how it ends, and the next one."""
+    dcpcpp.async_save(state_of(me.rank, 1.0), checkpoint_id=directory / "first").result()
+    with held_files() as held:
+        if me.rank == 0:
+            held.release()
+        begun = time.monotonic()
+        future = dcpcpp.async_save(
+            state_of(me.rank, 2.0), checkpoint_id=f"held://{directory}/hangs"
+        )
+        ending = attempt(future.result)
+        save = dcpcpp.async_save(state_of(me.rank, 3.0), checkpoint_id=directory / "after")
+        return begun, ending, attempt(save.result)

@@ -83,6 +83,16 @@ def small_disk(directory: Path, nbytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True, capture_output=True)
 
 
+@contextlib.contextmanager
+def maybe_small_disk(directory: Path, nbytes: int) -> Iterator[Path | None]:
+    """The same; None where this process may not mount."""
+    if can_mount(directory.parent):
+        with small_disk(directory, nbytes) as disk:
+            yield disk
+    else:
+        yield None
+
+
 def can_mount(directory: Path) -> bool:
     try:
         with small_disk(directory / "probe", 1 << 20):

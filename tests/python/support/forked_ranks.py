@@ -112,16 +112,22 @@ class Job:
         return [self.told(rank, timeout) for rank in range(len(self.pids))]
 
     def is_running(self, rank: int) -> bool:
-        try:
-            stat = pathlib.Path(f"/proc/{self.pids[rank]}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+        return is_running(self.pids[rank])
 
     def errors(self) -> str:
         """The last lines that the ranks wrote to stderr."""
         files = sorted(self.folder.glob("stderr-*"))
         return "\n".join(f"{file.name}: {file.read_text()[-3000:]}" for file in files)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process has not ended with all of its threads; its parent may not know yet."""
+    folder = pathlib.Path(f"/proc/{process}")
+    try:
+        has_ended = (folder / "stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+        return not has_ended or len(list((folder / "task").iterdir())) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextlib.contextmanager

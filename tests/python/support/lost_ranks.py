@@ -16,18 +16,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint.api import CheckpointException
 
 import dcpcpp
 from dcpcpp import _arrival
 from support.forked_ranks import Rank
 from support.gates import Gate
+from support.saving import LIBRARIES, NBYTES, Way, saver_process
 from support.scoreboard import Subject
 
-LIBRARIES: dict[Subject, Any] = {"dcpcpp": dcpcpp, "stock": stock}
 OLD, NEW = 1.0, 2.0
-NBYTES = 280_000  # of each tensor: more than what files keep in one block
 
 
 @dataclass(frozen=True)
@@ -105,33 +103,35 @@ def save_twice(
     Args:
         me: this rank.
         directory: to save to.
-        verb: "save" or "load": what is done with the gate closed.
+        verb: "save", "async_save" or "load": what is done with the gate closed.
         place: where the gate is; see `Gate`.
         at_gate: the ranks that wait there.
         again: save NEW once more after it, on all ranks, once "again" is marked.
         subject: who saves.
     """
     library = LIBRARIES[subject]
-    gate = Gate(me, verb, place)
+    gate = Gate(me, "load" if verb == "load" else "save", place)
     target = f"gated://{directory}"
     gated = {"s": gate.state()}
-    library.save(state_of(me.rank, OLD) | gated, checkpoint_id=target)
+    way = Way("thread" if verb == "async_save" else "save", subject)
+
+    def save(value: float) -> None:
+        way.save(state_of(me.rank, value) | gated, checkpoint_id=target)
+
+    save(OLD)
     before = held()
     gate.is_closed = me.rank in at_gate
     gate.pass_by("arrival")
-    if verb == "save":
-        ending = attempt(lambda: library.save(state_of(me.rank, NEW) | gated, checkpoint_id=target))
-    else:
+    if verb == "load":
         ending = attempt(lambda: library.load(state_of(me.rank, 0.0) | gated, checkpoint_id=target))
+    else:
+        ending = attempt(lambda: save(NEW))
     gate.is_closed = False
     if not again:
         return [ending]
     me.mark(f"ended-{me.rank}")
     me.wait_for("again")
-    return [
-        ending,
-        attempt(lambda: library.save(state_of(me.rank, NEW) | gated, checkpoint_id=target), before),
-    ]
+    return [ending, attempt(lambda: save(NEW), before)]
 
 
 def save_new(me: Rank, directory: Path) -> list[str]:
@@ -147,20 +147,27 @@ def save_when_rank_0_is_gone(me: Rank, directory: Path) -> Ending:
     return attempt(lambda: dcpcpp.save(state_of(me.rank, NEW), checkpoint_id=directory))
 
 
-def save_old(me: Rank, directory: Path, subject: Subject, nbytes: int) -> None:
+def save_old(me: Rank, directory: Path, way: Way) -> None:
     """Saves OLD."""
-    LIBRARIES[subject].save(state_of(me.rank, OLD, nbytes), checkpoint_id=directory)
+    way.library.save(state_of(me.rank, OLD, way.nbytes), checkpoint_id=directory)
 
 
-def save_new_at_go(me: Rank, directory: Path, subject: Subject, nbytes: int) -> float:
-    """Saves NEW, once "go" is marked; when that returned or failed, by the monotonic clock."""
-    library = LIBRARIES[subject]
-    library.save({"x": torch.zeros(1)}, checkpoint_id=me.folder / "first")  # connects the ranks
-    state = state_of(me.rank, NEW, nbytes)
+def get_ready(me: Rank, way: Way) -> dict[str, Any]:
+    """A first save, which connects the ranks, and the state of another one."""
+    way.save({"x": torch.zeros(1)}, checkpoint_id=me.folder / "first")
+    if way.how == "process":
+        me.mark(f"saver-{me.rank}-{saver_process()}")
+    state = state_of(me.rank, NEW, way.nbytes)
     me.mark(f"ready-{me.rank}")
+    return state
+
+
+def save_new_at_go(me: Rank, directory: Path, way: Way) -> float:
+    """Saves NEW, once "go" is marked; when that returned or failed, by the monotonic clock."""
+    state = get_ready(me, way)
     me.wait_for("go")
     with contextlib.suppress(Exception, CheckpointException):
-        library.save(state, checkpoint_id=directory)
+        way.save(state, checkpoint_id=directory)
     return time.monotonic()
 
 

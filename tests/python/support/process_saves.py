@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from torch.distributed.checkpoint.staging import StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType
 
 import dcpcpp
 from dcpcpp._saver import process_saver
 from support.forked_ranks import Rank
-from support.lost_ranks import NEW, OLD, Ending, attempt, state_of
+from support.lost_ranks import NEW, OLD, Ending, attempt, state_of, value_in
+from support.saving import saver_process
 
 LARGE = 4 << 20  # bytes of a tensor: a low rate holds back what follows the first MiB
 _BYTES_PER_SECOND = 1000.0
@@ -62,18 +66,35 @@ def save_and_be_killed(me: Rank, directory: Path, killed: list[int]) -> Ending:
     return attempt(future.result)
 
 
-def lose_saver(me: Rank, directory: Path, number: int) -> list[Ending]:
-    """Rank 1's saver gets a signal while it writes; how that save ends, and the next."""
+def lose_savers(me: Rank, directory: Path, number: int, count: int) -> list[LostSaver]:
+    """Rank 1's saver gets a signal while it writes, `count` times."""
+    return [_lose_saver(me, directory, number, trial) for trial in range(count)]
+
+
+@dataclass(frozen=True)
+class LostSaver:
+    """When the signal came, how that save ended, what was there then, and how the next did."""
+
+    at: float
+    lost: Ending
+    value: float
+    after: Ending
+
+
+def _lose_saver(me: Rank, directory: Path, number: int, trial: int) -> LostSaver:
     save(state_of(me.rank, OLD, LARGE), directory).result()
     future = save_slowly(state_of(me.rank, NEW, LARGE), directory)
+    time.sleep(0.02 * (trial % 10))
+    at = time.monotonic()  # the same clock on all ranks, and not much later here
     if me.rank == 1:
-        process = process_saver().process_id
-        assert process is not None
-        os.kill(process, number)
+        os.kill(saver_process(), number)
     lost = attempt(future.result)
-    me.mark(f"lost-{me.rank}")
-    me.wait_for("again")
-    return [lost, attempt(lambda: save(state_of(me.rank, NEW, LARGE), directory).result())]
+    dist.barrier()
+    value = value_in(directory, me.world_size, nbytes=LARGE)
+    dist.barrier()
+    return LostSaver(
+        at, lost, value, attempt(lambda: save(state_of(me.rank, NEW, LARGE), directory).result())
+    )
 
 
 class Broken:

@@ -7,26 +7,23 @@ import contextlib
 import itertools
 import os
 import random
-import shutil
 import signal
-import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from torch.distributed.checkpoint.api import CheckpointException
-
-import dcpcpp
 from support import lost_ranks
-from support.forked_ranks import Job, start_job
-from support.lost_ranks import NEW, OLD
-from support.scoreboard import ONE_SECOND, Subject
+from support.disturbed_saves import HEARTBEAT, JOBS_AT_ONCE, DisturbedSaves, saver_of
+from support.forked_ranks import Job
+from support.saving import Way
+from support.scoreboard import ONE_SECOND
 
 FINE = {"old", "new", "not in flight"}
-_JOBS_AT_ONCE = 2
+Victims = Literal["trainers", "savers", "both"]
+_VICTIMS: tuple[Victims, ...] = ("trainers", "savers", "both")
 
 
 @dataclass(frozen=True)
@@ -37,48 +34,30 @@ class Kill:
         number: of the trial.
         world_size: how many ranks save.
         ranks: those that are killed.
+        victims: which processes of these ranks.
         moment: when, as a part of the time that a save takes.
     """
 
     number: int
     world_size: int
     ranks: list[int]
+    victims: Victims
     moment: float
 
 
 class RandomKills:
-    """Trials over checkpoints that are made once.
+    """Trials over checkpoints that are made once. The arguments are DisturbedSaves'."""
 
-    Args:
-        folder: for checkpoints; empty.
-        world_sizes: numbers of ranks to try.
-        subject: who saves.
-        nbytes: of each tensor. The larger, the more of a save is writing.
-    """
-
-    def __init__(
-        self, folder: Path, world_sizes: Sequence[int], subject: Subject, nbytes: int
-    ) -> None:
-        self._nbytes = nbytes
-        self._folder = folder
+    def __init__(self, folder: Path, world_sizes: Sequence[int], way: Way) -> None:
         self._world_sizes = world_sizes
-        self._subject = subject
-        for size in world_sizes:
-            arguments = (folder / f"old-{size}", subject, nbytes)
-            with start_job(size, lost_ranks.save_old, *arguments) as job:
-                job.all_told()
-        with ThreadPoolExecutor(_JOBS_AT_ONCE) as pool:
-            seconds = list(pool.map(self._time_save, [*world_sizes] * 3))
-        self._seconds = {
-            size: statistics.median(seconds[index :: len(world_sizes)])
-            for index, size in enumerate(world_sizes)
-        }
+        self._way = way
+        self._saves = DisturbedSaves(folder, world_sizes, way)
 
     def run(self, count: int, seed: int) -> collections.Counter[str]:
         """How `count` kills ended, and those that came too late, which are not counted."""
         outcomes: collections.Counter[str] = collections.Counter()
         kills = self._draw(random.Random(seed))
-        with ThreadPoolExecutor(_JOBS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(JOBS_AT_ONCE) as pool:
             while (missing := count - outcomes.total() + outcomes["not in flight"]) > 0:
                 outcomes.update(pool.map(self._try, itertools.islice(kills, missing)))
         return outcomes
@@ -87,68 +66,41 @@ class RandomKills:
         for number in itertools.count():
             size = draw.choice(self._world_sizes)
             ranks = draw.choice([list(range(size)), [draw.randrange(size)]])
-            yield Kill(number, size, ranks, draw.uniform(0.0, 1.05))
-
-    def _time_save(self, world_size: int) -> float:
-        """Seconds from "go" to the end of a save that nobody kills."""
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            directory = Path(folder) / "saved"
-            shutil.copytree(self._folder / f"old-{world_size}", directory)
-            with self._saving(world_size, directory) as job:
-                begun = time.monotonic()
-                return float(max(job.all_told()) - begun)
-
-    @contextlib.contextmanager
-    def _saving(self, world_size: int, directory: Path) -> Iterator[Job]:
-        """A job that has just begun to save NEW to `directory`."""
-        arguments = (directory, self._subject, self._nbytes)
-        with start_job(world_size, lost_ranks.save_new_at_go, *arguments, timeout=20) as job:
-            for rank in range(world_size):
-                job.wait_for(f"ready-{rank}")
-            job.mark("go")
-            yield job
+            victims = draw.choice(_VICTIMS if self._way.how == "process" else _VICTIMS[:1])
+            yield Kill(number, size, ranks, victims, draw.uniform(0.0, 1.05))
 
     def _try(self, kill: Kill) -> str:
-        directory = self._folder / str(kill.number)
-        shutil.copytree(self._folder / f"old-{kill.world_size}", directory)
-        try:
-            return self._outcome(kill, directory)
-        finally:
-            shutil.rmtree(directory)
+        size = kill.world_size
+        with self._saves.copy(kill.number, size) as directory:
+            with self._saves.begun(size, directory, lost_ranks.save_new_at_go) as job:
+                time.sleep(kill.moment * self._saves.seconds(size))
+                what = self._kill(job, kill)
+            return what or self._saves.what_is_in(directory, size)
 
-    def _outcome(self, kill: Kill, directory: Path) -> str:
-        size, subject = kill.world_size, self._subject
-        with self._saving(size, directory) as job:
-            time.sleep(kill.moment * self._seconds[size])
-            for rank in kill.ranks:
-                os.kill(job.pids[rank], signal.SIGKILL)
-            killed_at = time.monotonic()
-            was_done = all((job.folder / f"told-{rank}").exists() for rank in kill.ranks)
-            endings = [job.told(rank) for rank in range(size) if rank not in kill.ranks]
+    def _kill(self, job: Job, kill: Kill) -> str:
+        """What is wrong with how the survivors end, or "not in flight", or nothing."""
+        savers = [saver_of(job, rank) for rank in kill.ranks if kill.victims != "trainers"]
+        trainers = [rank for rank in kill.ranks if kill.victims != "savers"]
+        for process in (*(job.pids[rank] for rank in trainers), *savers):
+            with contextlib.suppress(ProcessLookupError):  # a saver ends with its trainer
+                os.kill(process, signal.SIGKILL)
+        killed_at = time.monotonic()
+        was_done = all((job.folder / f"told-{rank}").exists() for rank in kill.ranks)
+        survivors = [rank for rank in range(kill.world_size) if rank not in trainers]
+        endings = [job.told(rank) for rank in survivors]
         if was_done:
             return "not in flight"
-        if subject == "dcpcpp" and any(ended_at - killed_at > ONE_SECOND for ended_at in endings):
-            return "a survivor noticed it late"
-        return self._what_is_in(directory, size)
+        late = self._way.subject == "dcpcpp" and any(
+            ended_at - killed_at > self._patience(kill) for ended_at in endings
+        )
+        return "a survivor noticed it late" if late else ""
 
-    def _what_is_in(self, directory: Path, world_size: int) -> str:
-        try:
-            value = lost_ranks.value_in(directory, world_size, self._subject, self._nbytes)
-        except ValueError:  # more than one
-            return "a mix"
-        except (Exception, CheckpointException):
-            return "unreadable"
-        if self._subject == "dcpcpp" and not self._next_save_works(directory, world_size):
-            return "the next save failed"
-        return {OLD: "old", NEW: "new"}.get(value, "a mix")
+    def _patience(self, kill: Kill) -> float:
+        """How long survivors may take to end.
 
-    def _next_save_works(self, directory: Path, world_size: int) -> bool:
-        """Whether a save by one process works, and leaves its own files alone."""
-        state = {
-            name: value
-            for rank in range(world_size)
-            for name, value in lost_ranks.state_of(rank, 3.0, self._nbytes).items()
-        }
-        dcpcpp.save(state, checkpoint_id=directory, no_dist=True)
-        value = lost_ranks.value_in(directory, world_size, nbytes=self._nbytes)
-        return value == 3.0 and len(list(directory.iterdir())) == 3
+        A saver does its part for a trainer that was killed. It misses another saver whose
+        trainer is gone as well, or did not come to give it its order, by its signs of life.
+        """
+        if self._way.how != "process" or kill.victims == "savers":
+            return ONE_SECOND
+        return ONE_SECOND + HEARTBEAT + self._saves.seconds(kill.world_size)

@@ -15,7 +15,8 @@ from dcpcpp import _core
 from dcpcpp._native_path import is_plain_files
 from dcpcpp._watch import heartbeat_timeout
 
-_mutex = threading.Lock()
+# Reentrant, because a signal handler may run, or raise, in a thread that has it.
+_mutex = threading.RLock()
 _saver: _core.Saver | None = None
 
 
@@ -60,7 +61,7 @@ def require_saved_by_process(writer: Any, *, is_native: bool) -> None:
 def _forget() -> None:
     """In a forked process, whose parent has the saver."""
     global _saver, _mutex
-    _saver, _mutex = None, threading.Lock()
+    _saver, _mutex = None, threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -78,7 +78,7 @@ def test_a_process_without_memory_gets_an_error(
     tmp_path: Path, how: How, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
-    count = trials(quick=12 if how == "save" else 6, deep=200)
+    count = trials(quick=12 if how == "save" else 2, deep=200)
     done = faults.run_python(LIMITED, tmp_path / "c", count, how, timeout=600)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -41,7 +41,7 @@ def test_a_killed_process_leaves_old_or_new(tmp_path: Path, subject: Subject) ->
 @pytest.mark.timeout(5400)
 @pytest.mark.parametrize("how", ASYNC)
 def test_a_process_killed_beside_its_training_leaves_old_or_new(tmp_path: Path, how: How) -> None:
-    kill("R2", tmp_path, [1], trials(quick=6, deep=1000), way_of(how))
+    kill("R2", tmp_path, [1], trials(quick=3, deep=1000), way_of(how))
 
 
 @pytest.mark.row("R3")

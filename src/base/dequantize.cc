@@ -32,9 +32,8 @@ void DequantizeBlocks(DType dtype, const std::byte* stored,
     const int64_t column = at % scales.columns;
     const int64_t block = column / scales.block_size;
     // As far as the block, the row and the data go.
-    const int64_t count = std::min(
-        {(block + 1) * scales.block_size - column, scales.columns - column,
-         end - at});
+    const int64_t count = std::min({(block + 1) * scales.block_size - column,
+                                    scales.columns - column, end - at});
     const int64_t row_block = row / scales.block_size - scales.first_row_block;
     const float scale = scales.values[static_cast<size_t>(
         row_block * scales.column_blocks() + block)];

@@ -43,8 +43,7 @@ TEST_CASE("each element has the scale of its block, in any piece of the matrix",
       DequantizeBlocks(DType::kFloat8E4M3FN, stored.data() + begin, scales,
                        begin, out);
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t block =
-            i / kColumns / kBlock * 3 + i % kColumns / kBlock;
+        const int64_t block = i / kColumns / kBlock * 3 + i % kColumns / kBlock;
         const float expected = Float8(stored[static_cast<size_t>(i)]) *
                                scales.values[static_cast<size_t>(block)];
         REQUIRE(out[static_cast<size_t>(i - begin)] == expected);

@@ -50,9 +50,9 @@ std::string GoodFile() {
 }
 
 std::string GoodPart(const std::string& offsets) {
-  return FileOf({Tensor("r", SafetensorsDType::kBF16, {2, 5})},
-                {{"DCP_SHARDING_INFO",
-                  R"({"r": {"saved_offsets": )" + offsets + "}}"}});
+  return FileOf(
+      {Tensor("r", SafetensorsDType::kBF16, {2, 5})},
+      {{"DCP_SHARDING_INFO", R"({"r": {"saved_offsets": )" + offsets + "}}"}});
 }
 
 std::string GoodIndex() {
@@ -119,8 +119,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!is_file) dcp::Put(*fs, dcp::kSafetensorsIndexName, rest);
   }
   const std::string path(dcp::kDirectory);
-  dcp::ReadAll(dcp::MakeHuggingFaceReader(
-      {.path = path, .io = dcp::kIo}, {.file_system = fs}));
+  dcp::ReadAll(dcp::MakeHuggingFaceReader({.path = path, .io = dcp::kIo},
+                                          {.file_system = fs}));
   dcp::ReadAll(dcp::MakeHuggingFaceReader(
       {.path = path,
        .dequantize = dcp::DequantizeOptions{.block_size = 16},

@@ -18,8 +18,6 @@ namespace {
 
 // Converted at a time: the buffers stay in the L2 cache.
 constexpr size_t kPiece = size_t{1} << 14;
-// As in tensor_sink.cc: nearer runs are read in one go.
-constexpr int64_t kMinGap = int64_t{64} << 10;
 
 }  // namespace
 
@@ -41,31 +39,14 @@ DequantizingSink::DequantizingSink(const StoredItem& item,
 void DequantizingSink::AppendExtents(std::vector<Extent>* extents) {
   const ChunkImage elements{.dtype = DType::kUInt8, .sizes = item_.sizes};
   const int64_t per_byte = quantized_.elements_per_byte();
-  std::vector<std::pair<int64_t, int64_t>> runs;
-  for (const TensorPart& part : parts_) {
-    ForEachRun(elements, part.box, [&](ByteRun run) {
-      const int64_t begin = run.byte_begin / per_byte;
-      const int64_t end =
-          (run.byte_begin + run.nbytes + per_byte - 1) / per_byte;
-      if (!runs.empty() && begin >= runs.back().first &&
-          begin <= runs.back().second + kMinGap) {
-        runs.back().second = std::max(runs.back().second, end);
-      } else {
-        runs.emplace_back(begin, end);
-      }
-    });
-  }
-  std::sort(runs.begin(), runs.end());
-  int64_t done = 0;
-  for (const auto& [run_begin, run_end] : runs) {
-    const int64_t begin = std::max(done, run_begin);
-    if (begin >= run_end) continue;
+  for (const ByteRun& run : JoinedRuns(elements, parts_)) {
+    const int64_t begin = run.byte_begin / per_byte;
+    const int64_t end = (run.byte_begin + run.nbytes + per_byte - 1) / per_byte;
     if (last_byte_ < 0) first_byte_ = begin;
-    last_byte_ = run_end - 1;
+    last_byte_ = end - 1;
     extents->push_back({.begin = item_.info.offset + begin,
-                        .end = item_.info.offset + run_end,
+                        .end = item_.info.offset + end,
                         .sink = this});
-    done = run_end;
   }
 }
 

@@ -65,6 +65,40 @@ Status DeliverBytes(const TensorPlace& place, const TensorPart& part,
   return absl::OkStatus();
 }
 
+std::vector<ByteRun> JoinedRuns(const ChunkImage& image,
+                                const std::vector<TensorPart>& parts) {
+  std::vector<ByteRun> runs;
+  for (const TensorPart& part : parts) {
+    ForEachRun(image, part.box, [&](ByteRun run) {
+      // Joining near runs here keeps the list short for column shards.
+      if (!runs.empty()) {
+        ByteRun& last = runs.back();
+        const int64_t last_end = last.byte_begin + last.nbytes;
+        if (run.byte_begin >= last.byte_begin &&
+            run.byte_begin <= last_end + kMinGap) {
+          last.nbytes =
+              std::max(last_end, run.byte_begin + run.nbytes) - last.byte_begin;
+          return;
+        }
+      }
+      runs.push_back(run);
+    });
+  }
+  std::sort(runs.begin(), runs.end(), [](const ByteRun& a, const ByteRun& b) {
+    return a.byte_begin < b.byte_begin;
+  });
+  std::vector<ByteRun> apart;
+  int64_t done = 0;
+  for (const ByteRun& run : runs) {
+    const int64_t begin = std::max(done, run.byte_begin);
+    const int64_t end = run.byte_begin + run.nbytes;
+    if (begin >= end) continue;
+    apart.push_back({.byte_begin = begin, .nbytes = end - begin});
+    done = end;
+  }
+  return apart;
+}
+
 TensorSink::TensorSink(const StoredItem& item, TensorPlace place,
                        std::vector<TensorPart> parts, CheckCrc check_crc,
                        DeviceRuntime& device)
@@ -86,35 +120,10 @@ void TensorSink::AppendExtents(std::vector<Extent>* extents) {
                         .sink = this});
     return;
   }
-  std::vector<ByteRun> runs;
-  for (const TensorPart& part : parts_) {
-    ForEachRun(place_.image, part.box, [&](ByteRun run) {
-      // Joining near runs here keeps the list short for column shards.
-      if (!runs.empty()) {
-        ByteRun& last = runs.back();
-        const int64_t last_end = last.byte_begin + last.nbytes;
-        if (run.byte_begin >= last.byte_begin &&
-            run.byte_begin <= last_end + kMinGap) {
-          last.nbytes =
-              std::max(last_end, run.byte_begin + run.nbytes) - last.byte_begin;
-          return;
-        }
-      }
-      runs.push_back(run);
-    });
-  }
-  std::sort(runs.begin(), runs.end(), [](const ByteRun& a, const ByteRun& b) {
-    return a.byte_begin < b.byte_begin;
-  });
-  int64_t done = 0;
-  for (const ByteRun& run : runs) {
-    const int64_t begin = std::max(done, run.byte_begin);
-    const int64_t end = run.byte_begin + run.nbytes;
-    if (begin >= end) continue;
-    extents->push_back({.begin = place_.data_begin + begin,
-                        .end = place_.data_begin + end,
-                        .sink = this});
-    done = end;
+  for (const ByteRun& run : JoinedRuns(place_.image, parts_)) {
+    const int64_t begin = place_.data_begin + run.byte_begin;
+    extents->push_back(
+        {.begin = begin, .end = begin + run.nbytes, .sink = this});
   }
 }
 

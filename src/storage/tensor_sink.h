@@ -28,6 +28,11 @@ StatusOr<std::vector<TensorPart>> ResolveParts(const StoredItem& item,
                                                const TensorPlace& place,
                                                ReadTarget& target);
 
+/// The bytes of `image` that hold the parts: ascending and apart. Those that
+/// lie closer together than a device would gain by skipping are one run.
+std::vector<ByteRun> JoinedRuns(const ChunkImage& image,
+                                const std::vector<TensorPart>& parts);
+
 /// Copies the elements of `image` that `bytes`, from image byte `begin` on,
 /// hold to `part`, casting and crossing to a device as needed.
 Status DeliverBytes(const TensorPlace& place, const TensorPart& part,

@@ -57,6 +57,21 @@ def _reading(
     return Contestant(name, save, run, files="model", is_ours=load is dcpcpp.load)
 
 
+def _readers(save: Callable[[Tensors, Path], None], ours: Any, stocks: Any) -> list[Contestant]:
+    """Loads with a reader of ours, and of stock's with one thread and with one for each file."""
+    stock = state_dict_loader.load
+    return [
+        _reading("dcpcpp", save, ours, dcpcpp.load),
+        _reading("stock DCP, default", save, lambda path: stocks(str(path)), stock),
+        _reading(
+            f"stock DCP, thread_count={_FILES}",
+            save,
+            lambda path: stocks(str(path), thread_count=_FILES),
+            stock,
+        ),
+    ]
+
+
 def _safetensors(save: Callable[[Tensors, Path], None]) -> Contestant:
     def load(state: Tensors, path: Path) -> None:
         for name in _names():
@@ -83,19 +98,8 @@ def plain_contestants() -> list[Contestant]:
     def save(state: Tensors, path: Path) -> None:
         _write_model(state, path)
 
-    stock = state_dict_loader.load
-    return [
-        _reading("dcpcpp", save, dcpcpp.HuggingFaceStorageReader, dcpcpp.load),
-        _reading("stock DCP, default", save, lambda path: StockReader(str(path)), stock),
-        _reading(
-            f"stock DCP, thread_count={_FILES}",
-            save,
-            lambda path: StockReader(str(path), thread_count=_FILES),
-            stock,
-        ),
-        _safetensors(save),
-        _raw(save),
-    ]
+    readers = _readers(save, dcpcpp.HuggingFaceStorageReader, StockReader)
+    return [*readers, _safetensors(save), _raw(save)]
 
 
 def quantized(state: Tensors) -> tuple[Tensors, Tensors]:
@@ -120,17 +124,7 @@ def quantized_contestants(stored: Tensors) -> list[Contestant]:
     def save(state: Tensors, path: Path) -> None:
         _write_model(stored, path)
 
-    stock = state_dict_loader.load
-    return [
-        _reading("dcpcpp", save, dcpcpp.QuantizedHuggingFaceStorageReader, dcpcpp.load),
-        _reading("stock DCP, default", save, lambda path: StockQuantizedReader(str(path)), stock),
-        _reading(
-            f"stock DCP, thread_count={_FILES}",
-            save,
-            lambda path: StockQuantizedReader(str(path), thread_count=_FILES),
-            stock,
-        ),
-    ]
+    return _readers(save, dcpcpp.QuantizedHuggingFaceStorageReader, StockQuantizedReader)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@
 // nbytes, crc32], ...], "damage": ""} or {"refusal": why}; damage tells of a
 // record that does not match its CRC.
 
-#include <cstdint>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 
+#include "answer_each.h"
 #include "format/memory_item_source.h"
 #include "format/torch_item_reader.h"
 #include "format/zip_reader.h"
@@ -36,18 +35,7 @@ nlohmann::json Describe(const std::string& archive) {
           {"damage", std::string(Message(VerifyItemCrcs(item)))}};
 }
 
-int Main() {
-  std::ios::sync_with_stdio(false);
-  uint64_t nbytes = 0;
-  while (std::cin.read(reinterpret_cast<char*>(&nbytes), sizeof(nbytes))) {
-    std::string archive(nbytes, '\0');
-    if (!std::cin.read(archive.data(), static_cast<int64_t>(nbytes))) return 1;
-    std::cout << Describe(archive).dump() << '\n' << std::flush;
-  }
-  return 0;
-}
-
 }  // namespace
 }  // namespace dcp
 
-int main() { return dcp::Main(); }
+int main() { return dcp::AnswerEach(&dcp::Describe); }

@@ -5,12 +5,11 @@
 // Standard output: for each a line of JSON, {"tensors": [[name, dtype, shape,
 // begin, end], ...], "metadata": {...}, "data_offset": n} or {"refusal": why}.
 
-#include <cstdint>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 
+#include "answer_each.h"
 #include "format/safetensors_header.h"
 
 namespace dcp {
@@ -34,18 +33,7 @@ nlohmann::json Describe(const std::string& file) {
           {"data_offset", header->data_offset}};
 }
 
-int Main() {
-  std::ios::sync_with_stdio(false);
-  uint64_t nbytes = 0;
-  while (std::cin.read(reinterpret_cast<char*>(&nbytes), sizeof(nbytes))) {
-    std::string file(nbytes, '\0');
-    if (!std::cin.read(file.data(), static_cast<int64_t>(nbytes))) return 1;
-    std::cout << Describe(file).dump() << '\n' << std::flush;
-  }
-  return 0;
-}
-
 }  // namespace
 }  // namespace dcp
 
-int main() { return dcp::Main(); }
+int main() { return dcp::AnswerEach(&dcp::Describe); }

@@ -97,6 +97,10 @@ enum class OpenMode : uint8_t {
   /// systems without FileSystemTraits::atomic_rename, where this is how an
   /// object is published; kUnimplemented elsewhere. Writes only.
   kReplace,
+  /// Opens what kCreateNew made, to write a part of it beside others who write
+  /// other parts. Never creates, shortens or follows a link. Writes only. Needs
+  /// FileSystemTraits::positional_writes; kUnimplemented elsewhere.
+  kShared,
 };
 
 struct OpenOptions {
@@ -172,8 +176,19 @@ class FileSystem {
   virtual StatusOr<bool> Exists(const std::string& path) = 0;
   /// Replaces `to` if it exists. See FileSystemTraits::atomic_rename.
   virtual Status Rename(const std::string& from, const std::string& to) = 0;
+  /// Exchanges what two names stand for, files or directories, in one step: at
+  /// no time is one of them missing (renameat2(2) RENAME_EXCHANGE).
+  /// \error kUnimplemented  the file system cannot do that (the default)
+  virtual Status Exchange(const std::string& a, const std::string& b);
+  /// Gives the file at `from` a second name (a hard link).
+  /// \error kAlreadyExists  `to` exists
+  /// \error kUnimplemented  the file system cannot do that (the default)
+  virtual Status Link(const std::string& from, const std::string& to);
   /// Removes a file (not a directory).
   virtual Status Remove(const std::string& path) = 0;
+  /// Removes an empty directory.
+  /// \error kUnimplemented  there are no directories (the default)
+  virtual Status RemoveDirectory(const std::string& path);
   /// Makes the names in a directory durable.
   virtual Status SyncDirectory(const std::string& path) = 0;
   /// nullopt where free space is unknown or unlimited.

@@ -7,8 +7,8 @@
 #include <string>
 #include <variant>
 
+#include "base/unique_fd.h"
 #include "dcp/file_system.h"
-#include "io/unique_fd.h"
 
 namespace dcp {
 

@@ -3,7 +3,7 @@
 #ifndef DCP_IO_FORK_CLOSED_FD_H_
 #define DCP_IO_FORK_CLOSED_FD_H_
 
-#include "io/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace dcp {
 

@@ -8,11 +8,11 @@
 #include <string>
 
 #include "base/mutex.h"
+#include "base/unique_fd.h"
 #include "dcp/file_system.h"
 #include "dcp/io_engine.h"
 #include "io/direct_io.h"
 #include "io/transfer.h"
-#include "io/unique_fd.h"
 
 namespace dcp {
 

@@ -24,9 +24,9 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/unique_fd.h"
 #include "io/fork_closed_fd.h"
 #include "io/fork_guard.h"
-#include "io/unique_fd.h"
 
 namespace dcp {
 namespace {

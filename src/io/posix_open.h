@@ -5,8 +5,8 @@
 
 #include <string>
 
+#include "base/unique_fd.h"
 #include "dcp/status.h"
-#include "io/unique_fd.h"
 
 namespace dcp {
 

@@ -23,7 +23,7 @@
 #include <cerrno>
 #include <limits>
 
-#include "io/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace dcp {
 namespace {

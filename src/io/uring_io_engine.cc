@@ -43,11 +43,11 @@
 #include <string>
 #include <utility>
 
+#include "base/unique_fd.h"
 #include "dcp/clock.h"
 #include "io/fork_guard.h"
 #include "io/ring.h"
 #include "io/ring_io_engine.h"
-#include "io/unique_fd.h"
 
 namespace dcp {
 namespace {

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "base/round_up.h"
-#include "io/unique_fd.h"
+#include "base/unique_fd.h"
 #include "staging/huge_pages.h"
 #include "staging/threads.h"
 

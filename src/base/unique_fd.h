@@ -1,7 +1,7 @@
 // UniqueFd: owns one file descriptor.
 
-#ifndef DCP_IO_UNIQUE_FD_H_
-#define DCP_IO_UNIQUE_FD_H_
+#ifndef DCP_BASE_UNIQUE_FD_H_
+#define DCP_BASE_UNIQUE_FD_H_
 
 #include <unistd.h>
 
@@ -34,4 +34,4 @@ class UniqueFd {
 
 }  // namespace dcp
 
-#endif  // DCP_IO_UNIQUE_FD_H_
+#endif  // DCP_BASE_UNIQUE_FD_H_

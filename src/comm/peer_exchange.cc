@@ -118,8 +118,8 @@ Status PeerExchange::Connect(const PeerListener* listener,
 }
 
 PeerExchange::~PeerExchange() {
-  Cancel(MakeStatus(absl::StatusCode::kCancelled,
-                    "the exchange between ranks was given up"));
+  // Without a text, which could need memory: nobody is left to read it.
+  Cancel(MakeStatus(absl::StatusCode::kCancelled, {}));
   if (thread_.joinable()) thread_.join();
 }
 
@@ -138,7 +138,8 @@ Status PeerExchange::Receive(int rank, size_t number,
     return InvalidArgument("rank " + std::to_string(rank) +
                            " sends nothing to this one");
   }
-  const Status status = found->second->Receive(number, out);
+  const Status status =
+      Guarded([&] { return found->second->Receive(number, out); });
   if (status.ok() || status.code() == absl::StatusCode::kInvalidArgument) {
     return status;
   }
@@ -164,9 +165,10 @@ Status PeerExchange::Finish() {
   while (true) {
     {
       const MutexLock lock(mutex_);
-      if (!failure_.ok()) return failure_;
-      if (has_sent_all_) return absl::OkStatus();
-      changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kPollSlice);
+      if (failure_.ok() && !has_sent_all_) {
+        changed_.WaitUntil(mutex_,
+                           std::chrono::steady_clock::now() + kPollSlice);
+      }
       if (!failure_.ok()) return failure_;
       if (has_sent_all_) return absl::OkStatus();
     }

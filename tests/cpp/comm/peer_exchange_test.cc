@@ -83,7 +83,7 @@ TEST_CASE("a later message waits for those before it", "[comm][peer]") {
 }
 
 TEST_CASE("a slow receiver leaves the data with the sender", "[comm][peer]") {
-  const TrafficSizes sizes = OneWay({64 * kMib});
+  const TrafficSizes sizes = OneWay({16 * kMib});
   PeerPair pair(sizes);
   // Finish waits for the receiver, so it is asked from another thread.
   Status finished;

@@ -21,11 +21,13 @@ struct CleanOptions {
 };
 
 struct Leftover {
-  std::string name;  ///< in the directory
+  /// In the directory; "../" and a name: a directory beside it, with its files.
+  std::string name;
   int64_t nbytes = 0;
 };
 
-/// The leftovers, sorted by name; they are removed unless that was not asked.
+/// The leftovers, sorted by name, directories last; they are removed unless
+/// that was not asked.
 ///
 /// Only files count whose names a save could have given and that no metadata in
 /// the directory names. Published checkpoints and the user's files are not

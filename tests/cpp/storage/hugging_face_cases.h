@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/checksum.h"
+#include "conformance/check_files.h"
 #include "dcp/checkpoint.h"
 #include "dcp/hugging_face_storage.h"
 #include "format/safetensors_header.h"
@@ -250,6 +251,26 @@ inline std::vector<std::string> NamesIn(FileSystem& fs,
   for (const DirectoryEntry& entry : entries) names.push_back(entry.name);
   std::sort(names.begin(), names.end());
   return names;
+}
+
+inline const SmallModel kOldModel{.value = 1};
+inline const SmallModel kNewModel{.value = 2, .shards = 2};
+
+inline void PutInModel(FileSystem& fs, const std::string& name,
+                       const std::string& bytes) {
+  DCP_CHECK_OK(WriteFile(fs, JoinPath(kModel, name), bytes, SyncMode::kNone));
+}
+
+inline std::shared_ptr<FileSystem> EmptyDisk() {
+  auto fs = MakeMemoryFileSystem();
+  DCP_CHECK_OK(fs->MakeDirectories(kModel));
+  return fs;
+}
+
+inline std::shared_ptr<FileSystem> DiskWithOld() {
+  auto fs = EmptyDisk();
+  DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-aa", .model = kOldModel}));
+  return fs;
 }
 
 /// A file system that cannot exchange names.

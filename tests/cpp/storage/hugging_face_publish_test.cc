@@ -7,9 +7,7 @@
 #include <vector>
 
 #include "conformance/check_files.h"
-#include "dcp/clean.h"
 #include "storage/hugging_face_cases.h"
-#include "testing/fault_injection_file_system.h"
 #include "testing/no_lock_file_system.h"
 #include "testing/temp_directory.h"
 
@@ -17,29 +15,7 @@ namespace dcp {
 namespace {
 
 using Catch::Matchers::Contains;
-using conformance::MustReadFile;
-using testing::FaultInjectionFileSystem;
-using testing::FsOp;
 using Names = std::vector<std::string>;
-
-const SmallModel kOld{.value = 1};
-const SmallModel kNew{.value = 2, .shards = 2};
-
-void Put(FileSystem& fs, const std::string& name, const std::string& bytes) {
-  DCP_CHECK_OK(WriteFile(fs, JoinPath(kModel, name), bytes, SyncMode::kNone));
-}
-
-std::shared_ptr<FileSystem> EmptyDisk() {
-  auto fs = MakeMemoryFileSystem();
-  DCP_CHECK_OK(fs->MakeDirectories(kModel));
-  return fs;
-}
-
-std::shared_ptr<FileSystem> DiskWithOld() {
-  auto fs = EmptyDisk();
-  DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-aa", .model = kOld}));
-  return fs;
-}
 
 StatusOr<std::unique_ptr<HuggingFacePublisher>> OpenPublisher(
     const std::shared_ptr<FileSystem>& fs, const PublishOptions& options) {
@@ -52,9 +28,9 @@ PublishOptions Options() {
 
 TEST_CASE("a directory with a native checkpoint is refused", "[storage]") {
   const auto fs = EmptyDisk();
-  Put(*fs, GENERATE(".metadata", "__2.metadata"), "x");
+  PutInModel(*fs, GENERATE(".metadata", "__2.metadata"), "x");
   const Names before = NamesIn(*fs, kModel);
-  const Status status = SaveModel(fs, {.model = kNew});
+  const Status status = SaveModel(fs, {.model = kNewModel});
   CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
   CHECK_THAT(std::string(Message(status)),
              Contains("holds a native checkpoint"));
@@ -64,15 +40,15 @@ TEST_CASE("a directory with a native checkpoint is refused", "[storage]") {
 TEST_CASE("without overwrite a safetensors checkpoint is refused",
           "[storage]") {
   const auto fs = DiskWithOld();
-  const Status status = SaveModel(fs, {.model = kNew, .overwrite = false});
+  const Status status = SaveModel(fs, {.model = kNewModel, .overwrite = false});
   CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
   CHECK_THAT(std::string(Message(status)),
              Contains("Checkpoint already exists and self.overwrite=False. "
                       "(/run/model/model.safetensors)"));
-  CHECK(FindModel(fs).Is(kOld));
+  CHECK(FindModel(fs).Is(kOldModel));
   const auto empty = EmptyDisk();
-  Put(*empty, "config.json", "{}");
-  DCP_CHECK_OK(SaveModel(empty, {.model = kNew, .overwrite = false}));
+  PutInModel(*empty, "config.json", "{}");
+  DCP_CHECK_OK(SaveModel(empty, {.model = kNewModel, .overwrite = false}));
 }
 
 TEST_CASE("what is no file is not replaced", "[storage]") {
@@ -80,7 +56,7 @@ TEST_CASE("what is no file is not replaced", "[storage]") {
   const std::string name =
       GENERATE("model.safetensors", "model.safetensors.index.json");
   DCP_CHECK_OK(fs->MakeDirectories(JoinPath(kModel, name)));
-  const Status status = SaveModel(fs, {.model = kNew});
+  const Status status = SaveModel(fs, {.model = kNewModel});
   CHECK(GetErrorDetail(status).value_or(ErrorDetail{}).error_number == EISDIR);
 }
 
@@ -88,10 +64,11 @@ TEST_CASE("one save at a time", "[storage]") {
   const auto fs = DiskWithOld();
   auto first = OpenPublisher(fs, Options());
   REQUIRE(first.ok());
-  CHECK(SaveModel(fs, {.model = kNew}).code() == absl::StatusCode::kAborted);
+  CHECK(SaveModel(fs, {.model = kNewModel}).code() ==
+        absl::StatusCode::kAborted);
   (*first)->Abandon();
   CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
-  DCP_CHECK_OK(SaveModel(fs, {.model = kNew}));
+  DCP_CHECK_OK(SaveModel(fs, {.model = kNewModel}));
 }
 
 TEST_CASE("what cannot be exchanged gets names with the save id", "[storage]") {
@@ -119,7 +96,7 @@ TEST_CASE("what cannot be exchanged gets names with the save id", "[storage]") {
 
 TEST_CASE("other safetensors files stay, and do not count", "[storage]") {
   const auto fs = DiskWithOld();
-  Put(*fs, "adapter.safetensors", BytesOfShard({.value = 7}, 5).all);
+  PutInModel(*fs, "adapter.safetensors", BytesOfShard({.value = 7}, 5).all);
   SaveOutcome outcome;
   DCP_CHECK_OK(SaveModel(fs, {.model = {.value = 2}}, &outcome));
   CHECK(outcome.way == PublishWay::kExchange);
@@ -133,10 +110,10 @@ TEST_CASE("a file that somebody made meanwhile is not replaced", "[storage]") {
   auto publisher = OpenPublisher(fs, Options());
   REQUIRE(publisher.ok());
   std::string index;
-  const auto request = WriteShards(*fs, {.save_id = "dcpcpp-bb", .model = kNew},
-                                   **publisher, &index);
+  const auto request = WriteShards(
+      *fs, {.save_id = "dcpcpp-bb", .model = kNewModel}, **publisher, &index);
   REQUIRE(request.ok());
-  Put(*fs, "model-00002-of-00002.safetensors", "theirs");
+  PutInModel(*fs, "model-00002-of-00002.safetensors", "theirs");
   CHECK((*publisher)->Publish(*request).code() ==
         absl::StatusCode::kAlreadyExists);
   CHECK_FALSE((*publisher)->commit_attempted());
@@ -149,112 +126,15 @@ TEST_CASE("files that are gone before the commit end the save", "[storage]") {
   auto publisher = OpenPublisher(fs, Options());
   REQUIRE(publisher.ok());
   std::string index;
-  const auto request = WriteShards(*fs, {.save_id = "dcpcpp-bb", .model = kNew},
-                                   **publisher, &index);
+  const auto request = WriteShards(
+      *fs, {.save_id = "dcpcpp-bb", .model = kNewModel}, **publisher, &index);
   REQUIRE(request.ok());
   const std::string sibling = kModelParent + "/.model.dcpcpp-bb";
   DCP_CHECK_OK(fs->Remove(sibling + "/model-00001-of-00002.safetensors"));
   CHECK((*publisher)->Publish(*request).code() == absl::StatusCode::kAborted);
   (*publisher)->Abandon();
-  CHECK(FindModel(fs).Is(kOld));
+  CHECK(FindModel(fs).Is(kOldModel));
   CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
-}
-
-enum class When : uint8_t { kBefore, kAfter };
-
-/// A save of kNew on `disk` that is killed at call number `call` of kind `op`.
-std::shared_ptr<FileSystem> DiedAt(const std::shared_ptr<FileSystem>& disk,
-                                   FsOp op, int64_t call, When when) {
-  const SaveOfModel save{.save_id = "dcpcpp-bb", .model = kNew};
-  const auto copy = FaultInjectionFileSystem(disk).AfterReboot(
-      testing::RebootPolicy::kKeepAll);
-  const auto trial = std::make_shared<FaultInjectionFileSystem>(copy);
-  DCP_CHECK_OK(SaveModel(trial, save));
-  int64_t n = 0;
-  for (const testing::FsCall& made : trial->log()) {
-    if (call == 0) break;
-    ++n;
-    if (made.op == op) --call;
-  }
-  REQUIRE(call == 0);
-  const auto fs = std::make_shared<FaultInjectionFileSystem>(
-      disk, testing::FaultScript{.power_cut_after =
-                                     when == When::kAfter ? n : n - 1});
-  SaveModel(fs, save).IgnoreError();
-  return fs->AfterReboot(testing::RebootPolicy::kKeepAll);
-}
-
-TEST_CASE("what came too late for the exchange is carried over", "[storage]") {
-  // The second exchange: the first is a trial.
-  const auto fs = DiedAt(DiskWithOld(), FsOp::kExchange, 2, When::kAfter);
-  CHECK(FindModel(fs).Is(kNew));
-  const std::string old = kModelParent + "/.model.dcpcpp-bb";
-  REQUIRE(fs->Exists(old).value());
-  DCP_CHECK_OK(WriteFile(*fs, old + "/late", "late", SyncMode::kNone));
-  DCP_CHECK_OK(fs->MakeDirectories(old + "/logs"));
-  Names expected = {"late", "logs"};
-  SECTION("by the next save") {
-    DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-cc", .model = kOld}));
-    CHECK(FindModel(fs).Is(kOld));
-  }
-  SECTION("by a cleaning") {
-    const auto found = CleanCheckpoint(kModel, {}, {.file_system = fs});
-    REQUIRE(found.ok());
-    REQUIRE(found->size() == 1);
-    CHECK((*found)[0].name == "../.model.dcpcpp-bb");
-    CHECK((*found)[0].nbytes > 1200);
-    CHECK(FindModel(fs).Is(kNew));
-  }
-  CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
-  CHECK(MustReadFile(*fs, kModel + "/late") == "late");
-  CHECK(fs->Exists(kModel + "/logs").value());
-}
-
-TEST_CASE("a sibling that was never exchanged goes with all its files",
-          "[storage]") {
-  const auto fs = DiedAt(DiskWithOld(), FsOp::kExchange, 1, When::kAfter);
-  CHECK(FindModel(fs).Is(kOld));
-  const std::string sibling = kModelParent + "/.model.dcpcpp-bb";
-  REQUIRE(fs->Exists(sibling).value());
-  DCP_CHECK_OK(WriteFile(*fs, sibling + "/x", "x", SyncMode::kNone));
-  DCP_CHECK_OK(fs->MakeDirectories(kModelParent + "/.model2.dcpcpp-bb"));
-  REQUIRE(CleanCheckpoint(kModel, {.dry_run = true}, {.file_system = fs}).ok());
-  REQUIRE(fs->Exists(sibling).value());
-  REQUIRE(CleanCheckpoint(kModel, {}, {.file_system = fs}).ok());
-  CHECK(NamesIn(*fs, kModelParent) == Names{".model2.dcpcpp-bb", "model"});
-  CHECK(NamesIn(*fs, kModel) == Names{".dcpcpp-aa", "model.safetensors"});
-  CHECK(FindModel(fs).Is(kOld));
-}
-
-TEST_CASE("files of a save that died before its commit are cleaned",
-          "[storage]") {
-  // The third rename is that of the index.
-  const auto fs = DiedAt(EmptyDisk(), FsOp::kRename, 3, When::kBefore);
-  CHECK(NamesIn(*fs, kModel) == Names{".dcpcpp-bb", ".dcpcpp-bb.tmp",
-                                      "model-00001-of-00002.safetensors",
-                                      "model-00002-of-00002.safetensors"});
-  CHECK(FindModel(fs).problem == "none");
-  // Of another size, it is somebody else's.
-  DCP_CHECK_OK(fs->Remove(kModel + "/model-00001-of-00002.safetensors"));
-  Put(*fs, "model-00001-of-00002.safetensors", "theirs");
-  DCP_CHECK_OK(WriteFile(*fs, kModel + "/model.safetensors",
-                         BytesOfShard(kOld, 0).all, SyncMode::kNone));
-  const auto found = CleanCheckpoint(kModel, {}, {.file_system = fs});
-  REQUIRE(found.ok());
-  CHECK(NamesIn(*fs, kModel) ==
-        Names{"model-00001-of-00002.safetensors", "model.safetensors"});
-}
-
-TEST_CASE("the sidecar of safetensors in force is not left over", "[storage]") {
-  const auto fs = EmptyDisk();
-  const SmallModel model = GENERATE(kOld, kNew);
-  DCP_CHECK_OK(SaveModel(fs, {.model = model}));
-  Put(*fs, ".dcpcpp-77", "half a sidecar");
-  Put(*fs, ".dcpcpp-77.0.shard", "half a file");
-  const auto found = CleanCheckpoint(kModel, {}, {.file_system = fs});
-  REQUIRE(found.ok());
-  CHECK(found->size() == 2);
-  CHECK(FindModel(fs).Is(model));
 }
 
 TEST_CASE("a native save into a directory of safetensors is refused",
@@ -281,7 +161,7 @@ TEST_CASE("an exchange on a real file system keeps the mode and the lock",
   const std::shared_ptr<FileSystem> fs = MakePosixFileSystem();
   DCP_CHECK_OK(fs->MakeDirectories(directory));
   stdfs::permissions(directory, stdfs::perms::owner_all);
-  DCP_CHECK_OK(SaveModel(fs, {.model = kOld, .directory = directory}));
+  DCP_CHECK_OK(SaveModel(fs, {.model = kOldModel, .directory = directory}));
   DCP_CHECK_OK(
       WriteFile(*fs, directory + "/config.json", "{}", SyncMode::kNone));
   auto publisher =
@@ -290,10 +170,10 @@ TEST_CASE("an exchange on a real file system keeps the mode and the lock",
   CHECK((*publisher)->way() == PublishWay::kExchange);
   std::string index;
   const SaveOfModel save{
-      .save_id = "dcpcpp-bb", .model = kNew, .directory = directory};
+      .save_id = "dcpcpp-bb", .model = kNewModel, .directory = directory};
   const auto request = WriteShards(*fs, save, **publisher, &index);
   REQUIRE(request.ok());
-  CHECK(SaveModel(fs, {.model = kOld, .directory = directory}).code() ==
+  CHECK(SaveModel(fs, {.model = kOldModel, .directory = directory}).code() ==
         absl::StatusCode::kAborted);
   DCP_CHECK_OK((*publisher)->Publish(*request));
   CHECK(NamesIn(*fs, parent.path()) == Names{"model"});

@@ -151,9 +151,8 @@ void DiskModel::Rename(const std::string& from, const std::string& to) {
   const Inode from_directory = Parent(from, &from_name);
   const Inode to_directory = Parent(to, &to_name);
   if (from_directory == to_directory && from_name == to_name) return;
-  NameChange added{.directory = to_directory,
-                   .name = to_name,
-                   .inode = nodes_[from_directory].live.at(from_name)};
+  NameChange added{
+      .directory = to_directory, .name = to_name, .inode = Find(from)};
   NameChange removed{.directory = from_directory, .name = from_name};
   ApplyBoth(std::move(added), std::move(removed));
 }
@@ -163,12 +162,8 @@ void DiskModel::Exchange(const std::string& a, const std::string& b) {
   std::string b_name;
   const Inode a_directory = Parent(a, &a_name);
   const Inode b_directory = Parent(b, &b_name);
-  NameChange one{.directory = a_directory,
-                 .name = a_name,
-                 .inode = nodes_[b_directory].live.at(b_name)};
-  NameChange other{.directory = b_directory,
-                   .name = b_name,
-                   .inode = nodes_[a_directory].live.at(a_name)};
+  NameChange one{.directory = a_directory, .name = a_name, .inode = Find(b)};
+  NameChange other{.directory = b_directory, .name = b_name, .inode = Find(a)};
   ApplyBoth(std::move(one), std::move(other));
 }
 

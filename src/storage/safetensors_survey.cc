@@ -44,12 +44,13 @@ class Surveyor {
   SafetensorsSurvey Run() && {
     if (!HasSafetensors(entries_)) return {};
     ReadAllSidecars();
-    const auto index = ChooseSafetensorsIndex(entries_, directory_);
-    survey_.doubt.Update(index.status());
-    survey_.has_checkpoint = !index.ok() || index->has_value();
-    if (index.ok() && *index) {
-      survey_.doubt.Update(LookAtIndex(**index));
-    } else if (index.ok()) {
+    const auto chosen = ChooseSafetensorsIndex(entries_, directory_);
+    survey_.has_checkpoint = true;
+    if (!chosen.ok()) {
+      survey_.doubt.Update(chosen.status());
+    } else if (const std::optional<std::string>& index = *chosen) {
+      survey_.doubt.Update(LookAtIndex(*index));
+    } else {
       survey_.doubt.Update(LookAtFiles());
     }
     Replace(std::string(kSingleName));

@@ -10,6 +10,7 @@
 
 #include "dcp/device_runtime.h"
 #include "dcp/dtype.h"
+#include "dcp/hugging_face_storage.h"
 #include "dcp/io_engine.h"
 #include "dcp/kept_buffers.h"
 #include "engine_names.h"
@@ -105,6 +106,16 @@ void BindInfo(py::module_& m) {
       },
       py::arg("path"),
       "(whether, why) direct I/O serves a file, or files in a directory.");
+  m.def(
+      "safetensors_overwrite",
+      [](const std::string& path) {
+        return ValueOrThrow([&] {
+          const py::gil_scoped_release nogil;
+          return DescribeSafetensorsOverwrite(path);
+        }());
+      },
+      py::arg("path"),
+      "How a save would replace safetensors files in a directory, and why.");
   m.def(
       "cuda", [] { return MakeCudaRuntime()->Describe(); },
       "What was found of CUDA.");

@@ -130,7 +130,8 @@ class MemoryFileSystem final : public dcp::FileSystem {
 dcp::StatusOr<std::unique_ptr<dcp::File>> MemoryFileSystem::Open(
     const std::string& path, const dcp::OpenOptions& options) {
   if (options.direct_io == dcp::DirectIo::kRequire ||
-      options.mode == dcp::OpenMode::kReplace) {
+      options.mode == dcp::OpenMode::kReplace ||
+      options.mode == dcp::OpenMode::kShared) {
     return dcp::Unimplemented("files in memory are not opened like this: " +
                               path);
   }

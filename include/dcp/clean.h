@@ -21,18 +21,20 @@ struct CleanOptions {
 };
 
 struct Leftover {
-  std::string name;  ///< in the directory
+  /// In the directory; "../" and a name: a directory beside it, with its files.
+  std::string name;
   int64_t nbytes = 0;
 };
 
-/// The leftovers, sorted by name; they are removed unless that was not asked.
+/// The leftovers, sorted by name, directories last; they are removed unless
+/// that was not asked.
 ///
 /// Only files count whose names a save could have given and that no metadata in
-/// the directory names. Published checkpoints and the user's files are not
-/// touched.
-/// \error kNotFound            no such directory
-/// \error kAborted             a save is at work there
-/// \error kDataLoss            metadata that cannot be read: nobody knows which
+/// the directory names, safetensors files that its own records tell to be a
+/// dead save's, and directories beside it that were to take its place.
+/// Published checkpoints and the user's files are not touched. \error kNotFound
+/// no such directory \error kAborted             a save is at work there \error
+/// kDataLoss            metadata that cannot be read: nobody knows which
 ///                             files it names; nothing is removed
 /// \error kFailedPrecondition  data files without any metadata and without the
 ///                             lock of a dead save: their metadata may be on

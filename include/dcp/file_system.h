@@ -182,13 +182,23 @@ class FileSystem {
   virtual Status Exchange(const std::string& a, const std::string& b);
   /// Gives the file at `from` a second name (a hard link).
   /// \error kAlreadyExists  `to` exists
-  /// \error kUnimplemented  the file system cannot do that (the default)
+  /// \error kUnimplemented  the file system cannot do that (the default), or
+  /// not
+  ///     for this file: it is on another device, or somebody else's
   virtual Status Link(const std::string& from, const std::string& to);
   /// Removes a file (not a directory).
   virtual Status Remove(const std::string& path) = 0;
   /// Removes an empty directory.
   /// \error kUnimplemented  there are no directories (the default)
   virtual Status RemoveDirectory(const std::string& path);
+  /// Creates the empty directory `path`, beside the directory `model`, with the
+  /// owner, group and permissions of that one, so that it can take its place.
+  /// \error kAlreadyExists  `path` exists
+  /// \error kUnimplemented  `model` is a link, or has what cannot be copied
+  /// (the
+  ///     default: whatever it has)
+  virtual Status MakeDirectoryLike(const std::string& path,
+                                   const std::string& model);
   /// Makes the names in a directory durable.
   virtual Status SyncDirectory(const std::string& path) = 0;
   /// nullopt where free space is unknown or unlimited.

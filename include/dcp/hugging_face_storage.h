@@ -28,6 +28,8 @@ struct HuggingFaceReaderOptions {
   std::string path;
   /// Unset: quantized weights are read as they are stored.
   std::optional<DequantizeOptions> dequantize;
+  /// Files that dcp wrote are checked against its CRC-32s as they are read.
+  bool verify = true;
   IoOptions io;
 };
 
@@ -35,9 +37,10 @@ struct HuggingFaceReaderOptions {
 /// files of single ranks that torch's HuggingFaceStorageWriter makes with
 /// save_distributed. Nothing is mapped: what is needed is read in large pieces.
 ///
-/// The files have no checksums. Their headers are checked as the reference
-/// implementation checks them, and more strictly where a name is there twice.
-/// Keys are flat: `planner_data` is absent.
+/// Headers are checked as the reference implementation checks them, and more
+/// strictly where a name is there twice. What dcp wrote has checksums in a file
+/// of their own, by which every byte that is read is checked; the files of
+/// others have none. Keys are flat: `planner_data` is absent.
 ///
 /// With `dequantize`, the matrices "x.weight" that have scales
 /// "x.weight_scale_inv" (DeepSeek-V3), and "x_blocks" with "x_scales" (gpt-oss:
@@ -47,6 +50,13 @@ struct HuggingFaceReaderOptions {
 /// fit
 std::unique_ptr<StorageReader> MakeHuggingFaceReader(
     HuggingFaceReaderOptions options, StorageEnvironment environment = {});
+
+/// How a save would replace a safetensors checkpoint in the directory `path`,
+/// for logs: "exchange of directories", or "save id names" and why. Makes a
+/// directory beside it for a moment. \error kNotFound  there is no such
+/// directory
+StatusOr<std::string> DescribeSafetensorsOverwrite(
+    const std::string& path, StorageEnvironment environment = {});
 
 /// Reads what it finds at `options.path`: the native format, or safetensors.
 /// The coordinator looks, and tells the other ranks.

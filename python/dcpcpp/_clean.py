@@ -29,7 +29,8 @@ def clean(path: str | os.PathLike[str], *, dry_run: bool = False) -> list[Leftov
         dry_run: only tell what would be removed.
 
     Returns:
-        The leftovers, by name.
+        The leftovers, by name; a name that begins with ../ is that of a directory beside
+        the checkpoint's, with the bytes of its files.
 
     Raises:
         CheckpointBusyError: a save is at work there.

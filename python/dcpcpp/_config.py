@@ -25,6 +25,7 @@ def config(directory: str | os.PathLike[str] = ".") -> dict[str, str]:
         "kernel": platform.release(),
         "I/O engine": f"{engine} ({reason})",
         "direct I/O": f"{_direct_io(directory)}, in {os.path.abspath(directory)}",  # noqa: PTH100
+        "overwrites of safetensors": _safetensors_overwrite(directory),
         "CUDA": _core.cuda(),
         "pack kernel": _core.pack_kernel(),
         "fsspec": _version("fsspec"),
@@ -36,7 +37,9 @@ def show_config(directory: str | os.PathLike[str] = ".") -> None:
 
     Args:
         directory: where checkpoints are to lie; whether files there are written and read
-            past the page cache is printed, too.
+            past the page cache is printed, too, and how a save would replace a
+            safetensors checkpoint in this directory: by an exchange of directories, or by
+            names with the save's id.
     """
     for item, value in config(directory).items():
         sys.stdout.write(f"{item:12} {value}\n")
@@ -107,6 +110,13 @@ def _direct_io(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         return f"not known ({error})"
     return f"{'yes' if available else 'no'} ({reason})"
+
+
+def _safetensors_overwrite(directory: str | os.PathLike[str]) -> str:
+    try:
+        return _core.safetensors_overwrite(os.path.abspath(directory))  # noqa: PTH100
+    except OSError as error:
+        return f"not known ({error})"
 
 
 _logged: set[str] = set()

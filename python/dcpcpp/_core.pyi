@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -525,6 +525,10 @@ def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex,
 def release_staging_memory() -> None:
     """
     Give the memory that no staged state uses back to the system.
+    """
+def safetensors_overwrite(path: str) -> str:
+    """
+    How a save would replace safetensors files in a directory, and why.
     """
 @typing.overload
 def save(entries: SaveEntries, error: typing.Any, writer: StorageWriter, transport: Transport, options: SaveOptions) -> bytes:

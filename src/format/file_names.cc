@@ -15,6 +15,8 @@ constexpr std::string_view kDataSuffix = ".distcp";
 constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr std::string_view kLeaseSuffix = ".lease";
 constexpr std::string_view kRecordSuffix = ".record";
+constexpr std::string_view kShardSuffix = ".shard";
+constexpr std::string_view kReplacedSuffix = ".replaced";
 constexpr size_t kMaxSaveIdDigits = 64;
 
 /// A decimal number without sign or leading zeros.
@@ -35,6 +37,24 @@ std::string ClaimPrefix(std::optional<int64_t> rank) {
 
 bool IsHexDigit(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+/// What stands before `suffix` if that is a sidecar's name, without the dot.
+std::optional<std::string_view> SaveIdBefore(std::string_view suffix,
+                                             std::string_view text) {
+  if (!text.ends_with(suffix)) return std::nullopt;
+  text.remove_suffix(suffix.size());
+  if (!IsSidecarName(text)) return std::nullopt;
+  return text.substr(1);
+}
+
+/// ".dcpcpp-<digits>.<number>.shard"
+bool IsShardName(std::string_view text) {
+  if (!text.ends_with(kShardSuffix)) return false;
+  text.remove_suffix(kShardSuffix.size());
+  const size_t dot = text.rfind('.');
+  return dot != text.npos && ParseNumber(text.substr(dot + 1)) &&
+         IsSidecarName(text.substr(0, dot));
 }
 
 }  // namespace
@@ -108,6 +128,38 @@ std::string TemporaryLeaseName(std::string_view save_id) {
   return SidecarName(save_id) + std::string(kLeaseSuffix);
 }
 
+std::string TemporaryShardName(std::string_view save_id, int64_t index) {
+  return SidecarName(save_id) + "." + std::to_string(index) +
+         std::string(kShardSuffix);
+}
+
+std::string ReplacedListName(std::string_view save_id) {
+  return SidecarName(save_id) + std::string(kReplacedSuffix);
+}
+
+std::optional<std::string_view> ReplacedListSaveIdOf(std::string_view text) {
+  return SaveIdBefore(kReplacedSuffix, text);
+}
+
+std::optional<std::string_view> TemporaryMetadataSaveIdOf(
+    std::string_view text) {
+  return SaveIdBefore(kTemporarySuffix, text);
+}
+
+std::string SiblingDirectoryName(std::string_view name,
+                                 std::string_view save_id) {
+  return "." + std::string(name) + "." + std::string(save_id);
+}
+
+std::optional<std::string_view> SiblingSaveIdOf(std::string_view text,
+                                                std::string_view name) {
+  const std::string prefix = SiblingDirectoryName(name, "");
+  if (!text.starts_with(prefix)) return std::nullopt;
+  text.remove_prefix(prefix.size());
+  if (!IsDcpcppSaveId(text)) return std::nullopt;
+  return text;
+}
+
 std::string RecordName(std::string_view session_id, std::string_view tag) {
   return SidecarName(session_id) + "." + std::string(tag) +
          std::string(kRecordSuffix);
@@ -132,11 +184,9 @@ bool IsTemporaryName(std::string_view text) {
       RecordTagOf(text, text.substr(1, dot - 1))) {
     return true;
   }
-  for (const std::string_view suffix : {kTemporarySuffix, kLeaseSuffix}) {
-    if (!text.ends_with(suffix)) continue;
-    if (IsSidecarName(text.substr(0, text.size() - suffix.size()))) return true;
-  }
-  return false;
+  return SaveIdBefore(kTemporarySuffix, text) ||
+         SaveIdBefore(kLeaseSuffix, text) ||
+         SaveIdBefore(kReplacedSuffix, text) || IsShardName(text);
 }
 
 std::string LockFileName(std::optional<int64_t> rank) {

@@ -1,4 +1,5 @@
-// Names of the files of a native checkpoint.
+// Names of the files of a native checkpoint, and of those that every save
+// makes.
 
 #ifndef DCP_FORMAT_FILE_NAMES_H_
 #define DCP_FORMAT_FILE_NAMES_H_
@@ -46,6 +47,14 @@ bool IsSidecarName(std::string_view text);
 /// that is not published yet, and a lease that is not in force yet.
 std::string TemporaryMetadataName(std::string_view save_id);
 std::string TemporaryLeaseName(std::string_view save_id);
+/// A safetensors file `index` that a save writes and has not published, and the
+/// list of the files that it replaces.
+std::string TemporaryShardName(std::string_view save_id, int64_t index);
+std::string ReplacedListName(std::string_view save_id);
+/// The save id if ReplacedListName, or TemporaryMetadataName, gives `text`.
+std::optional<std::string_view> ReplacedListSaveIdOf(std::string_view text);
+std::optional<std::string_view> TemporaryMetadataSaveIdOf(
+    std::string_view text);
 /// Whether one of these, or RecordName, gives `text` for some id.
 bool IsTemporaryName(std::string_view text);
 
@@ -56,6 +65,14 @@ std::string RecordName(std::string_view session_id, std::string_view tag);
 /// The tag, a view into `text`; nullopt if it is no record of the session.
 std::optional<std::string_view> RecordTagOf(std::string_view text,
                                             std::string_view session_id);
+
+/// The directory beside the directory `name` in which a save makes what is to
+/// take its place: ".<name>.dcpcpp-<digits>".
+std::string SiblingDirectoryName(std::string_view name,
+                                 std::string_view save_id);
+/// The save id if SiblingDirectoryName gives `text` for `name`.
+std::optional<std::string_view> SiblingSaveIdOf(std::string_view text,
+                                                std::string_view name);
 
 /// Who holds this file's lock may write into the directory; with a rank, only
 /// what belongs to that rank (use_collectives=False).

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/printable.h"
+#include "format/file_names.h"
 #include "format/json_reader.h"
 #include "format/json_writer.h"
 #include "format/safetensors_damage.h"
@@ -16,6 +17,7 @@ constexpr std::string_view kWeightMap = "weight_map";
 constexpr std::string_view kMetadata = "metadata";
 constexpr std::string_view kTotalSize = "total_size";
 constexpr std::string_view kTotalParameters = "total_parameters";
+constexpr std::string_view kSaveId = "dcpcpp_save_id";
 
 class IndexHandler final : public JsonHandler {
  public:
@@ -85,6 +87,9 @@ class IndexHandler final : public JsonHandler {
       const auto number = static_cast<int64_t>(event.number);
       if (key_ == kTotalSize) index_.total_size = number;
       if (key_ == kTotalParameters) index_.total_parameters = number;
+    } else if (event.kind == JsonKind::kString && key_ == kSaveId &&
+               IsDcpcppSaveId(event.text)) {
+      index_.save_id = event.text;
     }
   }
 
@@ -141,6 +146,10 @@ Status CheckIndex(const SafetensorsIndex& index) {
       index.total_parameters.value_or(0) < 0) {
     return InvalidArgument("the totals of a safetensors index are negative");
   }
+  if (index.save_id && !IsDcpcppSaveId(*index.save_id)) {
+    return InvalidArgument("\"" + Printable(*index.save_id) +
+                           "\" is no save id for a safetensors index");
+  }
   for (const auto& [name, file] : index.weight_map) {
     if (!IsValidUtf8(name)) {
       return InvalidArgument("the tensor name \"" + Printable(name) +
@@ -183,6 +192,10 @@ StatusOr<std::string> SerializeSafetensorsIndex(const SafetensorsIndex& index) {
   ObjectWriter document(0, &text);
   document.Key(kMetadata);
   ObjectWriter metadata(2, &text);
+  if (index.save_id) {
+    metadata.Key(kSaveId);
+    AppendJsonString(*index.save_id, JsonEscapes::kAscii, &text);
+  }
   if (index.total_parameters) {
     metadata.Key(kTotalParameters);
     text += std::to_string(*index.total_parameters);

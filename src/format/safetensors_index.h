@@ -24,6 +24,9 @@ struct SafetensorsIndex {
   /// there, or no whole number (old versions of transformers wrote fractions).
   std::optional<int64_t> total_size;
   std::optional<int64_t> total_parameters;  ///< elements; the same
+  /// Of the save by dcp that wrote it, IsDcpcppSaveId: it names the sidecar.
+  /// What is no such id is ignored.
+  std::optional<std::string> save_id;
   /// Tensor to file, a path below the index's directory.
   std::map<std::string, std::string> weight_map;
   bool operator==(const SafetensorsIndex&) const = default;
@@ -33,13 +36,13 @@ struct SafetensorsIndex {
 /// neither empty nor "." or "..", without NULs and backslashes.
 bool IsSafetensorsFilePath(std::string_view name);
 
-/// Memory is proportional to `text`. Other keys than the three are ignored.
+/// Memory is proportional to `text`. Other keys than these are ignored.
 ///
 /// \error kDataLoss  no such index, or one of more than
 ///     kMaxSafetensorsIndexNbytes; names the tensor if there is one
 StatusOr<SafetensorsIndex> ParseSafetensorsIndex(std::string_view text);
 
-/// As transformers 5 writes it.
+/// As transformers 5 writes it, but for `save_id`.
 ///
 /// \error kInvalidArgument  ParseSafetensorsIndex would not accept it
 StatusOr<std::string> SerializeSafetensorsIndex(const SafetensorsIndex& index);

@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "base/wire.h"
 #include "format/file_names.h"
+#include "format/safetensors_shards.h"
 
 namespace dcp {
 namespace {
@@ -82,7 +83,7 @@ Status GetFile(WireReader* in, SidecarFile* file) {
   }
   file->block_crcs.reserve(static_cast<size_t>(blocks));
   for (int64_t i = 0; i < blocks; ++i) file->block_crcs.push_back(in->U32());
-  if (!ParseDataFileName(file->name)) {
+  if (!ParseDataFileName(file->name) && !ParseSafetensorsFileName(file->name)) {
     return DataLoss("sidecar names a data file \"" + Printable(file->name) +
                     "\"");
   }

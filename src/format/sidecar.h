@@ -1,8 +1,9 @@
 // The sidecar: what torch's files do not say about a checkpoint of dcp.
 //
-// A file `.dcpcpp-<id>` beside `.metadata`, which stock torch ignores. It binds
-// `.metadata` and the data files of one save to each other, and holds the
-// checksums of all their bytes. FORMAT.md describes the bytes.
+// A file `.dcpcpp-<id>` beside `.metadata`, or beside safetensors files; others
+// ignore it. It binds the metadata and the data files of one save to each
+// other, and holds the checksums of all their bytes. FORMAT.md describes the
+// bytes.
 
 #ifndef DCP_FORMAT_SIDECAR_H_
 #define DCP_FORMAT_SIDECAR_H_
@@ -32,7 +33,8 @@ struct SidecarItem {
 };
 
 struct SidecarFile {
-  std::string name;  ///< as FormatDataFileName gives it
+  /// As FormatDataFileName or FormatSafetensorsFileName gives it.
+  std::string name;
   int64_t nbytes = 0;
   /// CRC-32 of every block of kSidecarBlockNbytes.
   std::vector<uint32_t> block_crcs;
@@ -42,9 +44,11 @@ struct SidecarFile {
 };
 
 struct Sidecar {
-  std::string save_id;  ///< IsDcpcppSaveId; also in StorageMeta::save_id
+  std::string save_id;  ///< IsDcpcppSaveId; also in the metadata
   std::optional<int64_t> step;
-  int64_t metadata_nbytes = 0;  ///< of the file `.metadata`
+  /// Of the file `.metadata`; of safetensors files, of their index, or of what
+  /// comes before the data of a single file without one.
+  int64_t metadata_nbytes = 0;
   uint32_t metadata_crc32 = 0;
   std::vector<SidecarFile> files;
   bool operator==(const Sidecar&) const = default;

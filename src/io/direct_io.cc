@@ -7,6 +7,8 @@
 //    that this file has none. Where the file system does not fill it in, 4096
 //    is assumed and tried with one block: NFS, FUSE and overlays may accept the
 //    open and refuse the transfer.
+//    A file that others write as well is never written to try it: it is opened
+//    a third time and read.
 // 3. Memory file systems are left out: since Linux 6.6 tmpfs opens with
 //    O_DIRECT and then goes through the page cache, which it is.
 // 4. Offsets are aligned to whole pages even where 512 would do. Buffered and
@@ -85,13 +87,14 @@ struct FreeDeleter {
 using OneBlock = std::variant<std::monostate, DirectIoRefusal>;
 
 /// One direct transfer of one block at the start of the file. A written block
-/// is cut off again.
+/// is cut off again. A file that others write too is read: `direct_fd` is for
+/// reading then.
 StatusOr<OneBlock> TryOneBlock(int direct_fd, int buffered_fd, OpenMode mode) {
   const std::unique_ptr<void, FreeDeleter> block(
       std::aligned_alloc(kAssumedAlignment, kAssumedAlignment));
   if (block == nullptr) return Refused("aligned_alloc", ENOMEM);
   std::memset(block.get(), 0, kAssumedAlignment);
-  if (mode == OpenMode::kRead) {
+  if (mode != OpenMode::kCreateNew) {
     const ssize_t n = ::pread(direct_fd, block.get(), kAssumedAlignment, 0);
     if (n < 0) return Refused("direct pread", errno);
     return OneBlock();
@@ -137,8 +140,16 @@ StatusOr<std::variant<DirectDescriptor, DirectIoRefusal>> OpenDirect(
     case Verdict::kNo:
       return DirectIoRefusal{"the file system has none for this file"};
     case Verdict::kCannotTell: {
+      const UniqueFd reading(
+          mode == OpenMode::kShared
+              ? ::open(link.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)
+              : -1);
+      if (mode == OpenMode::kShared && !reading.ok()) {
+        return Refused("open with O_DIRECT for reading", errno);
+      }
+      const int probed = reading.ok() ? reading.get() : direct.fd.get();
       DCP_ASSIGN_OR_RETURN(OneBlock tried,
-                           TryOneBlock(direct.fd.get(), buffered_fd, mode));
+                           TryOneBlock(probed, buffered_fd, mode));
       if (auto* refusal = std::get_if<DirectIoRefusal>(&tried)) {
         return std::move(*refusal);
       }

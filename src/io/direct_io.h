@@ -29,8 +29,8 @@ struct DirectIoRefusal {
 };
 
 /// Opens `buffered_fd`'s file again with O_DIRECT, for reading or for writing
-/// as `mode` says, and finds out what alignment it asks for. A file that is
-/// written must be empty still.
+/// as `mode` says, and finds out what alignment it asks for. With kCreateNew it
+/// must be empty still.
 /// \error any  the block that a probe wrote could not be cut off again
 StatusOr<std::variant<DirectDescriptor, DirectIoRefusal>> OpenDirect(
     int buffered_fd, OpenMode mode);

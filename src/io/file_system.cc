@@ -20,4 +20,10 @@ Status FileSystem::RemoveDirectory(const std::string&) {
   return Unimplemented("no directories in file system " + traits().name);
 }
 
+Status FileSystem::MakeDirectoryLike(const std::string&,
+                                     const std::string& model) {
+  return Unimplemented("no directory can be made like " + model +
+                       " in file system " + traits().name);
+}
+
 }  // namespace dcp

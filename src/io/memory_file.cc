@@ -37,7 +37,7 @@ Status MemoryFile::CheckOpen(const char* op) const {
 
 Status MemoryFile::CheckWritable(const char* op) const {
   DCP_RETURN_IF_ERROR(CheckOpen(op));
-  if (mode_ == OpenMode::kCreateNew) return absl::OkStatus();
+  if (mode_ != OpenMode::kRead) return absl::OkStatus();
   return ErrnoToStatus(EINVAL, {.op = op, .path = path_});  // as ftruncate(2)
 }
 
@@ -83,7 +83,7 @@ Status MemoryFile::WriteFully(int64_t byte_offset,
                            .path = path_,
                            .byte_offset = byte_offset,
                            .nbytes = total};
-  if (mode_ != OpenMode::kCreateNew) return ErrnoToStatus(EBADF, detail);
+  if (mode_ == OpenMode::kRead) return ErrnoToStatus(EBADF, detail);
   const MutexLock lock(data_->mutex);
   std::string& bytes = data_->bytes;
   const int64_t end = byte_offset + total;

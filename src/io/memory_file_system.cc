@@ -1,9 +1,9 @@
 // Files in this process's memory: a tree of names under one mutex, the content
-// of each file under its own. No links, no permissions; "." and ".." go by the
-// letters. Relative paths begin at "/".
+// of each file under its own. Hard links, but no
+// others, and no permissions; "." and ".." go by the letters. Relative paths
+// begin at "/".
 
 #include <cerrno>
-#include <map>
 #include <memory>
 #include <utility>
 
@@ -11,26 +11,13 @@
 #include "dcp/file_system.h"
 #include "io/memory_file.h"
 #include "io/memory_locks.h"
+#include "io/memory_tree.h"
 #include "io/paths.h"
 
 namespace dcp {
 namespace {
 
-/// A file (`data` set) or a directory (`data` null).
-struct Node {
-  std::shared_ptr<MemoryFileData> data;
-  std::map<std::string, std::unique_ptr<Node>> children;
-
-  bool is_directory() const { return data == nullptr; }
-};
-
-using PathParts = std::vector<std::string>;
-
-/// Whether `path` lies somewhere below `directory`.
-bool IsBelow(const PathParts& path, const PathParts& directory) {
-  return path.size() > directory.size() &&
-         std::equal(directory.begin(), directory.end(), path.begin());
-}
+using Node = MemoryNode;
 
 class MemoryFileSystem final : public FileSystem {
  public:
@@ -41,7 +28,12 @@ class MemoryFileSystem final : public FileSystem {
   StatusOr<std::vector<DirectoryEntry>> List(const std::string& path) override;
   StatusOr<bool> Exists(const std::string& path) override;
   Status Rename(const std::string& from, const std::string& to) override;
+  Status Exchange(const std::string& a, const std::string& b) override;
+  Status Link(const std::string& from, const std::string& to) override;
   Status Remove(const std::string& path) override;
+  Status RemoveDirectory(const std::string& path) override;
+  Status MakeDirectoryLike(const std::string& path,
+                           const std::string& model) override;
   Status SyncDirectory(const std::string& path) override;
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
@@ -70,19 +62,6 @@ class MemoryFileSystem final : public FileSystem {
   Mutex mutex_;
   Node root_ ABSL_GUARDED_BY(mutex_);
 };
-
-/// The entry at `parts` below `root`: 0, ENOENT or ENOTDIR.
-int Walk(Node* root, const PathParts& parts, Node** found) {
-  Node* node = root;
-  for (const std::string& part : parts) {
-    if (!node->is_directory()) return ENOTDIR;
-    const auto child = node->children.find(part);
-    if (child == node->children.end()) return ENOENT;
-    node = child->second.get();
-  }
-  *found = node;
-  return 0;
-}
 
 StatusOr<Node*> MemoryFileSystem::Find(const char* op,
                                        const std::string& path) {
@@ -184,13 +163,6 @@ StatusOr<bool> MemoryFileSystem::Exists(const std::string& path) {
   return Find("stat", path).ok();
 }
 
-/// What rename(2) says of putting `from` in the place of `to`.
-int RenameError(const Node& from, const Node& to) {
-  if (from.is_directory() && !to.is_directory()) return ENOTDIR;
-  if (!from.is_directory() && to.is_directory()) return EISDIR;
-  return to.children.empty() ? 0 : ENOTEMPTY;
-}
-
 Status MemoryFileSystem::Rename(const std::string& from,
                                 const std::string& to) {
   const auto error = [&](int error_number) {
@@ -214,6 +186,43 @@ Status MemoryFileSystem::Rename(const std::string& from,
   return absl::OkStatus();
 }
 
+Status MemoryFileSystem::Exchange(const std::string& a, const std::string& b) {
+  const auto error = [&](int error_number) {
+    return Annotate(ErrnoToStatus(error_number, {.op = "renameat2", .path = a}),
+                    "exchanging it with " + b);
+  };
+  const MutexLock lock(mutex_);
+  DCP_ASSIGN_OR_RETURN(const Place one, FindPlace("renameat2", a));
+  DCP_ASSIGN_OR_RETURN(const Place other, FindPlace("renameat2", b));
+  if (one.node == nullptr || other.node == nullptr) return error(ENOENT);
+  const PathParts a_parts = NormalizedParts(a);
+  const PathParts b_parts = NormalizedParts(b);
+  if (IsBelow(a_parts, b_parts) || IsBelow(b_parts, a_parts)) {
+    return error(EINVAL);
+  }
+  std::swap(one.parent->children[one.name], other.parent->children[other.name]);
+  return absl::OkStatus();
+}
+
+Status MemoryFileSystem::Link(const std::string& from, const std::string& to) {
+  const auto error = [&](int error_number) {
+    return Annotate(ErrnoToStatus(error_number, {.op = "link", .path = from}),
+                    "linking it as " + to);
+  };
+  const MutexLock lock(mutex_);
+  DCP_ASSIGN_OR_RETURN(const Place source, FindPlace("link", from));
+  DCP_ASSIGN_OR_RETURN(const Place target, FindPlace("link", to));
+  if (source.node == nullptr) return error(ENOENT);
+  if (target.node != nullptr) return error(EEXIST);
+  if (source.node->is_directory()) {
+    return Unimplemented(Message(error(EPERM)));  // as link(2)
+  }
+  auto node = std::make_unique<Node>();
+  node->data = source.node->data;
+  target.parent->children.emplace(target.name, std::move(node));
+  return absl::OkStatus();
+}
+
 Status MemoryFileSystem::Remove(const std::string& path) {
   const MutexLock lock(mutex_);
   DCP_ASSIGN_OR_RETURN(const Place place, FindPlace("unlink", path));
@@ -222,6 +231,34 @@ Status MemoryFileSystem::Remove(const std::string& path) {
   if (place.node != nullptr && place.node->is_directory()) error = EISDIR;
   if (error != 0) return ErrnoToStatus(error, {.op = "unlink", .path = path});
   place.parent->children.erase(place.name);
+  return absl::OkStatus();
+}
+
+Status MemoryFileSystem::RemoveDirectory(const std::string& path) {
+  const MutexLock lock(mutex_);
+  DCP_ASSIGN_OR_RETURN(const Place place, FindPlace("rmdir", path));
+  int error = 0;
+  if (place.node == nullptr) {
+    error = ENOENT;
+  } else if (!place.node->is_directory()) {
+    error = ENOTDIR;
+  } else if (!place.node->children.empty()) {
+    error = ENOTEMPTY;
+  }
+  if (error != 0) return ErrnoToStatus(error, {.op = "rmdir", .path = path});
+  place.parent->children.erase(place.name);
+  return absl::OkStatus();
+}
+
+Status MemoryFileSystem::MakeDirectoryLike(const std::string& path,
+                                           const std::string& model) {
+  const MutexLock lock(mutex_);
+  DCP_RETURN_IF_ERROR(FindDirectory("lstat", model).status());
+  DCP_ASSIGN_OR_RETURN(const Place place, FindPlace("mkdir", path));
+  if (place.node != nullptr) {
+    return ErrnoToStatus(EEXIST, {.op = "mkdir", .path = path});
+  }
+  place.parent->children.emplace(place.name, std::make_unique<Node>());
   return absl::OkStatus();
 }
 

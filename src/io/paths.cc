@@ -147,4 +147,21 @@ std::string JoinPath(std::string_view directory, std::string_view name) {
   return path;
 }
 
+std::string ParentPath(const std::string& path) {
+  const size_t name_end = path.find_last_not_of('/');
+  if (name_end == std::string::npos) return {};
+  const size_t slash = path.rfind('/', name_end);
+  if (slash == std::string::npos) return ".";
+  const size_t parent_end = path.find_last_not_of('/', slash);
+  return parent_end == std::string::npos ? "/" : path.substr(0, parent_end + 1);
+}
+
+std::string LastName(const std::string& path) {
+  const size_t end = path.find_last_not_of('/');
+  if (end == std::string::npos) return {};
+  const size_t slash = path.rfind('/', end);
+  const size_t begin = slash == std::string::npos ? 0 : slash + 1;
+  return path.substr(begin, end + 1 - begin);
+}
+
 }  // namespace dcp

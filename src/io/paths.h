@@ -33,6 +33,13 @@ std::vector<std::string> SplitPath(std::string_view path);
 /// above the root there is nothing.
 std::vector<std::string> NormalizedParts(std::string_view path);
 
+/// The directory that holds the last name of `path`, by the letters; "." if it
+/// has one name only, empty for a root.
+std::string ParentPath(const std::string& path);
+
+/// The last name of `path`, empty for a root.
+std::string LastName(const std::string& path);
+
 }  // namespace dcp
 
 #endif  // DCP_IO_PATHS_H_

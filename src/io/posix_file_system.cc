@@ -12,6 +12,7 @@
 
 #include "dcp/file_system.h"
 #include "io/direct_io.h"
+#include "io/posix_directory.h"
 #include "io/posix_file.h"
 #include "io/posix_lock.h"
 #include "io/posix_open.h"
@@ -80,7 +81,16 @@ class PosixFileSystem final : public FileSystem {
   StatusOr<std::vector<DirectoryEntry>> List(const std::string& path) override;
   StatusOr<bool> Exists(const std::string& path) override;
   Status Rename(const std::string& from, const std::string& to) override;
+  Status Exchange(const std::string& a, const std::string& b) override {
+    return ExchangePosixNames(a, b);
+  }
+  Status Link(const std::string& from, const std::string& to) override;
   Status Remove(const std::string& path) override;
+  Status RemoveDirectory(const std::string& path) override;
+  Status MakeDirectoryLike(const std::string& path,
+                           const std::string& model) override {
+    return MakePosixDirectoryLike(path, model);
+  }
   Status SyncDirectory(const std::string& path) override;
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
@@ -104,6 +114,7 @@ std::string PosixFileSystem::Absolute(const std::string& path) const {
 StatusOr<UniqueFd> OpenBuffered(const std::string& path,
                                 const OpenOptions& options) {
   if (options.mode == OpenMode::kCreateNew) return CreateNew(path);
+  if (options.mode == OpenMode::kShared) return OpenShared(path);
   if (options.beneath.empty()) return OpenForReading(path);
   return OpenBeneath(path, options.beneath, ResolveMethod::kAuto);
 }
@@ -189,10 +200,32 @@ Status PosixFileSystem::Rename(const std::string& from, const std::string& to) {
                   "renaming to " + to);
 }
 
+/// EPERM is how a file system says that it has no hard links (link(2)), and how
+/// the kernel refuses those of files that are others'.
+bool MeansNoLink(int error_number) {
+  return error_number == EPERM || error_number == ENOTSUP ||
+         error_number == ENOSYS || error_number == EMLINK ||
+         error_number == EXDEV;
+}
+
+Status PosixFileSystem::Link(const std::string& from, const std::string& to) {
+  if (::link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+  const int error = errno;
+  const Status status =
+      Annotate(ErrnoToStatus(error, {.op = "link", .path = from}),
+               "linking it as " + to);
+  return MeansNoLink(error) ? Unimplemented(Message(status)) : status;
+}
+
 Status PosixFileSystem::Remove(const std::string& path) {
   // unlink(2) refuses directories on Linux (EISDIR).
   if (::unlink(path.c_str()) == 0) return absl::OkStatus();
   return ErrnoToStatus(errno, {.op = "unlink", .path = path});
+}
+
+Status PosixFileSystem::RemoveDirectory(const std::string& path) {
+  if (::rmdir(path.c_str()) == 0) return absl::OkStatus();
+  return ErrnoToStatus(errno, {.op = "rmdir", .path = path});
 }
 
 Status PosixFileSystem::SyncDirectory(const std::string& path) {

@@ -16,6 +16,8 @@
 //    descriptors and answers ".." from that stack, never by asking the kernel.
 // 5. Creating uses O_EXCL: with O_CREAT it fails on anything that is there, a
 //    dangling link included (open(2)).
+// 6. Who writes a part of a file that another process created follows no link
+//    at its end either, and looks at what was opened as in 1 and 2.
 
 #include "io/posix_open.h"
 
@@ -200,6 +202,16 @@ StatusOr<UniqueFd> CreateNew(const std::string& path) {
       Uninterrupted([&] { return ::open(path.c_str(), kFlags, kMode); });
   if (!fd.ok()) return OpenError(errno, path);
   return fd;
+}
+
+StatusOr<UniqueFd> OpenShared(const std::string& path) {
+  constexpr int kFlags = O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+  UniqueFd fd = Uninterrupted([&] { return ::open(path.c_str(), kFlags); });
+  if (!fd.ok() && (errno == ELOOP || errno == EISDIR)) {
+    return NotARegularFile(path);
+  }
+  if (!fd.ok()) return OpenError(errno, path);
+  return RegularFilesOnly(std::move(fd), path);
 }
 
 }  // namespace dcp

@@ -29,6 +29,10 @@ StatusOr<UniqueFd> OpenBeneath(const std::string& path,
 /// \error kAlreadyExists  the name exists, be it as a dangling link
 StatusOr<UniqueFd> CreateNew(const std::string& path);
 
+/// Opens a regular file that is there for writing, and leaves its bytes alone.
+/// \error kInvalidArgument  not a regular file, or a link
+StatusOr<UniqueFd> OpenShared(const std::string& path);
+
 }  // namespace dcp
 
 #endif  // DCP_IO_POSIX_OPEN_H_

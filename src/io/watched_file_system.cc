@@ -223,10 +223,38 @@ Status WatchedFileSystem::Rename(const std::string& from,
                              });
 }
 
+Status WatchedFileSystem::Exchange(const std::string& a, const std::string& b) {
+  return watch_->Run<Status>(
+      {.op = "renameat2", .path = a},
+      [base = base_, a, b, held = locks()] { return base->Exchange(a, b); });
+}
+
+Status WatchedFileSystem::Link(const std::string& from, const std::string& to) {
+  return watch_->Run<Status>({.op = "link", .path = from},
+                             [base = base_, from, to, held = locks()] {
+                               return base->Link(from, to);
+                             });
+}
+
 Status WatchedFileSystem::Remove(const std::string& path) {
   return watch_->Run<Status>(
       {.op = "unlink", .path = path},
       [base = base_, path, held = locks()] { return base->Remove(path); });
+}
+
+Status WatchedFileSystem::RemoveDirectory(const std::string& path) {
+  return watch_->Run<Status>({.op = "rmdir", .path = path},
+                             [base = base_, path, held = locks()] {
+                               return base->RemoveDirectory(path);
+                             });
+}
+
+Status WatchedFileSystem::MakeDirectoryLike(const std::string& path,
+                                            const std::string& model) {
+  return watch_->Run<Status>({.op = "mkdir", .path = path},
+                             [base = base_, path, model, held = locks()] {
+                               return base->MakeDirectoryLike(path, model);
+                             });
 }
 
 Status WatchedFileSystem::SyncDirectory(const std::string& path) {

@@ -6,19 +6,10 @@
 #include <vector>
 
 #include "format/file_names.h"
+#include "io/paths.h"
 
 namespace dcp {
 namespace {
-
-/// The directory that holds the last name of `path`; empty for a root.
-std::string ParentOf(const std::string& path) {
-  const size_t name_end = path.find_last_not_of('/');
-  if (name_end == std::string::npos) return {};
-  const size_t slash = path.rfind('/', name_end);
-  if (slash == std::string::npos) return ".";
-  const size_t parent_end = path.find_last_not_of('/', slash);
-  return parent_end == std::string::npos ? "/" : path.substr(0, parent_end + 1);
-}
 
 Status RequireAbsent(FileSystem& fs, const std::string& directory,
                      std::string_view name) {
@@ -37,19 +28,19 @@ Status MakeCheckpointDirectory(FileSystem& fs, const std::string& path,
     return fs.MakeDirectories(path);
   }
   std::vector<std::string> holders;  // of the names that are missing
-  for (std::string at = path; !ParentOf(at).empty(); at = holders.back()) {
+  for (std::string at = path; !ParentPath(at).empty(); at = holders.back()) {
     DCP_ASSIGN_OR_RETURN(const bool exists, fs.Exists(at));
     if (exists) break;
-    holders.push_back(ParentOf(at));
+    holders.push_back(ParentPath(at));
     if (holders.back() == ".") break;
   }
   DCP_RETURN_IF_ERROR(fs.MakeDirectories(path));
   for (const std::string& holder : holders) {
     DCP_RETURN_IF_ERROR(fs.SyncDirectory(holder));
   }
-  if (!holders.empty() || ParentOf(path).empty()) return absl::OkStatus();
+  if (!holders.empty() || ParentPath(path).empty()) return absl::OkStatus();
   // A directory that others made may lie where we may not look.
-  const Status status = fs.SyncDirectory(ParentOf(path));
+  const Status status = fs.SyncDirectory(ParentPath(path));
   return status.code() == absl::StatusCode::kPermissionDenied ? absl::OkStatus()
                                                               : status;
 }

@@ -1,5 +1,6 @@
 #include "dcp/clean.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "storage/commit.h"
 #include "storage/directory_claim.h"
 #include "storage/leftovers.h"
+#include "storage/sibling_directory.h"
 
 namespace dcp {
 namespace {
@@ -69,7 +71,13 @@ StatusOr<std::vector<std::string>> RequireLeftovers(
       Annotate(survey.doubt, "nothing is removed from " + directory));
   std::vector<std::string> names = FindLeftovers(survey);
   std::erase_if(names, [&](const auto& name) { return !claims.Cover(name); });
-  if (names.empty() || survey.has_checkpoint || claims.a_save_died()) {
+  const bool has_data =
+      std::any_of(names.begin(), names.end(), [](const std::string& name) {
+        return ParseDataFileName(name).has_value();
+      });
+  const bool is_safetensors = survey.safetensors.has_checkpoint && !has_data;
+  if (names.empty() || survey.has_checkpoint || is_safetensors ||
+      claims.a_save_died()) {
     return names;
   }
   return FailedPrecondition(
@@ -104,6 +112,12 @@ StatusOr<std::vector<Leftover>> Clean(const std::string& path,
     DCP_ASSIGN_OR_RETURN(const auto names, RequireLeftovers(*fs, path, claims));
     DCP_ASSIGN_OR_RETURN(auto leftovers, Measure(*fs, path, names));
     if (!options.dry_run) RemoveFiles(*fs, path, names);
+    for (const Sibling& sibling : FindSiblings(*fs, path)) {
+      leftovers.push_back(
+          {.name = "../" + sibling.name, .nbytes = sibling.nbytes});
+      if (options.dry_run) continue;
+      RemoveSibling(*fs, path, sibling.path, SyncMode::kSync);
+    }
     return leftovers;
   };
   StatusOr<std::vector<Leftover>> leftovers = clean();

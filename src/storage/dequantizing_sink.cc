@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/cast.h"
+#include "storage/checked_read.h"
 
 namespace dcp {
 namespace {
@@ -62,16 +63,16 @@ std::pair<int64_t, int64_t> DequantizingSink::RangeOfScales() const {
 }
 
 StatusOr<int64_t> DequantizingSink::ReadScales(const PlaceOfScales& place,
-                                               File& file) {
+                                               const OpenFile& file) {
   const auto [begin, end] = RangeOfScales();
   const int64_t itemsize = ItemSize(place.dtype);
   if (end * itemsize > place.info.length) {
     return ItemCorruption("its scales are too few", item_);
   }
-  std::vector<std::byte> bytes(static_cast<size_t>((end - begin) * itemsize));
-  const IoSlice slice{bytes.data(), bytes.size()};
-  DCP_RETURN_IF_ERROR(
-      file.ReadFully(place.info.offset + begin * itemsize, {&slice, 1}));
+  DCP_ASSIGN_OR_RETURN(
+      std::vector<std::byte> bytes,
+      ReadChecked(*file.file, file.record, place.info.offset + begin * itemsize,
+                  (end - begin) * itemsize));
   const auto nbytes = std::ssize(bytes);
   if (is_mxfp4()) {
     first_group_ = begin;

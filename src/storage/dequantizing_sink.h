@@ -38,7 +38,8 @@ class DequantizingSink final : public ExtentSink {
 
   /// Reads the scales that these bytes need. After AppendExtents.
   /// Returns how many bytes were read.
-  StatusOr<int64_t> ReadScales(const PlaceOfScales& place, File& file);
+  StatusOr<int64_t> ReadScales(const PlaceOfScales& place,
+                               const OpenFile& file);
 
   std::string_view key() const override { return item_.index.fqn; }
   Status Write(int64_t begin, std::span<const std::byte> bytes) override;

@@ -7,9 +7,21 @@
 #include <utility>
 
 #include "format/file_names.h"
+#include "format/safetensors_shards.h"
 #include "storage/commit.h"
 
 namespace dcp {
+namespace {
+
+/// "model", "model.<variant>" or "model-<...>".
+bool IsModelStem(std::string_view stem) {
+  constexpr std::string_view kModel = "model";
+  if (!stem.starts_with(kModel)) return false;
+  stem.remove_prefix(kModel.size());
+  return stem.empty() || stem.front() == '.' || stem.front() == '-';
+}
+
+}  // namespace
 
 StatusOr<std::unique_ptr<DirectoryKeeper>> DirectoryKeeper::Open(
     std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
@@ -63,6 +75,25 @@ Status DirectoryKeeper::RemoveSharedCheckpoint(
   }
   RemoveFiles(fs, directory, names);
   return absl::OkStatus();
+}
+
+Status DirectoryKeeper::RequireNoSafetensors() const {
+  // Files of other names may be anything: an adapter, an optimizer's state.
+  for (const std::string& name : survey_.safetensors.strays) {
+    const auto parsed = ParseSafetensorsFileName(name);
+    if (parsed && IsModelStem(parsed->stem)) return HoldsSafetensors(name);
+  }
+  for (const std::string& name : survey_.safetensors.replaced) {
+    if (!IsSidecarName(name)) return HoldsSafetensors(name);
+  }
+  return absl::OkStatus();
+}
+
+Status DirectoryKeeper::HoldsSafetensors(const std::string& name) const {
+  return FailedPrecondition(
+      request_.directory + " holds a safetensors checkpoint (" + name +
+      "); a directory with a native one, too, could not be loaded: save into "
+      "another one, or remove it first");
 }
 
 bool DirectoryKeeper::is_certain() const {

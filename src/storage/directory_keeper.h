@@ -28,6 +28,10 @@ class DirectoryKeeper {
       std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
       const ClaimRequest& request);
 
+  /// \error kFailedPrecondition  a safetensors checkpoint is there: a directory
+  ///     with both kinds cannot be loaded
+  Status RequireNoSafetensors() const;
+
   /// Makes room: removes the leftovers of killed saves, where it is certain
   /// that they are. Before any rank writes.
   void RemoveLeftovers();
@@ -59,6 +63,7 @@ class DirectoryKeeper {
   /// is in another directory, on another node.
   bool is_certain() const;
   Status RequireFiles(const Sidecar& sidecar);
+  Status HoldsSafetensors(const std::string& name) const;
 
   const std::shared_ptr<FileSystem> file_system_;
   const ClaimRequest request_;

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "format/safetensors_sharding.h"
+#include "storage/checked_read.h"
 #include "storage/read_root.h"
 
 namespace dcp {
@@ -83,10 +84,17 @@ HuggingFaceBuilder::HuggingFaceBuilder(FileSystem& file_system,
       directory_(directory),
       root_(ReadRoot(directory)) {}
 
+void HuggingFaceBuilder::CheckBy(const Sidecar& sidecar) {
+  for (const SidecarFile& file : sidecar.files) records_[file.name] = &file;
+}
+
 Status HuggingFaceBuilder::AddFile(const std::string& name,
                                    const std::vector<std::string>* keys) {
   const std::string path = JoinPath(directory_, name);
-  DCP_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadHeader(path));
+  const auto record = records_.find(name);
+  DCP_ASSIGN_OR_RETURN(
+      const SafetensorsHeader header,
+      ReadHeader(path, record == records_.end() ? nullptr : record->second));
   DCP_ASSIGN_OR_RETURN(const auto offsets, Offsets(header, path));
   if (!offsets) whole_files_.push_back(name);
   Tensors tensors;
@@ -105,22 +113,22 @@ Status HuggingFaceBuilder::AddFile(const std::string& name,
 }
 
 StatusOr<SafetensorsHeader> HuggingFaceBuilder::ReadHeader(
-    const std::string& path) const {
+    const std::string& path, const SidecarFile* record) const {
   DCP_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
                        file_system_.Open(path, {.beneath = root_}));
   DCP_ASSIGN_OR_RETURN(const int64_t nbytes, file->Size());
-  std::vector<std::byte> head(
-      static_cast<size_t>(std::min(nbytes, kSafetensorsLengthNbytes)));
-  const auto read_from = [&](size_t begin) {
-    const IoSlice slice{head.data() + begin, head.size() - begin};
-    return file->ReadFully(static_cast<int64_t>(begin), {&slice, 1});
-  };
-  DCP_RETURN_IF_ERROR(read_from(0));
+  if (record != nullptr && record->nbytes != nbytes) {
+    return CorruptionError("the file has " + std::to_string(nbytes) +
+                               " bytes, " + std::to_string(record->nbytes) +
+                               " were written",
+                           {.op = "open", .path = path});
+  }
+  DCP_ASSIGN_OR_RETURN(std::vector<std::byte> head,
+                       ReadChecked(*file, nullptr, 0,
+                                   std::min(nbytes, kSafetensorsLengthNbytes)));
   const StatusOr<int64_t> all = SafetensorsHeadNbytes(head, nbytes);
   if (!all.ok()) return Damage(all.status(), path);
-  const size_t begun = head.size();
-  head.resize(static_cast<size_t>(*all));
-  DCP_RETURN_IF_ERROR(read_from(begun));
+  DCP_ASSIGN_OR_RETURN(head, ReadChecked(*file, record, 0, *all));
   StatusOr<SafetensorsHeader> header = ParseSafetensorsHeader(head, nbytes);
   if (!header.ok()) return Damage(header.status(), path);
   return header;

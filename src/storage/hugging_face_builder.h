@@ -4,6 +4,7 @@
 #define DCP_STORAGE_HUGGING_FACE_BUILDER_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "dcp/metadata.h"
 #include "dcp/status.h"
 #include "format/safetensors_header.h"
+#include "format/sidecar.h"
 
 namespace dcp {
 
@@ -22,8 +24,12 @@ class HuggingFaceBuilder {
  public:
   HuggingFaceBuilder(FileSystem& file_system, const std::string& directory);
 
+  /// The files that are added from now on are checked against what `sidecar`,
+  /// which outlives the object, says of them, if it lists them.
+  void CheckBy(const Sidecar& sidecar);
+
   /// Adds what the file `name` holds, or, of that, only `keys`.
-  /// \error  see ReadHuggingFaceMetadata
+  /// \error  see ReadHuggingFaceDirectory
   Status AddFile(const std::string& name, const std::vector<std::string>* keys);
 
   /// The files that hold whole tensors, as opposed to a rank's parts.
@@ -32,7 +38,8 @@ class HuggingFaceBuilder {
   Metadata Take() && { return std::move(metadata_); }
 
  private:
-  StatusOr<SafetensorsHeader> ReadHeader(const std::string& path) const;
+  StatusOr<SafetensorsHeader> ReadHeader(const std::string& path,
+                                         const SidecarFile* record) const;
   /// Adds one stored tensor, all of a key's or the part at `offsets`.
   Status Add(const SafetensorsTensor& stored, int64_t data_offset,
              const std::optional<Dims>& offsets, const std::string& name);
@@ -43,6 +50,7 @@ class HuggingFaceBuilder {
   const std::string& directory_;
   const std::string root_;
   Metadata metadata_;
+  std::map<std::string, const SidecarFile*, std::less<>> records_;
   std::map<std::string, std::string> files_;  // key -> the first that has it
   std::vector<std::string> whole_files_;
 };

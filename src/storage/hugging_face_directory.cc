@@ -11,6 +11,7 @@
 #include "format/safetensors_index.h"
 #include "format/safetensors_shards.h"
 #include "storage/hugging_face_builder.h"
+#include "storage/hugging_face_manifest.h"
 #include "storage/read_root.h"
 
 namespace dcp {
@@ -33,20 +34,6 @@ std::vector<std::string> NamesWith(std::string_view suffix,
   return names;
 }
 
-/// The index to go by, nullopt if there is none.
-StatusOr<std::optional<std::string>> ChooseIndex(
-    std::span<const DirectoryEntry> entries, const std::string& directory) {
-  std::vector<std::string> names = NamesWith(kIndexSuffix, entries);
-  if (names.empty()) return std::nullopt;
-  if (std::binary_search(names.begin(), names.end(), kSafetensorsIndexName)) {
-    return std::string(kSafetensorsIndexName);
-  }
-  if (names.size() == 1) return std::move(names[0]);
-  return InvalidArgument("there are several indices in " + directory + " (" +
-                         names[0] + ", " + names[1] + "), and none is called " +
-                         std::string(kSafetensorsIndexName));
-}
-
 /// The keys that `index` lists, by the file that has them.
 std::map<std::string, std::vector<std::string>> ByFile(
     const SafetensorsIndex& index) {
@@ -55,21 +42,39 @@ std::map<std::string, std::vector<std::string>> ByFile(
   return files;
 }
 
-Status AddIndexed(FileSystem& file_system, const std::string& path,
-                  const std::string& root, HuggingFaceBuilder* builder) {
+/// An open directory, and what was read of it.
+struct Reading {
+  FileSystem& file_system;
+  const std::string& directory;
+  std::span<const DirectoryEntry> entries;
+  SidecarUse use;
+  HuggingFaceBuilder& builder;
+  Sidecar& sidecar;
+};
+
+Status AddIndexed(const Reading& reading, const std::string& name) {
+  const std::string path = JoinPath(reading.directory, name);
   DCP_ASSIGN_OR_RETURN(
       const std::string text,
-      ReadFile(file_system, path,
+      ReadFile(reading.file_system, path,
                static_cast<int64_t>(kMaxSafetensorsIndexNbytes),
-               {.beneath = root}));
+               {.beneath = ReadRoot(reading.directory)}));
   const StatusOr<SafetensorsIndex> index = ParseSafetensorsIndex(text);
   if (!index.ok()) {
     return CorruptionError(Message(index.status()),
                            {.op = "read", .path = path});
   }
-  for (const auto& [name, keys] : ByFile(*index)) {
+  if (reading.use == SidecarUse::kCheck) {
+    DCP_ASSIGN_OR_RETURN(
+        auto sidecar,
+        SidecarOfIndex(reading.file_system, reading.directory, reading.entries,
+                       {.path = path, .text = text, .index = *index}));
+    if (sidecar) reading.sidecar = *std::move(sidecar);
+    reading.builder.CheckBy(reading.sidecar);
+  }
+  for (const auto& [file, keys] : ByFile(*index)) {
     DCP_RETURN_IF_ERROR(
-        Annotate(builder->AddFile(name, &keys), "by the index " + path));
+        Annotate(reading.builder.AddFile(file, &keys), "by the index " + path));
   }
   return absl::OkStatus();
 }
@@ -100,34 +105,74 @@ Status RequireAll(const std::vector<std::string>& names,
   return absl::OkStatus();
 }
 
+Status NoneThatCounts(const UnlistedFiles& files,
+                      const std::string& directory) {
+  const std::string none = "there is no safetensors file in " + directory;
+  if (files.unpublished.empty()) return NotFound(none);
+  return NotFound(none + " but " + files.unpublished.front() +
+                  " and others of a save that has not published its index, or "
+                  "whose index is gone");
+}
+
+Status AddUnlisted(const Reading& reading) {
+  DCP_ASSIGN_OR_RETURN(
+      UnlistedFiles files,
+      SortOutFiles(reading.file_system, reading.directory, reading.entries,
+                   SafetensorsNames(reading.entries)));
+  if (files.names.empty()) return NoneThatCounts(files, reading.directory);
+  if (reading.use == SidecarUse::kCheck) {
+    reading.sidecar = std::move(files.sidecar);
+    reading.builder.CheckBy(reading.sidecar);
+  }
+  for (const std::string& name : files.names) {
+    DCP_RETURN_IF_ERROR(reading.builder.AddFile(name, nullptr));
+  }
+  return RequireAll(reading.builder.whole_files(), reading.directory);
+}
+
 }  // namespace
+
+StatusOr<std::optional<std::string>> ChooseSafetensorsIndex(
+    std::span<const DirectoryEntry> entries, const std::string& directory) {
+  std::vector<std::string> names = NamesWith(kIndexSuffix, entries);
+  if (names.empty()) return std::nullopt;
+  if (std::binary_search(names.begin(), names.end(), kSafetensorsIndexName)) {
+    return std::string(kSafetensorsIndexName);
+  }
+  if (names.size() == 1) return std::move(names[0]);
+  return InvalidArgument("there are several indices in " + directory + " (" +
+                         names[0] + ", " + names[1] + "), and none is called " +
+                         std::string(kSafetensorsIndexName));
+}
+
+std::vector<std::string> SafetensorsNames(
+    std::span<const DirectoryEntry> entries) {
+  return NamesWith(kFileSuffix, entries);
+}
 
 bool HasSafetensors(std::span<const DirectoryEntry> entries) {
   return !NamesWith(kFileSuffix, entries).empty() ||
          !NamesWith(kIndexSuffix, entries).empty();
 }
 
-StatusOr<Metadata> ReadHuggingFaceMetadata(FileSystem& file_system,
-                                           const std::string& directory) {
+StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceDirectory(
+    FileSystem& file_system, const std::string& directory, SidecarUse use) {
   DCP_ASSIGN_OR_RETURN(const std::vector<DirectoryEntry> entries,
                        file_system.List(directory));
-  HuggingFaceBuilder builder(file_system, directory);
   DCP_ASSIGN_OR_RETURN(const std::optional<std::string> index,
-                       ChooseIndex(entries, directory));
-  if (index) {
-    DCP_RETURN_IF_ERROR(AddIndexed(file_system, JoinPath(directory, *index),
-                                   ReadRoot(directory), &builder));
-    return std::move(builder).Take();
-  }
-  const std::vector<std::string> names = NamesWith(kFileSuffix, entries);
-  if (names.empty()) {
-    return NotFound("there is no safetensors file in " + directory);
-  }
-  for (const std::string& name : names) {
-    DCP_RETURN_IF_ERROR(builder.AddFile(name, nullptr));
-  }
-  DCP_RETURN_IF_ERROR(RequireAll(builder.whole_files(), directory));
-  return std::move(builder).Take();
+                       ChooseSafetensorsIndex(entries, directory));
+  HuggingFaceCheckpoint checkpoint;
+  HuggingFaceBuilder builder(file_system, directory);
+  const Reading reading{.file_system = file_system,
+                        .directory = directory,
+                        .entries = entries,
+                        .use = use,
+                        .builder = builder,
+                        .sidecar = checkpoint.sidecar};
+  DCP_RETURN_IF_ERROR(index ? AddIndexed(reading, *index)
+                            : AddUnlisted(reading));
+  checkpoint.metadata = std::move(builder).Take();
+  return checkpoint;
 }
 
 }  // namespace dcp

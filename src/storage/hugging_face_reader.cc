@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/wire.h"
 #include "storage/dequantizing_sink.h"
 #include "storage/environment.h"
 #include "storage/hugging_face_directory.h"
@@ -56,6 +57,7 @@ class HuggingFaceReader::ReadJob {
     FileExtents& reads = reads_[file];
     reads.file = file->file.get();
     reads.file_nbytes = file->nbytes;
+    reads.checksums = file->record;
     return &reads.extents;
   }
 
@@ -109,10 +111,10 @@ class HuggingFaceReader::ReadJob {
     }
     DCP_ASSIGN_OR_RETURN(OpenFile * file,
                          files_.Open(place->second.relative_path, index));
-    DCP_ASSIGN_OR_RETURN(const int64_t nbytes,
-                         sink.ReadScales({.info = place->second,
-                                          .dtype = scales->properties.dtype},
-                                         *file->file));
+    DCP_ASSIGN_OR_RETURN(
+        const int64_t nbytes,
+        sink.ReadScales(
+            {.info = place->second, .dtype = scales->properties.dtype}, *file));
     reader_.nbytes_read_ += nbytes;
     return absl::OkStatus();
   }
@@ -133,15 +135,36 @@ HuggingFaceReader::HuggingFaceReader(HuggingFaceReaderOptions options,
 }
 
 StatusOr<CheckpointIndex> HuggingFaceReader::ReadIndex() {
-  CheckpointIndex index{.storage_data = std::string(kHuggingFaceNotes)};
-  DCP_ASSIGN_OR_RETURN(index.metadata,
-                       ReadHuggingFaceMetadata(*file_system_, options_.path));
+  StatusOr<CheckpointIndex> index = ReadDirectory();
+  const absl::StatusCode code = index.status().code();
+  if (code != absl::StatusCode::kDataLoss &&
+      code != absl::StatusCode::kNotFound) {
+    return index;
+  }
+  // Names that were read before a save replaced the checkpoint, and files that
+  // were opened after that, do not fit together.
+  StatusOr<CheckpointIndex> again = ReadDirectory();
+  return again.ok() ? std::move(again) : std::move(index);
+}
+
+StatusOr<CheckpointIndex> HuggingFaceReader::ReadDirectory() {
+  DCP_ASSIGN_OR_RETURN(
+      HuggingFaceCheckpoint checkpoint,
+      ReadHuggingFaceDirectory(
+          *file_system_, options_.path,
+          options_.verify ? SidecarUse::kCheck : SidecarUse::kIgnore));
+  CheckpointIndex index{.metadata = std::move(checkpoint.metadata)};
   QuantizedTensors quantized;
   if (options_.dequantize) {
     DCP_ASSIGN_OR_RETURN(quantized,
                          FindQuantized(*options_.dequantize, &index.metadata));
   }
-  index.storage_data += SerializeQuantized(quantized);
+  WireWriter notes;
+  notes.PutString(SerializeQuantized(quantized));
+  notes.PutString(checkpoint.sidecar.files.empty()
+                      ? ""
+                      : SerializeSidecar(checkpoint.sidecar));
+  index.storage_data = std::string(kHuggingFaceNotes) + std::move(notes).Take();
   return index;
 }
 
@@ -153,10 +176,12 @@ StatusOr<CheckpointIndex> HuggingFaceReader::ReadRankIndex(int) {
 Status HuggingFaceReader::SetUp(const CheckpointIndex& index,
                                 const StorageRole&) {
   std::string_view notes = index.storage_data;
+  files_.reset();
   quantized_.clear();
+  sidecar_ = Sidecar();
   if (notes.starts_with(kHuggingFaceNotes)) {
     notes.remove_prefix(kHuggingFaceNotes.size());
-    DCP_ASSIGN_OR_RETURN(quantized_, ParseQuantized(notes));
+    DCP_RETURN_IF_ERROR(TakeNotes(notes));
   } else if (options_.dequantize) {
     return InvalidArgument(
         "the metadata does not say which tensors are quantized: it is not what "
@@ -165,7 +190,18 @@ Status HuggingFaceReader::SetUp(const CheckpointIndex& index,
   metadata_ = &index.metadata;
   files_ = std::make_unique<PlannedFiles>(*file_system_, options_.path,
                                           options_.io.direct_io, *metadata_,
-                                          no_sidecar_);
+                                          sidecar_);
+  return absl::OkStatus();
+}
+
+Status HuggingFaceReader::TakeNotes(std::string_view notes) {
+  WireReader in(notes, "what is known of safetensors files");
+  const std::string_view quantized = in.String();
+  const std::string_view sidecar = in.String();
+  DCP_RETURN_IF_ERROR(in.Finish());
+  DCP_ASSIGN_OR_RETURN(quantized_, ParseQuantized(quantized));
+  if (sidecar.empty()) return absl::OkStatus();
+  DCP_ASSIGN_OR_RETURN(sidecar_, ParseSidecar(sidecar));
   return absl::OkStatus();
 }
 

@@ -14,7 +14,7 @@
 namespace dcp {
 
 /// How CheckpointIndex::storage_data of a HuggingFaceReader begins, before the
-/// list of quantized tensors. No sidecar does.
+/// list of quantized tensors and the sidecar. No sidecar does.
 inline constexpr std::string_view kHuggingFaceNotes = "safetensors";
 
 class HuggingFaceReader final : public StorageReader {
@@ -34,12 +34,15 @@ class HuggingFaceReader final : public StorageReader {
   /// One call of ReadData's, for some items.
   class ReadJob;
 
+  StatusOr<CheckpointIndex> ReadDirectory();
+  Status TakeNotes(std::string_view notes);
+
   HuggingFaceReaderOptions options_;
   std::shared_ptr<FileSystem> file_system_;
   std::shared_ptr<DeviceRuntime> device_;
   const Metadata* metadata_ = nullptr;
   QuantizedTensors quantized_;
-  const Sidecar no_sidecar_;
+  Sidecar sidecar_;
   std::unique_ptr<PlannedFiles> files_;  // from SetUp on
   int64_t nbytes_read_ = 0;
 };

@@ -17,14 +17,8 @@ namespace {
 /// All sidecars in `directory` that can be parsed.
 StatusOr<std::vector<Sidecar>> ReadAllSidecars(FileSystem& fs,
                                                const std::string& directory) {
-  std::vector<Sidecar> found;
   DCP_ASSIGN_OR_RETURN(const auto entries, fs.List(directory));
-  for (const DirectoryEntry& entry : entries) {
-    if (!IsSidecarName(entry.name)) continue;
-    auto content = ReadSidecarFile(fs, directory, entry.name.substr(1));
-    if (content.ok()) found.push_back(std::move(content->sidecar));
-  }
-  return found;
+  return ReadSidecars(fs, directory, entries);
 }
 
 bool NamesOnlyFilesOf(const Metadata& metadata, const Sidecar& sidecar) {

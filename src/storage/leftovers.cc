@@ -70,18 +70,23 @@ StatusOr<DirectorySurvey> SurveyDirectory(FileSystem& file_system,
     (name == kMetadataFileName ? survey.published : survey.published_by_ranks)
         .merge(*names);
   }
+  survey.safetensors = SurveySafetensors(file_system, directory, entries);
+  survey.doubt.Update(survey.safetensors.doubt);
   return survey;
 }
 
 std::vector<std::string> FindLeftovers(const DirectorySurvey& survey) {
-  std::vector<std::string> leftovers;
+  std::vector<std::string> leftovers = survey.safetensors.leftovers;
   for (const std::string& name : survey.names) {
     if (CouldBeOurs(name) && !survey.published.contains(name) &&
-        !survey.published_by_ranks.contains(name)) {
+        !survey.published_by_ranks.contains(name) &&
+        !survey.safetensors.sidecars_in_force.contains(name)) {
       leftovers.push_back(name);
     }
   }
   std::sort(leftovers.begin(), leftovers.end());
+  leftovers.erase(std::unique(leftovers.begin(), leftovers.end()),
+                  leftovers.end());
   return leftovers;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dcp/file_system.h"
+#include "storage/safetensors_survey.h"
 
 namespace dcp {
 
@@ -26,22 +27,23 @@ struct DirectorySurvey {
   std::unordered_set<std::string> published_by_ranks;
   /// All names of files.
   std::vector<std::string> names;
+  SafetensorsSurvey safetensors;
 };
 
 /// The files that the metadata at `path` names, and its sidecar.
 StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
                                                       const std::string& path);
 
-/// Lists `directory` and reads the metadata in it.
+/// Lists `directory` and reads the metadata in it, native and safetensors'.
 StatusOr<DirectorySurvey> SurveyDirectory(FileSystem& file_system,
                                           const std::string& directory);
 
 /// Whether a save of ours could have written a file of this name.
 bool CouldBeOurs(std::string_view name);
 
-/// The files that a save of ours could have written and that belong to no
-/// checkpoint, sorted. They are leftovers if nobody else is at work in the
-/// directory: only who has the claim (DirectoryClaim) can tell.
+/// The files that a save of ours has written, or could have by their names, and
+/// that belong to no checkpoint, sorted. They are leftovers if nobody else is
+/// at work in the directory: only who has the claim (DirectoryClaim) can tell.
 std::vector<std::string> FindLeftovers(const DirectorySurvey& survey);
 
 /// Data files of `rank` among `names` that are not in `kept`.

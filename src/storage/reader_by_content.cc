@@ -30,7 +30,8 @@ class ReaderByContent final : public StorageReader {
       : path_(environment.file_system->Absolute(options.path)),
         file_system_(environment.file_system),
         hugging_face_(MakeHuggingFaceReader(
-            {.path = options.path, .io = options.io}, environment)),
+            {.path = options.path, .verify = options.verify, .io = options.io},
+            environment)),
         native_(MakeFileSystemReader(std::move(options), environment)) {}
 
   StatusOr<CheckpointIndex> ReadIndex() override {

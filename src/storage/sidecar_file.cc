@@ -34,6 +34,19 @@ StatusOr<SidecarFileContent> ReadSidecarFile(FileSystem& file_system,
                             .bytes = *std::move(bytes)};
 }
 
+std::vector<Sidecar> ReadSidecars(FileSystem& file_system,
+                                  const std::string& directory,
+                                  std::span<const DirectoryEntry> entries) {
+  std::vector<Sidecar> found;
+  for (const DirectoryEntry& entry : entries) {
+    if (!IsSidecarName(entry.name)) continue;
+    auto content =
+        ReadSidecarFile(file_system, directory, entry.name.substr(1));
+    if (content.ok()) found.push_back(std::move(content->sidecar));
+  }
+  return found;
+}
+
 Status CheckMetadataCrc(const Sidecar& sidecar,
                         std::string_view metadata_pickle,
                         const std::string& metadata_path) {

@@ -3,8 +3,10 @@
 #ifndef DCP_STORAGE_SIDECAR_FILE_H_
 #define DCP_STORAGE_SIDECAR_FILE_H_
 
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "dcp/file_system.h"
 #include "dcp/metadata.h"
@@ -27,6 +29,11 @@ std::string_view DcpcppSaveIdOf(const Metadata& metadata);
 StatusOr<SidecarFileContent> ReadSidecarFile(FileSystem& file_system,
                                              const std::string& directory,
                                              std::string_view save_id);
+
+/// All sidecars among the `entries` of `directory` that can be parsed.
+std::vector<Sidecar> ReadSidecars(FileSystem& file_system,
+                                  const std::string& directory,
+                                  std::span<const DirectoryEntry> entries);
 
 /// Whether `sidecar` was written with the metadata whose bytes are
 /// `metadata_pickle`, the file `metadata_path`.

@@ -112,6 +112,29 @@ def direct_io_line(directory: Path) -> str:
     return f"direct I/O   {_config.config(directory)['direct I/O']}"
 
 
+def test_config_tells_how_safetensors_are_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    (directory / "model.safetensors").write_bytes(b"x")
+    (directory / "config.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    dcpcpp.show_config(directory)
+    out = capsys.readouterr().out
+    assert "overwrites of safetensors exchange of directories\n" in out
+    (tmp_path / "link").symlink_to("checkpoint")
+    assert "save id names (" in overwrite_of(tmp_path / "link")
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "link"])
+    (directory / "sub").mkdir()
+    assert overwrite_of(directory) == "save id names (sub in it is no file)"
+    assert "not known" in overwrite_of(tmp_path / "nothing")
+
+
+def overwrite_of(directory: Path) -> str:
+    return _config.config(directory)["overwrites of safetensors"]
+
+
 def test_the_engine_that_was_asked_for_is_the_one_that_serves() -> None:
     assert _core.io_engine("threads") == ("threads", "threads were asked for")
     with pytest.raises(ValueError, match="io_engine must be"):

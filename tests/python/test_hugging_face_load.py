@@ -245,8 +245,18 @@ def test_cut_files_are_damaged(cut: int, single: pathlib.Path) -> None:
         dcpcpp.load_full(single)
 
 
-def test_a_directory_with_both_formats_needs_a_word(single: pathlib.Path) -> None:
-    dcpcpp.save({"w": ramp(3)}, checkpoint_id=single)
+def test_a_native_save_into_a_directory_of_safetensors_is_refused(single: pathlib.Path) -> None:
+    before = sorted(single.iterdir())
+    with pytest.raises(dcpcpp.CheckpointException, match="holds a safetensors checkpoint"):
+        dcpcpp.save({"w": ramp(3)}, checkpoint_id=single)
+    assert sorted(single.iterdir()) == before
+
+
+def test_a_directory_with_both_formats_needs_a_word(
+    single: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    dcpcpp.save({"w": ramp(3)}, checkpoint_id=tmp_path / "native")
+    shutil.copytree(tmp_path / "native", single, dirs_exist_ok=True)
     for call in (dcpcpp.open, dcpcpp.load_full):
         with pytest.raises(ValueError, match=r"both: .*format="):
             call(single)

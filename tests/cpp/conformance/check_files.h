@@ -201,6 +201,42 @@ inline void CheckConcurrentWrites(const FileSystemUnderTest& under_test) {
   CHECK((MustReadFile(*under_test.fs, path) == expected));
 }
 
+inline void CheckSharedFiles(const FileSystemUnderTest& under_test) {
+  FileSystem& fs = *under_test.fs;
+  const std::string path = JoinPath(under_test.directory, "shared");
+  auto maker = MustCreate(fs, path);
+  DCP_CHECK_OK(maker->Allocate(0));
+  DCP_CHECK_OK(WriteAt(*maker, 0, "0123456789"));
+  const OpenOptions shared{.mode = OpenMode::kShared,
+                           .direct_io = DirectIo::kTry};
+  auto opened = fs.Open(path, shared);
+  if (opened.status().code() == absl::StatusCode::kUnimplemented) return;
+  REQUIRE(opened.ok());
+  std::unique_ptr<File> other = *std::move(opened);
+  CHECK(other->Size().value() == 10);
+  DCP_CHECK_OK(WriteAt(*other, 8, "tail"));
+  DCP_CHECK_OK(WriteAt(*maker, 1, "A"));
+  CHECK_FALSE(ReadAt(*other, 0, 1).ok());
+  DCP_CHECK_OK(other->Sync());
+  DCP_CHECK_OK(other->Close());
+  DCP_CHECK_OK(maker->Close());
+  CHECK(MustReadFile(fs, path) == "0A234567tail");
+  CHECK(
+      fs.Open(JoinPath(under_test.directory, "none"), shared).status().code() ==
+      absl::StatusCode::kNotFound);
+  CHECK(fs.Open(under_test.directory, shared).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+}
+
+inline void CheckSharedFilesAreOptional(const FileSystemUnderTest& under_test) {
+  const std::string path = JoinPath(under_test.directory, "shared");
+  DCP_CHECK_OK(WriteFile(*under_test.fs, path, "x", SyncMode::kNone));
+  CHECK(
+      under_test.fs->Open(path, {.mode = OpenMode::kShared}).status().code() ==
+      absl::StatusCode::kUnimplemented);
+  CHECK(MustReadFile(*under_test.fs, path) == "x");
+}
+
 inline void CheckDirectIoRequests(const FileSystemUnderTest& under_test) {
   FileSystem& fs = *under_test.fs;
   const std::string path = JoinPath(under_test.directory, "direct");
@@ -235,7 +271,15 @@ inline void CheckFiles(const FileSystemUnderTest& under_test) {
   SECTION("direct I/O is used or refused, and bytes are the same") {
     CheckDirectIoRequests(under_test);
   }
-  if (!under_test.fs->traits().positional_writes) return;
+  if (!under_test.fs->traits().positional_writes) {
+    SECTION("without positional writes no file is shared") {
+      CheckSharedFilesAreOptional(under_test);
+    }
+    return;
+  }
+  SECTION("a file that is there is written by several, or not shared") {
+    CheckSharedFiles(under_test);
+  }
   SECTION("writes go anywhere, gaps are zeros") {
     CheckPositionalWrites(under_test);
   }

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "conformance/check_directories.h"
 #include "conformance/check_files.h"
 #include "conformance/check_locks.h"
 #include "conformance/check_names.h"
@@ -31,6 +32,7 @@ inline void CheckFileSystem(const FileSystemFactory& make) {
                       << under_test.directory);
   CheckFiles(under_test);
   CheckNames(under_test);
+  CheckDirectoryChanges(under_test);
   CheckLocks(under_test);
 }
 

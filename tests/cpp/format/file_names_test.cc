@@ -83,9 +83,34 @@ TEST_CASE("files of a save that is at work are told from others", "[names]") {
         ".dcpcpp-ab12.3.1.record", "dcpcpp-ab12.3.record"}) {
     CHECK_FALSE(IsTemporaryName(name));
   }
+  CHECK(TemporaryShardName("dcpcpp-ab12", 3) == ".dcpcpp-ab12.3.shard");
+  CHECK(ReplacedListName("dcpcpp-ab12") == ".dcpcpp-ab12.replaced");
+  CHECK(IsTemporaryName(".dcpcpp-ab12.3.shard"));
+  CHECK(IsTemporaryName(".dcpcpp-ab12.replaced"));
+  CHECK(ReplacedListSaveIdOf(".dcpcpp-ab12.replaced") == "dcpcpp-ab12");
+  CHECK(TemporaryMetadataSaveIdOf(".dcpcpp-ab12.tmp") == "dcpcpp-ab12");
+  for (const std::string name :
+       {".dcpcpp-ab12.shard", ".dcpcpp-ab12.03.shard", ".dcpcpp-.3.shard",
+        ".dcpcpp-ab12.-3.shard", ".dcpcpp-ab12.3.shard.x", ".shard",
+        ".replaced", "dcpcpp-ab12.replaced"}) {
+    CHECK_FALSE(IsTemporaryName(name));
+    CHECK_FALSE(ReplacedListSaveIdOf(name));
+  }
   CHECK(LockFileName(std::nullopt) == ".dcpcpp.lock");
   CHECK(LockFileName(7) == ".dcpcpp.7.lock");
   CHECK(LeaseFileName(std::nullopt) == ".dcpcpp.lease");
+}
+
+TEST_CASE("a directory's siblings are told from others", "[names]") {
+  CHECK(SiblingDirectoryName("ckpt", "dcpcpp-ab") == ".ckpt.dcpcpp-ab");
+  CHECK(SiblingSaveIdOf(".ckpt.dcpcpp-ab", "ckpt") == "dcpcpp-ab");
+  CHECK(SiblingSaveIdOf(".a.dcpcpp-1.dcpcpp-2", "a.dcpcpp-1") == "dcpcpp-2");
+  for (const std::string name :
+       {".ckpt.dcpcpp-", ".ckpt.dcpcpp-xy", "ckpt.dcpcpp-ab",
+        ".ckpt2.dcpcpp-ab", ".ckpt.dcpcpp-1.dcpcpp-2", ".dcpcpp-ab",
+        ".ckpt.dcpcpp-ab.tmp"}) {
+    CHECK_FALSE(SiblingSaveIdOf(name, "ckpt"));
+  }
 }
 
 TEST_CASE("records of one session are told from those of others", "[names]") {

@@ -68,6 +68,28 @@ TEST_CASE("indexes of other programs are read", "[safetensors]") {
   }
 }
 
+TEST_CASE("an index of ours names its save, and only so", "[safetensors]") {
+  const SafetensorsIndex index{.total_size = 4,
+                               .save_id = "dcpcpp-12ab",
+                               .weight_map = {{"a", "x.safetensors"}}};
+  const auto text = SerializeSafetensorsIndex(index);
+  REQUIRE(text.ok());
+  CHECK_THAT(*text, Contains("{\n    \"dcpcpp_save_id\": \"dcpcpp-12ab\",\n"
+                             "    \"total_size\": 4\n  }"));
+  CHECK(*ParseSafetensorsIndex(*text) == index);
+  for (const char* value : {"\"dcpcpp-\"", "\"dcpcpp-XY\"", "\"../x\"", "7",
+                            "null", "[\"dcpcpp-1\"]"}) {
+    CAPTURE(value);
+    CHECK_FALSE(ParseSafetensorsIndex(
+                    R"({"weight_map":{},"metadata":{"dcpcpp_save_id":)" +
+                    std::string(value) + "}}")
+                    .value()
+                    .save_id);
+  }
+  CHECK(SerializeSafetensorsIndex({.save_id = "x"}).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+}
+
 TEST_CASE("what is no index is refused", "[safetensors]") {
   CHECK_THAT(Refusal(""), Contains("not a valid safetensors index: not JSON"));
   CHECK_THAT(Refusal(kOfTransformers.substr(0, 100)), Contains("not JSON"));

@@ -83,6 +83,15 @@ TEST_CASE("every truncation and every flipped bit is refused", "[sidecar]") {
   CHECK_FALSE(ParseSidecar(data + "x").ok());
 }
 
+TEST_CASE("a sidecar lists safetensors files as well", "[sidecar]") {
+  Sidecar sidecar = Example();
+  sidecar.files[0].name = "model-00001-of-00002.safetensors";
+  sidecar.files[1].name = "model.safetensors";
+  CHECK(*ParseSidecar(SerializeSidecar(sidecar)) == sidecar);
+  sidecar.files[1].name = "sub/model.safetensors";
+  CHECK_THAT(std::string(Message(StatusOf(sidecar))), Contains("data file"));
+}
+
 TEST_CASE("contents that do not fit together are refused", "[sidecar]") {
   Sidecar sidecar = Example();
   SECTION("no save id of dcp") {

@@ -16,6 +16,8 @@ std::vector<std::string> FuzzSeeds() {
           SidecarName("dcpcpp-0123456789abcdef"),
           TemporaryMetadataName("dcpcpp-0"),
           TemporaryLeaseName("dcpcpp-0"),
+          TemporaryShardName("dcpcpp-0", 1),
+          ReplacedListName("dcpcpp-0"),
           "sub/\xc3\xa4\xe2\x82\xac/data.bin"};
 }
 std::vector<std::string> FuzzDictionary() {

@@ -75,6 +75,20 @@ TEST_CASE("a path below a directory is what follows it", "[paths]") {
   CHECK(PathBelow("/x", "/a/b") == std::nullopt);
 }
 
+TEST_CASE("a path has a parent and a last name", "[paths]") {
+  CHECK(ParentPath("/a/b//") == "/a");
+  CHECK(ParentPath("/a//b") == "/a");
+  CHECK(ParentPath("/a") == "/");
+  CHECK(ParentPath("a/b") == "a");
+  CHECK(ParentPath("a") == ".");
+  CHECK(ParentPath("/").empty());
+  CHECK(ParentPath("").empty());
+  CHECK(LastName("/a/b//") == "b");
+  CHECK(LastName("/a/..") == "..");
+  CHECK(LastName("a") == "a");
+  CHECK(LastName("//").empty());
+}
+
 TEST_CASE("paths are split and joined", "[paths]") {
   using Parts = std::vector<std::string>;
   CHECK(SplitPath("/a/./b//../c/") == Parts{"a", "b", "..", "c"});

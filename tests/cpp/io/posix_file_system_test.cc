@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -124,6 +125,46 @@ TEST_CASE("only a relative path has an absolute form of its own", "[posix]") {
   CHECK(fs->Absolute("") == "");
   CHECK(fs->Absolute("a/../b") == here + "/a/../b");
   CHECK(MakeMemoryFileSystem()->Absolute("a") == "a");
+}
+
+TEST_CASE("a file that several write is opened as it is", "[posix]") {
+  const TempDirectory directory;
+  const auto fs = MakePosixFileSystem();
+  const std::string path = JoinPath(directory.path(), "f");
+  const std::string link = JoinPath(directory.path(), "link");
+  const std::string bytes(10000, 'b');
+  DCP_CHECK_OK(WriteFile(*fs, path, bytes, SyncMode::kNone));
+  std::filesystem::create_symlink("f", link);
+  const OpenOptions shared{.mode = OpenMode::kShared,
+                           .direct_io = DirectIo::kTry};
+  DCP_CHECK_OK(fs->Open(path, shared).status());
+  // What tried direct I/O has left every byte.
+  CHECK(conformance::MustReadFile(*fs, path) == bytes);
+  CHECK(fs->Open(link, shared).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+  const std::string fifo = JoinPath(directory.path(), "fifo");
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  CHECK(fs->Open(fifo, shared).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("a directory like another one has its mode", "[posix]") {
+  namespace stdfs = std::filesystem;
+  const TempDirectory directory;
+  const auto fs = MakePosixFileSystem();
+  const std::string model = JoinPath(directory.path(), "model");
+  const std::string like = JoinPath(directory.path(), "like");
+  DCP_CHECK_OK(fs->MakeDirectories(model));
+  const auto mode = stdfs::perms::owner_all | stdfs::perms::group_read |
+                    stdfs::perms::set_gid;
+  stdfs::permissions(model, mode);
+  DCP_CHECK_OK(fs->MakeDirectoryLike(like, model));
+  CHECK(stdfs::status(like).permissions() == mode);
+  const std::string link = JoinPath(directory.path(), "link");
+  stdfs::create_directory_symlink("model", link);
+  CHECK(fs->MakeDirectoryLike(like + "2", link).code() ==
+        absl::StatusCode::kUnimplemented);
+  CHECK_FALSE(stdfs::exists(like + "2"));
 }
 
 TEST_CASE("a failed rename names both sides", "[posix]") {

@@ -72,14 +72,18 @@ TEST_CASE("a write that hangs uses memory of its own", "[watched_fs]") {
 
 TEST_CASE("the lock is free when a write hangs, and held while a rename does",
           "[watched_fs]") {
-  const bool renames = GENERATE(false, true);
-  Hung hung(renames ? FsOp::kRename : FsOp::kSync);
+  const FsOp op = GENERATE(FsOp::kSync, FsOp::kRename, FsOp::kExchange);
+  const bool renames = op != FsOp::kSync;
+  Hung hung(op);
   DCP_CHECK_OK(WriteFile(*hung.faulty, "/f", "bytes", SyncMode::kNone));
+  DCP_CHECK_OK(WriteFile(*hung.faulty, "/f2", "more", SyncMode::kNone));
   auto lock = hung.watched->Lock("/lock", "a save").value();
   // One more, for a moment, changes nothing.
   CHECK(hung.watched->Lock("/other", "a save").ok());
-  if (renames) {
+  if (op == FsOp::kRename) {
     CHECK(IsStall(hung.watched->Rename("/f", "/g")));
+  } else if (op == FsOp::kExchange) {
+    CHECK(IsStall(hung.watched->Exchange("/f", "/f2")));
   } else {
     auto file =
         hung.watched->Open("/h", {.mode = OpenMode::kCreateNew}).value();

@@ -2,8 +2,8 @@
 //
 // 1. Data becomes durable by a sync of the file, names by a sync of their
 //    directory, and by nothing else. (Many file systems do more.)
-// 2. A rename within a directory is atomic: both of its entries change or none.
-//    Between directories it is an addition and a removal, each for itself.
+// 2. A rename or an exchange within a directory is atomic: both of its entries
+//    change or none. Between directories they change each for itself.
 // 3. Until synced, any subset of the changes may be on the disk, whatever their
 //    order: later ones without earlier ones, pages of one write without the
 //    others, a file's new size without its data (zeros) and the reverse.
@@ -117,6 +117,15 @@ void DiskModel::ApplyLive(NameStep step) {
   pending_names_.push_back(std::move(step));
 }
 
+void DiskModel::ApplyBoth(NameChange one, NameChange other) {
+  if (one.directory == other.directory) {
+    ApplyLive({std::move(one), std::move(other)});
+  } else {
+    ApplyLive({std::move(one)});
+    ApplyLive({std::move(other)});
+  }
+}
+
 DiskModel::Inode DiskModel::Create(const std::string& path) {
   std::string name;
   const Inode directory = Parent(path, &name);
@@ -142,16 +151,26 @@ void DiskModel::Rename(const std::string& from, const std::string& to) {
   const Inode from_directory = Parent(from, &from_name);
   const Inode to_directory = Parent(to, &to_name);
   if (from_directory == to_directory && from_name == to_name) return;
-  NameChange added{.directory = to_directory,
-                   .name = to_name,
-                   .inode = nodes_[from_directory].live.at(from_name)};
+  NameChange added{
+      .directory = to_directory, .name = to_name, .inode = Find(from)};
   NameChange removed{.directory = from_directory, .name = from_name};
-  if (from_directory == to_directory) {
-    ApplyLive({std::move(added), std::move(removed)});
-  } else {
-    ApplyLive({std::move(added)});
-    ApplyLive({std::move(removed)});
-  }
+  ApplyBoth(std::move(added), std::move(removed));
+}
+
+void DiskModel::Exchange(const std::string& a, const std::string& b) {
+  std::string a_name;
+  std::string b_name;
+  const Inode a_directory = Parent(a, &a_name);
+  const Inode b_directory = Parent(b, &b_name);
+  NameChange one{.directory = a_directory, .name = a_name, .inode = Find(b)};
+  NameChange other{.directory = b_directory, .name = b_name, .inode = Find(a)};
+  ApplyBoth(std::move(one), std::move(other));
+}
+
+void DiskModel::Link(const std::string& from, const std::string& to) {
+  std::string name;
+  const Inode directory = Parent(to, &name);
+  ApplyLive({{.directory = directory, .name = name, .inode = Find(from)}});
 }
 
 void DiskModel::Remove(const std::string& path) {

@@ -37,6 +37,9 @@ class DiskModel {
   Inode Create(const std::string& path);
   void MakeDirectories(const std::string& path);
   void Rename(const std::string& from, const std::string& to);
+  void Exchange(const std::string& a, const std::string& b);
+  void Link(const std::string& from, const std::string& to);
+  /// Of a file, or of an empty directory.
   void Remove(const std::string& path);
   void SyncDirectory(const std::string& path);
   void Write(Inode inode, int64_t byte_offset, std::string bytes);
@@ -81,6 +84,8 @@ class DiskModel {
   Inode Add(Node node);
   Inode Parent(const std::string& path, std::string* name) const;
   void ApplyLive(NameStep step);
+  /// In one step if they are in one directory.
+  void ApplyBoth(NameChange one, NameChange other);
   static void Apply(const Change& change, std::string* bytes);
   std::string BytesAfter(const Node& node, Choice& choice) const;
   std::vector<Names> NamesAfter(Choice& choice) const;

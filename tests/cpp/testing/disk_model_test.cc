@@ -158,6 +158,38 @@ TEST_CASE("what a failed sync lost no later sync brings back", "[disk_model]") {
   CHECK(Kept(disk) == "f=lostkept ");
 }
 
+TEST_CASE("an unsynced exchange of directories happened or not, never half",
+          "[disk_model]") {
+  auto fs = MakeMemoryFileSystem();
+  for (const char* name : {"/a", "/b"}) {
+    REQUIRE(fs->MakeDirectories(name).ok());
+    REQUIRE(WriteFile(*fs, std::string(name) + "/f", name + 1, SyncMode::kNone)
+                .ok());
+  }
+  DiskModel disk(*fs);
+  disk.Exchange("/a", "/b");
+  CHECK(Dropped(disk) == "a{f=a }b{f=b }");
+  CHECK(Kept(disk) == "a{f=b }b{f=a }");
+  CHECK(Outcomes(disk).size() == 2);
+  disk.SyncDirectory("/");
+  CHECK(Dropped(disk) == "a{f=b }b{f=a }");
+}
+
+TEST_CASE("a second name of a file is durable with its own directory",
+          "[disk_model]") {
+  auto fs = MakeMemoryFileSystem();
+  REQUIRE(fs->MakeDirectories("/d").ok());
+  REQUIRE(WriteFile(*fs, "/f", "x", SyncMode::kNone).ok());
+  DiskModel disk(*fs);
+  disk.Link("/f", "/d/g");
+  CHECK(Dropped(disk) == "d{}f=x ");
+  disk.SyncDirectory("/d");
+  CHECK(Dropped(disk) == "d{g=x }f=x ");
+  disk.Remove("/d/g");
+  disk.Remove("/d");
+  CHECK(Kept(disk) == "f=x ");
+}
+
 TEST_CASE("the same seed gives the same disk", "[disk_model]") {
   DiskModel disk(*MakeMemoryFileSystem());
   for (int i = 0; i < 20; ++i) {

@@ -203,10 +203,39 @@ Status FaultInjectionFileSystem::Rename(const std::string& from,
       [&](DiskModel& disk) { disk.Rename(from, to); });
 }
 
+Status FaultInjectionFileSystem::Exchange(const std::string& a,
+                                          const std::string& b) {
+  return state_->Change(
+      FsOp::kExchange, a, [&] { return base_->Exchange(a, b); },
+      [&](DiskModel& disk) { disk.Exchange(a, b); });
+}
+
+Status FaultInjectionFileSystem::Link(const std::string& from,
+                                      const std::string& to) {
+  return state_->Change(
+      FsOp::kLink, from, [&] { return base_->Link(from, to); },
+      [&](DiskModel& disk) { disk.Link(from, to); });
+}
+
 Status FaultInjectionFileSystem::Remove(const std::string& path) {
   return state_->Change(
       FsOp::kRemove, path, [&] { return base_->Remove(path); },
       [&](DiskModel& disk) { disk.Remove(path); });
+}
+
+Status FaultInjectionFileSystem::RemoveDirectory(const std::string& path) {
+  return state_->Change(
+      FsOp::kRemoveDirectory, path,
+      [&] { return base_->RemoveDirectory(path); },
+      [&](DiskModel& disk) { disk.Remove(path); });
+}
+
+Status FaultInjectionFileSystem::MakeDirectoryLike(const std::string& path,
+                                                   const std::string& model) {
+  return state_->Change(
+      FsOp::kMakeDirectoryLike, path,
+      [&] { return base_->MakeDirectoryLike(path, model); },
+      [&](DiskModel& disk) { disk.MakeDirectories(path); });
 }
 
 Status FaultInjectionFileSystem::SyncDirectory(const std::string& path) {

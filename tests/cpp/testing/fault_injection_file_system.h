@@ -44,6 +44,10 @@ enum class FsOp : uint8_t {
   kSync,
   kClose,
   kLock,
+  kExchange,
+  kLink,
+  kRemoveDirectory,
+  kMakeDirectoryLike,
 };
 
 enum class FaultDuration : uint8_t { kOnce, kFromThenOn };
@@ -119,7 +123,12 @@ class FaultInjectionFileSystem final : public FileSystem {
   StatusOr<std::vector<DirectoryEntry>> List(const std::string& path) override;
   StatusOr<bool> Exists(const std::string& path) override;
   Status Rename(const std::string& from, const std::string& to) override;
+  Status Exchange(const std::string& a, const std::string& b) override;
+  Status Link(const std::string& from, const std::string& to) override;
   Status Remove(const std::string& path) override;
+  Status RemoveDirectory(const std::string& path) override;
+  Status MakeDirectoryLike(const std::string& path,
+                           const std::string& model) override;
   Status SyncDirectory(const std::string& path) override;
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,

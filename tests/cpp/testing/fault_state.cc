@@ -11,7 +11,8 @@ const char* OpName(FsOp op) {
   constexpr std::array kNames = {
       "open",      "mkdir",     "list",  "stat",    "rename", "unlink",
       "fsync",     "statvfs",   "pread", "preadv2", "pwrite", "fstat",
-      "ftruncate", "fallocate", "fsync", "close",   "fcntl"};
+      "ftruncate", "fallocate", "fsync", "close",   "fcntl",  "renameat2",
+      "link",      "rmdir",     "mkdir"};
   return kNames.at(static_cast<size_t>(op));
 }
 

@@ -39,8 +39,21 @@ class ForwardingFileSystem : public FileSystem {
   Status Rename(const std::string& from, const std::string& to) override {
     return base_->Rename(from, to);
   }
+  Status Exchange(const std::string& a, const std::string& b) override {
+    return base_->Exchange(a, b);
+  }
+  Status Link(const std::string& from, const std::string& to) override {
+    return base_->Link(from, to);
+  }
   Status Remove(const std::string& path) override {
     return base_->Remove(path);
+  }
+  Status RemoveDirectory(const std::string& path) override {
+    return base_->RemoveDirectory(path);
+  }
+  Status MakeDirectoryLike(const std::string& path,
+                           const std::string& model) override {
+    return base_->MakeDirectoryLike(path, model);
   }
   Status SyncDirectory(const std::string& path) override {
     return base_->SyncDirectory(path);

@@ -110,6 +110,11 @@ class PyFileSystem final : public FileSystem,
 
   StatusOr<std::unique_ptr<File>> Open(const std::string& path,
                                        const OpenOptions& options) override {
+    // None of them takes writes at any place.
+    if (options.mode == OpenMode::kShared) {
+      return Unimplemented("no file of file system " + traits().name +
+                           " can be written by several: " + path);
+    }
     return CallPython([&]() -> std::unique_ptr<File> {
       return std::make_unique<PyFile>(
           path, Override("open")(path, ModeName(options.mode)));
@@ -156,6 +161,8 @@ class PyFileSystem final : public FileSystem,
         return "create";
       case OpenMode::kReplace:
         return "replace";
+      case OpenMode::kShared:
+        return "shared";  // is refused before: Open()
     }
     return "";
   }

@@ -40,8 +40,13 @@ struct TensorPickle {
 /// \error kDataLoss  no pickle, or one that torch does not write
 StatusOr<TensorPickle> ParseTensorPickle(std::string_view pickle);
 
+/// Whether a tensor may have more elements than its storage (expand()): a few
+/// bytes can stand for any number.
+enum class ExpandedTensors : uint8_t { kReject, kAccept };
+
 /// The same of a value in a larger pickle.
-StatusOr<TensorPickle> ParseTensorValue(const PickleGraph& graph, PickleId id);
+StatusOr<TensorPickle> ParseTensorValue(const PickleGraph& graph, PickleId id,
+                                        ExpandedTensors expanded);
 
 /// Whether a value is a tensor, of whatever kind: a call of one of torch's
 /// functions that rebuild tensors.

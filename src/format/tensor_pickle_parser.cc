@@ -18,8 +18,8 @@ constexpr size_t kMaxTensorPickleNbytes = size_t{1} << 20;
 /// keeps, or when the object turns out to need torch.
 class TensorPickleParser {
  public:
-  explicit TensorPickleParser(const PickleGraph& graph)
-      : decoder_(graph), graph_(graph) {}
+  TensorPickleParser(const PickleGraph& graph, ExpandedTensors expanded)
+      : decoder_(graph), graph_(graph), expanded_(expanded) {}
 
   StatusOr<TensorPickle> Parse(PickleId id) {
     if (!ParseValue(id) && !tensor_.needs_torch) {
@@ -186,7 +186,8 @@ class TensorPickleParser {
                   __builtin_mul_overflow(end_nbytes, itemsize, &end_nbytes);
     }
     if (!overflow && end_nbytes <= tensor_.storage_nbytes &&
-        dense_nbytes <= tensor_.storage_nbytes) {
+        (dense_nbytes <= tensor_.storage_nbytes ||
+         expanded_ == ExpandedTensors::kAccept)) {
       return true;
     }
     return decoder_.Fail("sizes " + ToString(tensor_.sizes) + ", strides " +
@@ -198,6 +199,7 @@ class TensorPickleParser {
 
   PickleDecoder decoder_;
   const PickleGraph& graph_;
+  const ExpandedTensors expanded_;
   TensorPickle tensor_;
   bool wrapped_ = false;
 };
@@ -209,11 +211,12 @@ StatusOr<TensorPickle> ParseTensorPickle(std::string_view pickle) {
       const PickleGraph graph,
       ReadPickle(pickle, {.persistent_ids = PersistentIds::kAccept,
                           .max_nbytes = kMaxTensorPickleNbytes}));
-  return ParseTensorValue(graph, graph.root());
+  return ParseTensorValue(graph, graph.root(), ExpandedTensors::kReject);
 }
 
-StatusOr<TensorPickle> ParseTensorValue(const PickleGraph& graph, PickleId id) {
-  return TensorPickleParser(graph).Parse(id);
+StatusOr<TensorPickle> ParseTensorValue(const PickleGraph& graph, PickleId id,
+                                        ExpandedTensors expanded) {
+  return TensorPickleParser(graph, expanded).Parse(id);
 }
 
 bool IsTensorValue(const PickleGraph& graph, PickleId id) {

@@ -77,8 +77,9 @@ class TorchFileParser {
   }
 
   Status AddTensor(const PickleGraph& graph, FlatLeaf& leaf) {
-    DCP_ASSIGN_OR_RETURN(TensorPickle tensor,
-                         ParseTensorValue(graph, leaf.value));
+    DCP_ASSIGN_OR_RETURN(
+        TensorPickle tensor,
+        ParseTensorValue(graph, leaf.value, ExpandedTensors::kAccept));
     if (tensor.needs_torch) {
       return Unimplemented("a tensor that only torch can rebuild (" +
                            DescribePickle(graph, leaf.value) +

@@ -74,7 +74,8 @@ TEST_CASE("flat keys become a nested state dict, and flat again", "[format]") {
     const auto* spec = std::get_if<TensorItemSpec>(&leaves[i].value);
     REQUIRE(IsTensorValue(graph, leaf.value) == (spec != nullptr));
     if (spec == nullptr) continue;
-    const auto tensor = ParseTensorValue(graph, leaf.value);
+    const auto tensor =
+        ParseTensorValue(graph, leaf.value, ExpandedTensors::kReject);
     REQUIRE(tensor.ok());
     CHECK(tensor->dtype == spec->dtype);
     CHECK(tensor->sizes == spec->sizes);
@@ -203,7 +204,8 @@ TEST_CASE("tensors that an object holds come with it", "[format]") {
   CHECK(pickled->records[1].bytes == "abc");
   const PickleGraph graph = Read(pickled->pickle);
   const auto pair = graph.items(FlattenState(graph)->at(1).value);
-  const auto tensor = ParseTensorValue(graph, pair[0]);
+  const auto tensor =
+      ParseTensorValue(graph, pair[0], ExpandedTensors::kReject);
   REQUIRE(tensor.ok());
   CHECK(tensor->storage_key == "1");
 }

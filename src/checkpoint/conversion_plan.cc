@@ -65,7 +65,8 @@ class ConversionPlanner {
     plan_.tensors.push_back({.fqn = fqn,
                              .stored = &tensor,
                              .dtype = DTypeOf(tensor.properties.dtype),
-                             .unit_nbytes = UnitOf(fqn, tensor)});
+                             .unit_nbytes = UnitOf(fqn, tensor),
+                             .is_encoded = is_quantized});
     if (!CanCast(tensor.properties.dtype, plan_.tensors.back().dtype)) {
       return InvalidArgument(
           "cannot convert " + fqn + ", stored as " +

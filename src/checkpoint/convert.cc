@@ -93,6 +93,10 @@ StatusOr<ConvertResult> Convert(const ConvertPaths& paths, Transport& transport,
                              paths.source);
     }
     DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, paths.source));
+    if (is_file && paths.source.ends_with(".safetensors")) {
+      return InvalidArgument(
+          paths.source + " is one file of a checkpoint; name its directory");
+    }
     const std::unique_ptr<StorageReader> reader =
         is_file
             ? MakeTorchFileReader({.path = paths.source, .io = paths.io}, seams)

@@ -25,6 +25,8 @@ struct SourceTensor {
   DType dtype = DType::kFloat32;
   /// A smaller piece would cost as much to read: that much is stored as one.
   int64_t unit_nbytes = 0;
+  /// Quantized: it is stored as an object, and not read in pieces.
+  bool is_encoded = false;
 
   int64_t nbytes() const { return Numel(stored->size) * ItemSize(dtype); }
 };

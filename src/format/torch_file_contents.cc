@@ -21,11 +21,16 @@ namespace {
 
 constexpr int64_t kMaxDirectoryNbytes = int64_t{1} << 30;
 constexpr int64_t kMaxPickleNbytes = int64_t{1} << 30;
+/// Items of objects, all together, beyond what the file holds: values that keys
+/// share are copied for each.
+constexpr int64_t kMaxSharedNbytes = int64_t{1} << 30;
 
 class TorchFileParser {
  public:
   TorchFileParser(ItemReader& item, const ZipDirectory& directory)
-      : item_(item), directory_(directory) {}
+      : item_(item),
+        directory_(directory),
+        budget_(kMaxSharedNbytes + 4 * item.length()) {}
 
   StatusOr<TorchFileContents> Parse() && {
     const TorchRecords records(item_, directory_);
@@ -114,12 +119,16 @@ class TorchFileParser {
       return key;
     };
     DCP_RETURN_IF_ERROR(PickleCopier(graph, out, new_key).Copy(leaf.value));
+    std::string item = EncodePickleItem(std::move(out).Finish(), storages);
+    budget_ -= static_cast<int64_t>(item.size());
+    if (budget_ < 0) {
+      return DataLoss("the state dict's values share too much to be copied");
+    }
     contents_.order.push_back(-1 -
                               static_cast<int64_t>(contents_.objects.size()));
-    contents_.objects.push_back(
-        {.fqn = std::move(leaf.fqn),
-         .path = std::move(leaf.path),
-         .item = EncodePickleItem(std::move(out).Finish(), storages)});
+    contents_.objects.push_back({.fqn = std::move(leaf.fqn),
+                                 .path = std::move(leaf.path),
+                                 .item = std::move(item)});
     return absl::OkStatus();
   }
 
@@ -138,6 +147,7 @@ class TorchFileParser {
 
   ItemReader& item_;
   const ZipDirectory& directory_;
+  int64_t budget_;
   TorchFileContents contents_;
 };
 

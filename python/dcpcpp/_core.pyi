@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'ConvertResult', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'convert', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -376,6 +376,19 @@ class Checkpoint:
     @property
     def metadata(self) -> Metadata:
         ...
+class ConvertResult:
+    """
+    dcp::ConvertResult
+    """
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def objects(self) -> int:
+        ...
+    @property
+    def tensors(self) -> int:
+        ...
 class Damage:
     """
     dcp::Damage
@@ -457,6 +470,10 @@ def as_buffer(address: typing.SupportsInt | typing.SupportsIndex, nbytes: typing
 def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
     """
     Remove what killed saves left; [(name, bytes)].
+    """
+def convert(source: str, destination: str, format: str | None, dtype: typing.SupportsInt | typing.SupportsIndex | None, progress: typing.Any, transport: Transport) -> ConvertResult:
+    """
+    Convert a checkpoint (dcp/convert.h). `dtype` is a code; `progress` is called with bytes done and bytes in all.
     """
 def cuda() -> str:
     """

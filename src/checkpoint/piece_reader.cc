@@ -1,5 +1,6 @@
 #include "checkpoint/piece_reader.h"
 
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -81,11 +82,11 @@ Status PieceReader::ReadPlan(const LoadPlan& plan, ReadTarget& target) {
 Status PieceReader::Read(std::span<const PieceRead> pieces) {
   LoadPlan plan;
   const SourceTensor* tensor = nullptr;
-  std::optional<ChunkFinder> finder;
+  std::unique_ptr<ChunkFinder> finder;
   for (size_t i = 0; i < pieces.size(); ++i) {
     if (pieces[i].tensor != tensor) {
       tensor = pieces[i].tensor;
-      finder.emplace(*tensor->stored);
+      finder = std::make_unique<ChunkFinder>(*tensor->stored);
     }
     DCP_RETURN_IF_ERROR(AppendReadItems(tensor->fqn, *finder, *tensor->stored,
                                         pieces[i].box, static_cast<int64_t>(i),

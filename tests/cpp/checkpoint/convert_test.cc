@@ -172,6 +172,8 @@ TEST_CASE("progress is told, and its error ends a conversion",
 TEST_CASE("a torch file has what a checkpoint had, and back",
           "[checkpoint][convert]") {
   State state = LargeState();
+  // A dict would become keys of its own.
+  state.objects = {{"rate", EncodeObject({0.5}).value()}};
   for (const auto& [fqn, tensor] : VariedState(2).tensors) {
     state.tensors.emplace(fqn, tensor);
   }

@@ -31,21 +31,37 @@ ConvertSource::ConvertSource(const ConversionPlan& plan, StorageReader& reader,
 Status ConvertSource::Start() { return ahead_.Start(); }
 
 StatusOr<WritePayload> ConvertSource::Resolve(const WriteItem& item) {
+  if (item.type == WriteItemType::kByteIo) return ResolveObject(item);
   const ConvertedItem& converted = ConvertedOf(item);
   return converted.kind == ConvertedKind::kEncoded
              ? ResolveEncoded(item, converted)
              : ResolvePiece(item, converted);
 }
 
+StatusOr<WritePayload> ConvertSource::ResolveObject(const WriteItem& item) {
+  const MutexLock lock(mutex_);
+  if (!has_objects_) DCP_RETURN_IF_ERROR(ReadObjects());
+  return WritePayload(std::string_view(objects_.at(item.fqn)));
+}
+
+Status ConvertSource::ReadObjects() {
+  std::vector<std::string_view> keys;
+  for (const WriteItem& item : plan_.save.items) {
+    if (item.type == WriteItemType::kByteIo) keys.push_back(item.fqn);
+  }
+  DCP_ASSIGN_OR_RETURN(std::vector<std::string> objects,
+                       reader_.ReadObjects(keys));
+  for (size_t i = 0; i < keys.size(); ++i) {
+    objects_.emplace(keys[i], std::move(objects[i]));
+  }
+  has_objects_ = true;
+  return absl::OkStatus();
+}
+
 StatusOr<WritePayload> ConvertSource::ResolveEncoded(
     const WriteItem& item, const ConvertedItem& converted) {
-  const bool is_object = item.type == WriteItemType::kByteIo;
-  DCP_ASSIGN_OR_RETURN(
-      std::string bytes,
-      reader_.ReadEncoded(
-          converted.index,
-          is_object ? LoadItemType::kByteIo : LoadItemType::kTensor,
-          is_object ? Dims{0} : item.chunk.sizes));
+  DCP_ASSIGN_OR_RETURN(std::string bytes,
+                       reader_.ReadEncoded(converted.index, item.chunk.sizes));
   const MutexLock lock(mutex_);
   encoded_.push_back(std::move(bytes));
   return WritePayload(std::string_view(encoded_.back()));

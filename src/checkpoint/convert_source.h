@@ -6,6 +6,8 @@
 #include <deque>
 #include <span>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -37,6 +39,9 @@ class ConvertSource final : public WriteSource, public WriteStream {
   void Cancel() override { ahead_.Cancel(); }
 
  private:
+  StatusOr<WritePayload> ResolveObject(const WriteItem& item);
+  /// All of the plan's objects: one by one would cost as much for each.
+  Status ReadObjects() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<WritePayload> ResolveEncoded(const WriteItem& item,
                                         const ConvertedItem& converted);
   StatusOr<WritePayload> ResolvePiece(const WriteItem& item,
@@ -51,6 +56,9 @@ class ConvertSource final : public WriteSource, public WriteStream {
   PieceReader reader_;
   ReadAhead ahead_;
   Mutex mutex_;
+  bool has_objects_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unordered_map<std::string_view, std::string> objects_
+      ABSL_GUARDED_BY(mutex_);
   std::deque<std::string> encoded_ ABSL_GUARDED_BY(mutex_);
   std::vector<AlignedBuffer> pieces_ ABSL_GUARDED_BY(mutex_);
   int64_t nbytes_resolved_ ABSL_GUARDED_BY(mutex_) = 0;  // of pieces

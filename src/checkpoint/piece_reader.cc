@@ -44,32 +44,36 @@ class PieceTarget final : public ReadTarget {
   const std::function<Status()>& proceed_;
 };
 
-/// Takes one item as it is stored.
+/// Takes items as they are stored; ReadItem::destination counts them.
 class EncodedTarget final : public ReadTarget {
  public:
-  explicit EncodedTarget(const std::function<Status()>& proceed)
-      : proceed_(proceed) {}
+  EncodedTarget(size_t count, const std::function<Status()>& proceed)
+      : proceed_(proceed), items_(count) {}
 
   StatusOr<TensorView> ResolveTensor(const ReadItem& item) override {
     return Unimplemented("the tensor " + item.storage_index.fqn +
-                         " is not stored as an object, which its dtype says");
+                         " is not stored as an object, as its dtype says");
   }
-  Status LoadObject(const ReadItem&, std::string object) override {
-    bytes_ = std::move(object);
+  Status LoadObject(const ReadItem& item, std::string object) override {
+    const MutexLock lock(mutex_);
+    items_[static_cast<size_t>(item.destination)] = std::move(object);
     return absl::OkStatus();
   }
-  Status LoadOpaqueTensor(const ReadItem&, std::string object) override {
-    bytes_ = std::move(object);
-    return absl::OkStatus();
+  Status LoadOpaqueTensor(const ReadItem& item, std::string object) override {
+    return LoadObject(item, std::move(object));
   }
   Status CommitTensor(const ReadItem&) override { return absl::OkStatus(); }
   Status Proceed() override { return Ask(proceed_); }
 
-  std::optional<std::string> Take() { return std::move(bytes_); }
+  std::vector<std::optional<std::string>> Take() {
+    const MutexLock lock(mutex_);
+    return std::move(items_);
+  }
 
  private:
   const std::function<Status()>& proceed_;
-  std::optional<std::string> bytes_;
+  Mutex mutex_;
+  std::vector<std::optional<std::string>> items_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
@@ -96,22 +100,49 @@ Status PieceReader::Read(std::span<const PieceRead> pieces) {
   return ReadPlan(plan, target);
 }
 
+StatusOr<std::vector<std::string>> PieceReader::ReadObjects(
+    std::span<const std::string_view> keys) {
+  LoadPlan plan;
+  for (const std::string_view key : keys) {
+    const MetadataIndex index{.fqn = std::string(key)};
+    plan.items.push_back(
+        {.type = LoadItemType::kByteIo,
+         .dest_index = index,
+         .dest_offsets = {0},
+         .storage_index = index,
+         .storage_offsets = {0},
+         .lengths = {0},
+         .destination = static_cast<int64_t>(plan.items.size())});
+  }
+  return ReadItems(plan);
+}
+
 StatusOr<std::string> PieceReader::ReadEncoded(const MetadataIndex& index,
-                                               LoadItemType type,
                                                const Dims& sizes) {
   const Dims origin = Dims::Filled(sizes.size(), 0);
   LoadPlan plan;
-  plan.items.push_back({.type = type,
-                        .dest_index = index,
+  plan.items.push_back({.dest_index = index,
                         .dest_offsets = origin,
                         .storage_index = index,
                         .storage_offsets = origin,
                         .lengths = sizes});
-  EncodedTarget target(proceed_);
+  DCP_ASSIGN_OR_RETURN(std::vector<std::string> items, ReadItems(plan));
+  return std::move(items[0]);
+}
+
+StatusOr<std::vector<std::string>> PieceReader::ReadItems(
+    const LoadPlan& plan) {
+  EncodedTarget target(plan.items.size(), proceed_);
   DCP_RETURN_IF_ERROR(ReadPlan(plan, target));
-  std::optional<std::string> bytes = target.Take();
-  if (!bytes) return Internal("the reader did not deliver " + ToString(index));
-  return *std::move(bytes);
+  std::vector<std::string> items;
+  for (std::optional<std::string>& bytes : target.Take()) {
+    if (!bytes) {
+      return Internal("the reader did not deliver " +
+                      ToString(plan.items[items.size()].storage_index));
+    }
+    items.push_back(*std::move(bytes));
+  }
+  return items;
 }
 
 }  // namespace dcp

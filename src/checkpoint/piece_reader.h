@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
@@ -51,12 +52,16 @@ class PieceReader {
   /// \error kUnimplemented  only torch can rebuild one of the tensors
   Status Read(std::span<const PieceRead> pieces);
 
-  /// The bytes of the item that `index` names, an object or an encoded tensor,
-  /// as torch.save made them. `sizes` are a tensor's.
+  /// The objects `keys`, as torch.save made them.
+  StatusOr<std::vector<std::string>> ReadObjects(
+      std::span<const std::string_view> keys);
+
+  /// A stored chunk of a tensor that only torch can decode, likewise.
   StatusOr<std::string> ReadEncoded(const MetadataIndex& index,
-                                    LoadItemType type, const Dims& sizes);
+                                    const Dims& sizes);
 
  private:
+  StatusOr<std::vector<std::string>> ReadItems(const LoadPlan& plan);
   Status ReadPlan(const LoadPlan& plan, ReadTarget& target);
 
   Mutex mutex_;

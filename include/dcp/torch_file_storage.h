@@ -24,7 +24,8 @@ struct TorchFileWriterOptions {
 /// tensors; objects are copied into it as they are, of classes by their names.
 ///
 /// The file grows under another name beside `path` ("<path>.<hex>.partial") and
-/// replaces it in one step when it is complete and durable. Takes streams: what
+/// replaces it in one step when it is complete and durable; a process that is
+/// killed leaves it behind. Takes streams: what
 /// has to be in memory is the pickle, and the objects.
 /// \error kUnimplemented  several ranks, a part of a tensor, an object that
 /// only

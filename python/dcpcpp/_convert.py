@@ -52,6 +52,8 @@ def convert(
     Needs no model, no process group, not even torch, and less than 1 GiB of memory whatever
     the size, for tensors; objects are in memory as they are. What is read is checked as a
     load checks it. `destination` is replaced in one step, when everything is written.
+    A process that is killed before leaves what `dcpcpp.clean` removes, or beside a torch file
+    one named "<destination>.<hex>.partial".
 
     Args:
         source: a directory in the format of `torch.distributed.checkpoint`, of whichever

@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindStaging(m);
   dcp::BindCheckpoint(m);
   dcp::BindClean(m);
+  dcp::BindConvert(m);
   dcp::BindVerify(m);
 }

@@ -9,6 +9,7 @@
 #ifndef DCP_STORAGE_H_
 #define DCP_STORAGE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -31,12 +32,37 @@ namespace dcp {
 /// chunk's), or a finished item as torch.save made it.
 using WritePayload = std::variant<TensorView, std::string_view>;
 
+/// Tensors whose elements are fetched or made while they are written.
+/// Thread-safe.
+class WriteStream {
+ public:
+  virtual ~WriteStream() = default;
+  /// Fills `out` with the bytes from `byte_begin` on of the tensor that `item`
+  /// is, row-major and in the dtype of item.properties. Waits until they are
+  /// there.
+  ///
+  /// Every byte is asked for once; items in the order of their plan and bytes
+  /// in ascending order, give or take what a few threads ask for at once.
+  virtual Status Read(const WriteItem& item, int64_t byte_begin,
+                      std::span<std::byte> out) = 0;
+  /// Has every Read that waits, and all later ones, return an error.
+  virtual void Cancel() = 0;
+};
+
 /// Gives a writer the data of its items. Thread-safe.
 class WriteSource {
  public:
   virtual ~WriteSource() = default;
   /// The payload stays valid until Release or until WriteData returns.
   virtual StatusOr<WritePayload> Resolve(const WriteItem& item) = 0;
+
+  /// Set for an item that does not lie in memory as a whole: a writer that
+  /// TakesStreams reads it there, bit by bit, and does not resolve it. Other
+  /// writers are not given such items.
+  virtual WriteStream* StreamOf(const WriteItem& item) {
+    static_cast<void>(item);
+    return nullptr;
+  }
 
   /// Planned bytes that may be resolved at once, for sources that make their
   /// payloads on demand.
@@ -136,6 +162,10 @@ class StorageWriter {
   /// Whether WriteData applies a view's `op`. A save of a tensor that has one
   /// fails otherwise.
   virtual bool AppliesElementOps() const { return false; }
+
+  /// Whether WriteData asks WriteSource::StreamOf. Without it, a tensor that
+  /// does not fit into memory is planned as several chunks.
+  virtual bool TakesStreams() const { return false; }
 };
 
 /// Receives the data of a load. Thread-safe.
@@ -199,6 +229,12 @@ class StorageReader {
   /// All ranks: reads what `plan` names into `target`.
   /// \error kDataLoss  stored bytes fail a check; names key, file and offset
   virtual Status ReadData(const LoadPlan& plan, ReadTarget& target) = 0;
+
+  /// After SetUp: all data will be asked for, once, by several calls of
+  /// ReadData, of which each takes a part of a tensor. What only the whole of a
+  /// stored item tells, its CRC-32, is to be checked when its last part was
+  /// read, instead of by reading all of it each time.
+  virtual void ExpectParts() {}
 
   /// Bytes that ReadData calls fetched from storage so far, 0 if unknown.
   virtual int64_t nbytes_read() const { return 0; }

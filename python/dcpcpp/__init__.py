@@ -91,6 +91,8 @@ if TYPE_CHECKING:
     from dcpcpp._async_save import async_save as async_save
     from dcpcpp._async_save import prewarm as prewarm
     from dcpcpp._clean import clean as clean
+    from dcpcpp._convert import ConvertReport as ConvertReport
+    from dcpcpp._convert import convert as convert
     from dcpcpp._default_stager import DefaultStager as DefaultStager
     from dcpcpp._exceptions import CheckpointException as CheckpointException
     from dcpcpp._filesystem_storage import FileSystemReader as FileSystemReader
@@ -123,8 +125,10 @@ _LAZY = {
     "AsyncSaveHandle": "dcpcpp._async_save",
     "Checkpoint": "dcpcpp._inspect",
     "CheckpointException": "dcpcpp._exceptions",
+    "ConvertReport": "dcpcpp._convert",
     "async_save": "dcpcpp._async_save",
     "clean": "dcpcpp._clean",
+    "convert": "dcpcpp._convert",
     "Damage": "dcpcpp._verify",
     "DefaultStager": "dcpcpp._default_stager",
     "FileSystemReader": "dcpcpp._filesystem_storage",
@@ -213,7 +217,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'dcpcpp' has no attribute {name!r}")
     try:
         if name in TORCH_MODULES:
-            value = importlib.import_module(f"{_TORCH}.{name}")
+            value = importlib.import_module(f"dcpcpp.{name}")
         else:
             value = getattr(importlib.import_module(_LAZY[name]), name)
     except (AttributeError, ModuleNotFoundError) as error:

@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'ConvertResult', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'HuggingFaceWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'convert', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -178,6 +178,36 @@ class FileSystemReaderOptions:
     path: str
     verify: bool
     def __init__(self) -> None:
+        ...
+class HuggingFaceWriterOptions:
+    """
+    dcp::HuggingFaceWriterOptions
+    """
+    io: IoOptions
+    one_writer_per_file: bool
+    overwrite: bool
+    path: str
+    save_id: str
+    sync_files: bool
+    def __init__(self) -> None:
+        ...
+    @property
+    def export_dtype(self) -> int | None:
+        ...
+    @export_dtype.setter
+    def export_dtype(self, arg1: typing.SupportsInt | typing.SupportsIndex | None) -> None:
+        ...
+    @property
+    def file_numbers(self) -> dict[str, int]:
+        ...
+    @file_numbers.setter
+    def file_numbers(self, arg0: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
+    @property
+    def max_shard_nbytes(self) -> int:
+        ...
+    @max_shard_nbytes.setter
+    def max_shard_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
 class StorageWriter:
     """
@@ -376,6 +406,19 @@ class Checkpoint:
     @property
     def metadata(self) -> Metadata:
         ...
+class ConvertResult:
+    """
+    dcp::ConvertResult
+    """
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def objects(self) -> int:
+        ...
+    @property
+    def tensors(self) -> int:
+        ...
 class Damage:
     """
     dcp::Damage
@@ -458,6 +501,10 @@ def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
     """
     Remove what killed saves left; [(name, bytes)].
     """
+def convert(source: str, destination: str, format: str | None, dtype: typing.SupportsInt | typing.SupportsIndex | None, progress: typing.Any, transport: Transport) -> ConvertResult:
+    """
+    Convert a checkpoint (dcp/convert.h). `dtype` is a code; `progress` is called with bytes done and bytes in all.
+    """
 def cuda() -> str:
     """
     What was found of CUDA.
@@ -490,6 +537,10 @@ def make_hugging_face_reader(options: FileSystemReaderOptions, file_system: File
     """
     Reads safetensors files; `dequantize` is a dtype's code and the size of blocks.
     """
+def make_hugging_face_writer(options: HuggingFaceWriterOptions, file_system: FileSystem | None = None) -> StorageWriter:
+    """
+    Writes safetensors files.
+    """
 def make_reader_by_content(options: FileSystemReaderOptions, file_system: FileSystem | None = None) -> StorageReader:
     """
     Reads the format that it finds.
@@ -505,6 +556,10 @@ def pack_kernel() -> str:
 def parse_metadata(pickle: bytes) -> Metadata:
     """
     Reads the bytes of a `.metadata` file; executes nothing.
+    """
+def parse_shard_nbytes(text: str) -> int:
+    """
+    Bytes of a size such as "5GB".
     """
 def posix_file_system() -> FileSystem:
     """

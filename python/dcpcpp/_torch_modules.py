@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 __all__ = ["TORCH_MODULES"]
 
-# Those of torch.distributed.checkpoint that trainers use.
+# Those of torch.distributed.checkpoint that trainers use. Of format_utils there is one of ours,
+# which comes first and hands out the rest of torch's.
 TORCH_MODULES = frozenset(
     {
         "_extension",

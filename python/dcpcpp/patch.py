@@ -45,6 +45,10 @@ _TABLE: list[tuple[str, str, str, str]] = [
         )
     ),
     *(
+        (f"{_TORCH}.format_utils", name, "dcpcpp.format_utils", name)
+        for name in ("dcp_to_torch_save", "torch_save_to_dcp")
+    ),
+    *(
         (f"{_TORCH}._fsspec_filesystem", name, "dcpcpp._fsspec_storage", name)
         for name in ("FsspecReader", "FsspecWriter")
     ),

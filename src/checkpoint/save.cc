@@ -16,6 +16,7 @@
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/save_by_saver.h"
 #include "checkpoint/save_coordinator.h"
+#include "checkpoint/save_from.h"
 #include "checkpoint/save_planning.h"
 #include "checkpoint/staged_source.h"
 #include "checkpoint/write_outcome_codec.h"
@@ -25,12 +26,20 @@
 namespace dcp {
 namespace {
 
+/// Where the data comes from, if not from the caller's entries.
+struct SaveInput {
+  StagedEntries* staged = nullptr;  ///< has the entries' data
+  /// Instead of entries: what there is, and who has it.
+  const SavePlan* plan = nullptr;
+  WriteSource* source = nullptr;
+};
+
 /// One rank's part in one save.
 class SaveOperation {
  public:
   SaveOperation(StorageWriter& writer, Transport& transport,
-                const SaveOptions& options, StagedEntries* staged)
-      : staged_(staged),
+                const SaveOptions& options, const SaveInput& input)
+      : input_(input),
         writer_(writer),
         transport_(transport),
         options_(options),
@@ -102,19 +111,24 @@ class SaveOperation {
     set_up_ = true;
     DCP_RETURN_IF_ERROR(writer_.SetUp(role_));
     LocalPlan local;
-    DCP_ASSIGN_OR_RETURN(local.plan,
-                         MakeLocalPlan(*entries, writer_, options_));
+    if (input_.plan != nullptr) {
+      local.plan = *input_.plan;
+    } else {
+      DCP_ASSIGN_OR_RETURN(local.plan,
+                           MakeLocalPlan(*entries, writer_, options_));
+    }
     DCP_ASSIGN_OR_RETURN(local.notes, writer_.PrepareLocalPlan(local.plan));
     return local;
   }
 
   StatusOr<std::string> Write(std::span<const SaveEntry> entries,
                               LocalPlan& mine) {
-    if (staged_ == nullptr) {
+    if (input_.source != nullptr) return WriteFrom(*input_.source, mine);
+    if (input_.staged == nullptr) {
       EntrySource source(entries, transport_, options_.trace);
       return WriteFrom(source, mine);
     }
-    StagedSource source(*staged_, transport_, options_.trace);
+    StagedSource source(*input_.staged, transport_, options_.trace);
     DCP_RETURN_IF_ERROR(source.Begin(mine.plan));
     return WriteFrom(source, mine);
   }
@@ -140,7 +154,7 @@ class SaveOperation {
 
   /// Not OK once somebody has cancelled the state.
   Status CheckStaged() const {
-    return staged_ ? staged_->snapshot().Check() : absl::OkStatus();
+    return input_.staged ? input_.staged->snapshot().Check() : absl::OkStatus();
   }
 
   /// Sends this rank's outcome, publishes on the coordinator, and brings every
@@ -212,7 +226,7 @@ class SaveOperation {
     return Publish({std::move(outcome)});
   }
 
-  StagedEntries* const staged_;  // has the entries' data, or null
+  const SaveInput input_;
   StorageWriter& writer_;
   Transport& transport_;
   const SaveOptions& options_;
@@ -227,7 +241,7 @@ class SaveOperation {
 StatusOr<SaveResult> Save(const StatusOr<std::span<const SaveEntry>>& entries,
                           StorageWriter& writer, Transport& transport,
                           const SaveOptions& options) {
-  return SaveOperation(writer, transport, options, nullptr).Run(entries);
+  return SaveOperation(writer, transport, options, {}).Run(entries);
 }
 
 StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
@@ -237,15 +251,23 @@ StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
       staged.ok() ? static_cast<StagedEntries*>(staged->get()) : nullptr;
   const Status usable = state ? state->CheckProcess() : staged.status();
   if (!usable.ok()) {
-    return SaveOperation(writer, transport, options, nullptr).Run(usable);
+    return SaveOperation(writer, transport, options, {}).Run(usable);
   }
   StatusOr<SaveResult> saved =
       state->saver() != nullptr
           ? SaveBySaver(*state, writer, transport, options)
-          : SaveOperation(writer, transport, options, state)
+          : SaveOperation(writer, transport, options, {.staged = state})
                 .Run(state->entries());
   state->snapshot().EndUse();
   return saved;
+}
+
+StatusOr<SaveResult> SaveFrom(const SavePlan& plan, WriteSource& source,
+                              StorageWriter& writer, Transport& transport) {
+  const SaveOptions options;
+  return SaveOperation(writer, transport, options,
+                       {.plan = &plan, .source = &source})
+      .Run(std::span<const SaveEntry>());
 }
 
 StatusOr<SaveResult> Save(const std::string& path,

@@ -1,11 +1,13 @@
 #include "format/object_item.h"
 
 #include <algorithm>
-#include <array>
 #include <span>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
+#include "base/checksum.h"
+#include "format/pickle_copier.h"
 #include "format/pickle_writer.h"
 #include "format/torch_archive.h"
 #include "format/utf8.h"
@@ -70,26 +72,10 @@ class ObjectPickler {
   }
 
   Status Put(const ObjectBytes& value, int /*depth*/) {
-    // Protocol 2 has no opcode for bytes: CPython writes
-    // _codecs.encode(<each byte as a character>, "latin1").
     if (value.data.size() >= kMaxStringNbytes) {
       return InvalidArgument("bytes of 1 GiB or more");
     }
-    std::string text;
-    text.reserve(value.data.size());
-    for (const char character : value.data) {
-      const auto byte = static_cast<uint8_t>(character);
-      if (byte < 0x80) {
-        text += character;
-      } else {
-        text += static_cast<char>(0xc0 | (byte >> 6));
-        text += static_cast<char>(0x80 | (byte & 0x3f));
-      }
-    }
-    out_.Global("_codecs", "encode");
-    out_.String(text);
-    out_.String("latin1");
-    out_.Ops({kTuple2, kReduce});
+    PutPickledBytes(value.data, &out_);
     return absl::OkStatus();
   }
 
@@ -148,16 +134,34 @@ class ObjectPickler {
 StatusOr<std::string> EncodeObjectItem(const ObjectValue& value) {
   ObjectPickler pickler;
   DCP_RETURN_IF_ERROR(pickler.Write(value, 0));
-  const std::string pickle = std::move(pickler).Finish();
+  return EncodePickleItem(std::move(pickler).Finish(), {});
+}
 
-  std::array<ZipRecord, kArchiveHeadCount + kArchiveTailCount> records;
-  const auto tail = std::span(records).subspan<kArchiveHeadCount>();
+std::string EncodePickleItem(std::string_view pickle,
+                             std::span<const std::string> storages) {
+  std::vector<ZipRecord> records(kArchiveHeadCount + storages.size() +
+                                 kArchiveTailCount);
+  const auto data =
+      std::span(records).subspan(kArchiveHeadCount, storages.size());
+  const auto tail = std::span(records).last(kArchiveTailCount);
+  std::vector<std::string> names(storages.size());
   FillHead(pickle, records);
+  for (size_t i = 0; i < data.size(); ++i) {
+    names[i] = "archive/data/" + std::to_string(i);
+    data[i] = {.name = names[i],
+               .nbytes = static_cast<int64_t>(storages[i].size()),
+               .crc32 = Crc32(0, std::as_bytes(std::span(storages[i])))};
+  }
   FillTail(tail);
   const ZipLayout layout = LayoutZip(records, 0);
   std::string item(static_cast<size_t>(layout.nbytes), '\0');
   const ZipWindow window{.bytes = std::as_writable_bytes(std::span(item))};
   PutHead(records, pickle, window);
+  for (size_t i = 0; i < data.size(); ++i) {
+    PutZipHeader(data[i], window);
+    PutZipData(data[i], storages[i], window);
+    PutZipDescriptor(data[i], window);
+  }
   PutTail(SerializationId(records[0].crc32, 0), tail, window);
   PutZipDirectory(records, layout, window);
   return item;

@@ -4,6 +4,7 @@
 #ifndef DCP_FORMAT_OBJECT_ITEM_H_
 #define DCP_FORMAT_OBJECT_ITEM_H_
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,11 @@ inline constexpr int kMaxObjectDepth = 60;
 /// \error kInvalidArgument  a str or key that is not UTF-8, nesting beyond
 ///     kMaxObjectDepth, a dict with a key twice, a str or bytes of 1 GiB
 StatusOr<std::string> EncodeObjectItem(const ObjectValue& value);
+
+/// The archive of a pickle of protocol 2 and the data of its storages, which it
+/// names "0", "1", ...
+std::string EncodePickleItem(std::string_view pickle,
+                             std::span<const std::string> storages);
 
 /// Reads an archive of torch.save. Nothing in it is executed. An OrderedDict
 /// becomes a dict, a torch.Size a tuple.

@@ -10,6 +10,7 @@
 #include "dcp/dims.h"
 #include "dcp/dtype.h"
 #include "dcp/status.h"
+#include "format/pickle_value.h"
 #include "format/torch_item.h"
 
 namespace dcp {
@@ -28,6 +29,7 @@ struct TensorPickle {
   std::string storage_key;  ///< the record is data/<storage_key>
   bool conj = false;        ///< the values are the conjugates of the bytes
   bool neg = false;         ///< the values are the negatives of the bytes
+  bool requires_grad = false;
   /// The object is something that only torch can rebuild (a quantized tensor,
   /// a subclass, no tensor at all); the other fields mean nothing.
   bool needs_torch = false;
@@ -37,6 +39,18 @@ struct TensorPickle {
 /// within its storage.
 /// \error kDataLoss  no pickle, or one that torch does not write
 StatusOr<TensorPickle> ParseTensorPickle(std::string_view pickle);
+
+/// Whether a tensor may have more elements than its storage (expand()): a few
+/// bytes can stand for any number.
+enum class ExpandedTensors : uint8_t { kReject, kAccept };
+
+/// The same of a value in a larger pickle.
+StatusOr<TensorPickle> ParseTensorValue(const PickleGraph& graph, PickleId id,
+                                        ExpandedTensors expanded);
+
+/// Whether a value is a tensor, of whatever kind: a call of one of torch's
+/// functions that rebuild tensors.
+bool IsTensorValue(const PickleGraph& graph, PickleId id);
 
 }  // namespace dcp
 

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "format/pickle_decoder.h"
@@ -17,11 +18,11 @@ constexpr size_t kMaxTensorPickleNbytes = size_t{1} << 20;
 /// keeps, or when the object turns out to need torch.
 class TensorPickleParser {
  public:
-  explicit TensorPickleParser(const PickleGraph& graph)
-      : decoder_(graph), graph_(graph) {}
+  TensorPickleParser(const PickleGraph& graph, ExpandedTensors expanded)
+      : decoder_(graph), graph_(graph), expanded_(expanded) {}
 
-  StatusOr<TensorPickle> Parse() {
-    if (!ParseValue(graph_.root()) && !tensor_.needs_torch) {
+  StatusOr<TensorPickle> Parse(PickleId id) {
+    if (!ParseValue(id) && !tensor_.needs_torch) {
       return Annotate(decoder_.status(), "data.pkl");
     }
     if (tensor_.needs_torch) return TensorPickle{.needs_torch = true};
@@ -45,6 +46,7 @@ class TensorPickleParser {
       // (data, requires_grad, hooks[, state]) around a plain tensor only.
       if (arguments.size() < 3 || wrapped_) return NeedsTorch();
       wrapped_ = true;
+      tensor_.requires_grad = IsTrue(arguments[1]);
       return ParseValue(arguments[0]);
     }
     if (graph_.state(id) != kNoPickleId) return NeedsTorch();
@@ -76,6 +78,7 @@ class TensorPickleParser {
       return decoder_.Fail("a tensor is rebuilt from " +
                            std::to_string(arguments.size()) + " arguments");
     }
+    if (count > 4) tensor_.requires_grad |= IsTrue(arguments[4]);
     // An OrderedDict of hooks: they are Python functions.
     if (count > 4 && !IsEmptyDict(arguments[5])) return NeedsTorch();
     if (signature.has_dtype && !ParseDType(arguments[6])) return false;
@@ -88,6 +91,10 @@ class TensorPickleParser {
            decoder_.Ints(arguments[2], "size", &tensor_.sizes) &&
            decoder_.Ints(arguments[3], "stride", &tensor_.strides) &&
            CheckGeometry();
+  }
+
+  bool IsTrue(PickleId id) const {
+    return graph_.kind(id) == PickleKind::kBool && graph_[id].integer != 0;
   }
 
   bool IsEmptyDict(PickleId id) const {
@@ -179,7 +186,8 @@ class TensorPickleParser {
                   __builtin_mul_overflow(end_nbytes, itemsize, &end_nbytes);
     }
     if (!overflow && end_nbytes <= tensor_.storage_nbytes &&
-        dense_nbytes <= tensor_.storage_nbytes) {
+        (dense_nbytes <= tensor_.storage_nbytes ||
+         expanded_ == ExpandedTensors::kAccept)) {
       return true;
     }
     return decoder_.Fail("sizes " + ToString(tensor_.sizes) + ", strides " +
@@ -191,6 +199,7 @@ class TensorPickleParser {
 
   PickleDecoder decoder_;
   const PickleGraph& graph_;
+  const ExpandedTensors expanded_;
   TensorPickle tensor_;
   bool wrapped_ = false;
 };
@@ -202,7 +211,33 @@ StatusOr<TensorPickle> ParseTensorPickle(std::string_view pickle) {
       const PickleGraph graph,
       ReadPickle(pickle, {.persistent_ids = PersistentIds::kAccept,
                           .max_nbytes = kMaxTensorPickleNbytes}));
-  return TensorPickleParser(graph).Parse();
+  return ParseTensorValue(graph, graph.root(), ExpandedTensors::kReject);
+}
+
+StatusOr<TensorPickle> ParseTensorValue(const PickleGraph& graph, PickleId id,
+                                        ExpandedTensors expanded) {
+  return TensorPickleParser(graph, expanded).Parse(id);
+}
+
+bool IsTensorValue(const PickleGraph& graph, PickleId id) {
+  using enum PickleGlobal;
+  if (graph.kind(id) != PickleKind::kReduce) return false;
+  switch (graph.callable_global(id)) {
+    case kRebuildTensor:
+    case kRebuildTensorV2:
+    case kRebuildTensorV3:
+    case kRebuildParameter:
+    case kRebuildParameterWithState:
+      return true;
+    case kForeign:
+      break;
+    default:
+      return false;
+  }
+  // _rebuild_qtensor, _rebuild_sparse_tensor, _rebuild_from_type_v2, ...
+  const std::string name = graph.GlobalName(graph.callable(id));
+  return name.starts_with("torch._utils._rebuild_") ||
+         name.starts_with("torch._tensor._rebuild_");
 }
 
 }  // namespace dcp

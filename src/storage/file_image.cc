@@ -64,7 +64,8 @@ Status GatherFromDevice(const TensorImage& tensor, DeviceRuntime& device,
 }  // namespace
 
 bool IsStoredAsInMemory(const TensorImage& tensor) {
-  return tensor.view.device.type == DeviceType::kCpu &&
+  return tensor.stream == nullptr &&
+         tensor.view.device.type == DeviceType::kCpu &&
          tensor.view.dtype == tensor.spec.dtype &&
          tensor.view.op == ElementOp::kNone && tensor.view.is_contiguous();
 }
@@ -165,7 +166,9 @@ Status FileImage::FillData(const TensorImage& tensor, int64_t begin,
         builder.Reference(bytes);
       } else {
         bytes = builder.Reserve(next - at);
-        if (tensor.view.device.type == DeviceType::kCpu) {
+        if (tensor.stream != nullptr) {
+          DCP_RETURN_IF_ERROR(tensor.stream->Read(*tensor.item, at, bytes));
+        } else if (tensor.view.device.type == DeviceType::kCpu) {
           GatherRange(tensor.view, tensor.spec.dtype, at, bytes);
         } else {
           DCP_RETURN_IF_ERROR(GatherFromDevice(tensor, device_, at, bytes));
@@ -218,6 +221,13 @@ StatusOr<uint32_t> FileImage::AwaitCrc(size_t item) {
 }
 
 void FileImage::Cancel() {
+  for (const ImageItem& item : items_) {
+    const auto* tensor = std::get_if<TensorImage>(&item.content);
+    if (tensor != nullptr && tensor->stream != nullptr) {
+      tensor->stream->Cancel();
+      break;  // all of a save's items have one stream
+    }
+  }
   MutexLock lock(mutex_);
   cancelled_ = true;
   changed_.NotifyAll();

@@ -13,7 +13,9 @@
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
 #include "dcp/device_runtime.h"
+#include "dcp/plan.h"
 #include "dcp/status.h"
+#include "dcp/storage.h"
 #include "dcp/tensor_view.h"
 #include "format/torch_item.h"
 #include "staging/write_pipeline.h"
@@ -27,6 +29,10 @@ struct TensorImage {
   TensorItemSpec spec;
   TensorItemLayout layout;
   TensorView view;
+  /// Set if the elements come from there, as `item`; `view` is empty then. Both
+  /// outlive the image.
+  WriteStream* stream = nullptr;
+  const WriteItem* item = nullptr;
 };
 
 /// Whether the tensor's memory is what is stored, so that writes can refer to

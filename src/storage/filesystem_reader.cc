@@ -24,14 +24,20 @@ namespace {
 // more reads than it saves bytes.
 constexpr int64_t kSmallItem = int64_t{256} << 10;
 
+/// Whether rows are read as runs of bytes, each byte once.
+bool IsRowMajor(const TensorPlace& place) {
+  return std::is_sorted(place.order.begin(), place.order.end());
+}
+
 /// One ReadData call: sorts items by how they are read, then reads.
 class ReadJob {
  public:
   ReadJob(const FileSystemReaderOptions& options,
           const PipelineOptions& pipeline, OpenFiles& files, ReadTarget& target,
-          DeviceRuntime& device)
+          DeviceRuntime& device, PartialCrcs* parts)
       : options_(options),
         files_(files),
+        parts_(parts),
         pipeline_(pipeline),
         checked_by_sidecar_{
             .target = target, .device = device, .verify = false},
@@ -102,10 +108,13 @@ class ReadJob {
     DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,
                          ResolveParts(item, place, checked_by_item_.target));
     const bool check = options_.verify && Checksums(file) == nullptr;
-    auto sink = std::make_unique<TensorSink>(
-        item, place, std::move(parts),
-        check ? TensorSink::CheckCrc::kYes : TensorSink::CheckCrc::kNo,
-        checked_by_item_.device);
+    const bool check_later = check && parts_ != nullptr && IsRowMajor(place);
+    auto sink = std::make_unique<TensorSink>(item, place, std::move(parts),
+                                             check && !check_later
+                                                 ? TensorSink::CheckCrc::kYes
+                                                 : TensorSink::CheckCrc::kNo,
+                                             checked_by_item_.device);
+    if (check_later) sink->CheckInParts(*parts_);
     sink->AppendExtents(&ReadsOf(file).extents);
     sinks_.push_back(std::move(sink));
     return absl::OkStatus();
@@ -132,6 +141,7 @@ class ReadJob {
 
   const FileSystemReaderOptions& options_;
   OpenFiles& files_;
+  PartialCrcs* const parts_;  // null: CRCs are checked by each read
   const PipelineOptions pipeline_;
   const DecodeContext checked_by_sidecar_;
   const DecodeContext checked_by_item_;
@@ -202,6 +212,7 @@ StatusOr<std::string> FileSystemReader::ReadSidecar(
 Status FileSystemReader::SetUp(const CheckpointIndex& index,
                                const StorageRole&) {
   files_.reset();
+  parts_.reset();
   metadata_ = &index.metadata;
   sidecar_ = Sidecar();
   if (!index.storage_data.empty()) {
@@ -223,7 +234,7 @@ Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
   pipeline.proceed = [&target] { return target.Proceed(); };
   DCP_RETURN_IF_ERROR(files_->Read(
       plan, [&](std::span<const StoredItem> items, OpenFiles& files) {
-        ReadJob job(options_, pipeline, files, target, *device_);
+        ReadJob job(options_, pipeline, files, target, *device_, parts_.get());
         const Status read = job.Run(items);
         nbytes_read_ += job.nbytes_read();
         return read;

@@ -10,6 +10,7 @@
 
 #include "dcp/filesystem_storage.h"
 #include "format/sidecar.h"
+#include "storage/partial_crcs.h"
 #include "storage/planned_files.h"
 
 namespace dcp {
@@ -24,6 +25,9 @@ class FileSystemReader final : public StorageReader {
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
   Status OpenData(const LoadPlan& plan) override;
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
+  void ExpectParts() override {
+    if (options_.verify) parts_ = std::make_unique<PartialCrcs>();
+  }
 
   int64_t nbytes_read() const override { return nbytes_read_; }
 
@@ -43,6 +47,7 @@ class FileSystemReader final : public StorageReader {
   const Metadata* metadata_ = nullptr;
   Sidecar sidecar_;
   std::unique_ptr<PlannedFiles> files_;  // from SetUp on
+  std::unique_ptr<PartialCrcs> parts_;   // if parts are expected
   int64_t nbytes_read_ = 0;
 };
 

@@ -46,6 +46,9 @@ class FileSystemWriter final : public StorageWriter {
   const FileSystem& file_system() const { return *unwatched_; }
   DType StoredDType(DType dtype) const override;
   bool AppliesElementOps() const override { return true; }
+  bool TakesStreams() const override {
+    return options_.compression == Compression::kNone;
+  }
 
  private:
   SyncMode sync_mode() const;

@@ -67,6 +67,8 @@ class ReaderByContent final : public StorageReader {
     return in_use_->ReadData(plan, target);
   }
 
+  void ExpectParts() override { in_use_->ExpectParts(); }
+
   int64_t nbytes_read() const override {
     return native_->nbytes_read() + hugging_face_->nbytes_read();
   }

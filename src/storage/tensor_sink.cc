@@ -113,6 +113,10 @@ TensorSink::TensorSink(const StoredItem& item, TensorPlace place,
   plain_end_ = plain_begin_ + parts_[0].destination.nbytes();
 }
 
+void TensorSink::CheckInParts(PartialCrcs& parts) {
+  if (place_.crc32 != 0) parts_crc_ = &parts;
+}
+
 void TensorSink::AppendExtents(std::vector<Extent>* extents) {
   if (check_crc_) {
     extents->push_back({.begin = place_.data_begin,
@@ -139,6 +143,11 @@ std::byte* TensorSink::InPlace(int64_t begin, int64_t end) {
 Status TensorSink::Write(int64_t begin, std::span<const std::byte> bytes) {
   const int64_t end = begin + static_cast<int64_t>(bytes.size());
   if (check_crc_) DCP_RETURN_IF_ERROR(AddCrc(begin, bytes));
+  if (parts_crc_ != nullptr) {
+    DCP_RETURN_IF_ERROR(parts_crc_->Add(item_, place_,
+                                        begin - place_.data_begin, end - begin,
+                                        Crc32(0, bytes)));
+  }
   if (bytes.data() == InPlace(begin, end)) return absl::OkStatus();
   for (const TensorPart& part : parts_) {
     DCP_RETURN_IF_ERROR(
@@ -159,13 +168,8 @@ Status TensorSink::AddCrc(int64_t begin, std::span<const std::byte> bytes) {
   for (const CrcPiece& piece : crcs_) {
     total = Crc32Combine(total, piece.crc, piece.nbytes);
   }
-  if (total == place_.crc32) return absl::OkStatus();
-  return CorruptionError("the tensor's data differs from its recorded CRC-32",
-                         {.op = "verify",
-                          .path = item_.path(),
-                          .byte_offset = place_.data_begin,
-                          .nbytes = place_.data_nbytes,
-                          .fqn = item_.index.fqn});
+  return total == place_.crc32 ? absl::OkStatus()
+                               : DataCrcMismatch(item_, place_);
 }
 
 }  // namespace dcp

@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "dcp/device_runtime.h"
 #include "storage/extent.h"
+#include "storage/partial_crcs.h"
 #include "storage/stored_item.h"
 
 namespace dcp {
@@ -48,6 +49,10 @@ class TensorSink final : public ExtentSink {
              std::vector<TensorPart> parts, CheckCrc check_crc,
              DeviceRuntime& device);
 
+  /// Of kNo: has `parts` check the CRC-32 when all data has come, by this sink
+  /// and others of the same tensor. `parts` outlives the sink.
+  void CheckInParts(PartialCrcs& parts);
+
   /// Appends what must be read: all data if the CRC is to be checked, else the
   /// runs of the parts.
   void AppendExtents(std::vector<Extent>* extents);
@@ -70,6 +75,7 @@ class TensorSink final : public ExtentSink {
   const std::vector<TensorPart> parts_;
   const bool check_crc_;
   DeviceRuntime& device_;
+  PartialCrcs* parts_crc_ = nullptr;
   /// Set if the data has one destination that takes it byte by byte: the image
   /// byte at which the destination begins, and its memory.
   std::byte* plain_memory_ = nullptr;

@@ -68,13 +68,30 @@ SidecarItem PlaceOf(const ImageItem& item) {
   return place;
 }
 
+/// `item` at `file_offset`: streamed, or resolved.
+StatusOr<ImageItem> PlaceItem(const ItemWriter& writer, const WriteItem& item,
+                              int64_t file_offset) {
+  WriteStream* const stream = writer.source.StreamOf(item);
+  if (stream == nullptr) {
+    DCP_ASSIGN_OR_RETURN(const WritePayload payload,
+                         ResolveItem(writer.source, item));
+    return MakeImageItem(payload, writer.options, file_offset);
+  }
+  TensorImage tensor{
+      .spec = {.dtype = item.properties.dtype, .sizes = item.chunk.sizes},
+      .stream = stream,
+      .item = &item};
+  DCP_ASSIGN_OR_RETURN(tensor.layout,
+                       LayoutTensorItem(tensor.spec, file_offset));
+  return ImageItem{.file_offset = file_offset,
+                   .length = tensor.layout.length,
+                   .content = std::move(tensor)};
+}
+
 Status AddToWave(const ItemWriter& writer, const WriteItem& item,
                  WaveFile* wave) {
-  DCP_ASSIGN_OR_RETURN(const WritePayload payload,
-                       ResolveItem(writer.source, item));
-  DCP_ASSIGN_OR_RETURN(
-      ImageItem placed,
-      MakeImageItem(payload, writer.options, AlignItemOffset(wave->end)));
+  const int64_t offset = AlignItemOffset(wave->end);
+  DCP_ASSIGN_OR_RETURN(ImageItem placed, PlaceItem(writer, item, offset));
   wave->end = placed.file_offset + placed.length;
   wave->planned.push_back(&item);
   wave->items.push_back(std::move(placed));
@@ -193,7 +210,8 @@ Status WriteItems(const ItemWriter& writer, std::span<const FileItems> work) {
     };
     open_part();
     for (const WriteItem* item : file.items) {
-      if (nbytes > 0 &&
+      const bool streams = writer.source.StreamOf(*item) != nullptr;
+      if (nbytes > 0 && !streams &&
           (nbytes > limit - item->nbytes || !writer.source.JoinsBatch(*item))) {
         DCP_RETURN_IF_ERROR(WriteWave(writer, std::move(wave)));
         writer.source.Release();
@@ -201,7 +219,7 @@ Status WriteItems(const ItemWriter& writer, std::span<const FileItems> work) {
         nbytes = 0;
         open_part();
       }
-      nbytes += item->nbytes;
+      if (!streams) nbytes += item->nbytes;
       DCP_RETURN_IF_ERROR(AddToWave(writer, *item, &wave.back()));
     }
   }

@@ -1,0 +1,81 @@
+// Convert: a checkpoint in another format, without a model.
+
+#ifndef DCP_CONVERT_H_
+#define DCP_CONVERT_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "dcp/dtype.h"
+#include "dcp/filesystem_storage.h"
+#include "dcp/status.h"
+#include "dcp/storage.h"
+#include "dcp/transport.h"
+
+namespace dcp {
+
+/// Bytes of tensors, as they will be stored.
+struct ConvertProgress {
+  int64_t nbytes_done = 0;
+  int64_t nbytes_total = 0;
+};
+
+struct ConvertOptions {
+  /// Floating-point tensors become this dtype, rounded as torch does it.
+  std::optional<DType> dtype;
+  /// Called now and then, in the caller's thread; an error ends the conversion.
+  std::function<Status(const ConvertProgress&)> progress;
+};
+
+struct ConvertResult {
+  int64_t tensors = 0;  ///< keys of tensors
+  int64_t objects = 0;  ///< keys of objects
+  int64_t nbytes = 0;   ///< of tensors, as they were stored
+};
+
+/// Saves with `writer` what `reader` reads: all keys, their paths, and objects
+/// bit by bit. Neither a model nor a process group is needed.
+///
+/// The tensors are never in memory together: less than 1 GiB is needed, buffers
+/// of reading and writing included, whatever their size; objects and quantized
+/// tensors excepted, and of compressed checkpoints the largest chunk. One
+/// thread reads ahead while others write.
+///
+/// Everything that a load checks is checked. What is written appears as a whole
+/// or not at all, as with Save. `transport` is of one process.
+/// \error kDataLoss  the source is damaged
+/// \error kUnimplemented  a tensor that only torch can rebuild; names the key
+StatusOr<ConvertResult> Convert(StorageReader& reader, StorageWriter& writer,
+                                Transport& transport,
+                                const ConvertOptions& options);
+
+enum class CheckpointFormat : uint8_t {
+  kDcp,    ///< a directory in PyTorch's distributed format
+  kTorch,  ///< one file of torch.save
+};
+
+/// By the name: ".pt", ".pth" and ".bin" are torch files.
+CheckpointFormat GuessCheckpointFormat(std::string_view path);
+
+struct ConvertPaths {
+  /// A directory in the native format, dcp's or stock torch's, or of
+  /// safetensors files; or a file that torch.save wrote.
+  std::string source;
+  /// Replaced if it is there, in one step, when everything is written.
+  std::string destination;
+  std::optional<CheckpointFormat> format;  ///< unset: GuessCheckpointFormat
+  IoOptions io;
+};
+
+/// Convert, between paths.
+/// \error kInvalidArgument  source and destination are the same
+StatusOr<ConvertResult> Convert(const ConvertPaths& paths, Transport& transport,
+                                const ConvertOptions& options,
+                                StorageEnvironment environment = {});
+
+}  // namespace dcp
+
+#endif  // DCP_CONVERT_H_

@@ -1,0 +1,178 @@
+#include "checkpoint/conversion_plan.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "base/cast.h"
+#include "checkpoint/tensor_pieces.h"
+
+namespace dcp {
+namespace {
+
+class ConversionPlanner {
+ public:
+  ConversionPlanner(const Metadata& metadata, const StorageWriter& writer,
+                    const ConvertOptions& options)
+      : metadata_(metadata), writer_(writer), options_(options) {}
+
+  StatusOr<ConversionPlan> Plan() && {
+    plan_.tensors.reserve(metadata_.entries().size());
+    plan_.save.planner_data.emplace();
+    for (const auto& [fqn, stored] : metadata_.entries()) {
+      plan_.save.planner_data->emplace(fqn, PathOf(fqn));
+      if (const auto* tensor = std::get_if<TensorStorageMetadata>(&stored)) {
+        DCP_RETURN_IF_ERROR(AddTensor(fqn, *tensor));
+      } else {
+        DCP_RETURN_IF_ERROR(AddObject(fqn));
+      }
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  ObjectPath PathOf(const std::string& fqn) const {
+    if (metadata_.planner_data) {
+      const auto path = metadata_.planner_data->find(fqn);
+      if (path != metadata_.planner_data->end() && !path->second.empty()) {
+        return path->second;
+      }
+    }
+    return {fqn};
+  }
+
+  StatusOr<const StorageInfo*> PlaceOf(const MetadataIndex& index) const {
+    const auto place = metadata_.storage_data.find(index);
+    if (place != metadata_.storage_data.end()) return &place->second;
+    return DataLoss("the metadata lists " + ToString(index) +
+                    " and does not say where it is stored");
+  }
+
+  Status AddObject(const std::string& fqn) {
+    const MetadataIndex index{.fqn = fqn};
+    DCP_ASSIGN_OR_RETURN(const StorageInfo* place, PlaceOf(index));
+    Add({.kind = ConvertedKind::kEncoded, .index = index},
+        {.fqn = fqn, .type = WriteItemType::kByteIo, .nbytes = place->length});
+    return absl::OkStatus();
+  }
+
+  Status AddTensor(const std::string& fqn,
+                   const TensorStorageMetadata& tensor) {
+    const bool is_quantized =
+        GetDTypeInfo(tensor.properties.dtype).kind == DTypeKind::kQuantized;
+    plan_.tensors.push_back({.fqn = fqn,
+                             .stored = &tensor,
+                             .dtype = DTypeOf(tensor.properties.dtype),
+                             .unit_nbytes = UnitOf(fqn, tensor),
+                             .is_encoded = is_quantized});
+    if (!CanCast(tensor.properties.dtype, plan_.tensors.back().dtype)) {
+      return InvalidArgument(
+          "cannot convert " + fqn + ", stored as " +
+          std::string(DTypeName(tensor.properties.dtype)) + ", to " +
+          std::string(DTypeName(plan_.tensors.back().dtype)));
+    }
+    plan_.nbytes += plan_.tensors.back().nbytes();
+    if (is_quantized) return AddEncoded(fqn, tensor);
+    if (writer_.TakesStreams()) {
+      AddPart(WholeBox(tensor.size), WriteItemType::kTensor,
+              ConvertedKind::kStreamed);
+      return absl::OkStatus();
+    }
+    const std::vector<Box> pieces =
+        CutIntoPieces(tensor.size, ItemSize(plan_.tensors.back().dtype),
+                      std::max(kPieceNbytes, UnitOf(fqn, tensor)));
+    const WriteItemType type =
+        pieces.size() == 1 ? WriteItemType::kTensor : WriteItemType::kShard;
+    for (const Box& piece : pieces) {
+      AddPart(piece, type, ConvertedKind::kPiece);
+    }
+    return absl::OkStatus();
+  }
+
+  /// Only torch can cut such a tensor: chunk by chunk, as it is.
+  Status AddEncoded(const std::string& fqn,
+                    const TensorStorageMetadata& tensor) {
+    for (size_t i = 0; i < tensor.chunks.size(); ++i) {
+      const Box& chunk = tensor.chunks[i];
+      const MetadataIndex index{.fqn = fqn,
+                                .offset = chunk.offsets,
+                                .index = static_cast<int64_t>(i)};
+      DCP_ASSIGN_OR_RETURN(const StorageInfo* place, PlaceOf(index));
+      AddPart(chunk, WriteItemType::kShard, ConvertedKind::kEncoded);
+      plan_.items.back().index = index;
+      plan_.save.items.back().nbytes = place->length;
+    }
+    return absl::OkStatus();
+  }
+
+  /// An item that is `part` of the last tensor.
+  void AddPart(const Box& part, WriteItemType type, ConvertedKind kind) {
+    const SourceTensor& tensor = plan_.tensors.back();
+    TensorProperties properties{
+        .dtype = tensor.dtype,
+        .requires_grad = tensor.stored->properties.requires_grad};
+    Add({.kind = kind, .tensor = plan_.tensors.size() - 1},
+        {.fqn = std::string(tensor.fqn),
+         .type = type,
+         .chunk = part,
+         .global_size = tensor.stored->size,
+         .properties = properties,
+         .nbytes = part.numel() * ItemSize(tensor.dtype)});
+  }
+
+  void Add(ConvertedItem converted, WriteItem item) {
+    item.source = static_cast<int64_t>(plan_.items.size());
+    plan_.items.push_back(std::move(converted));
+    plan_.save.items.push_back(std::move(item));
+  }
+
+  DType DTypeOf(DType stored) const {
+    const bool is_float = GetDTypeInfo(stored).kind == DTypeKind::kFloat;
+    return writer_.StoredDType(is_float ? options_.dtype.value_or(stored)
+                                        : stored);
+  }
+
+  /// The rows of a compressed chunk, which cannot be read in parts.
+  int64_t UnitOf(const std::string& fqn,
+                 const TensorStorageMetadata& tensor) const {
+    if (tensor.size.empty() || Numel(tensor.size) == 0) return 0;
+    const int64_t row_nbytes = Numel(tensor.size) / tensor.size[0] *
+                               ItemSize(DTypeOf(tensor.properties.dtype));
+    int64_t unit = 0;
+    for (const Box& chunk : tensor.chunks) {
+      const auto place =
+          metadata_.storage_data.find({.fqn = fqn, .offset = chunk.offsets});
+      if (place == metadata_.storage_data.end() ||
+          place->second.transform_descriptors.empty()) {
+        continue;
+      }
+      unit = std::max(unit, chunk.sizes[0] * row_nbytes);
+    }
+    return unit;
+  }
+
+  const Metadata& metadata_;
+  const StorageWriter& writer_;
+  const ConvertOptions& options_;
+  ConversionPlan plan_;
+};
+
+}  // namespace
+
+StatusOr<ConversionPlan> PlanConversion(const Metadata& metadata,
+                                        const StorageWriter& writer,
+                                        const ConvertOptions& options) {
+  if (options.dtype && GetDTypeInfo(*options.dtype).kind != DTypeKind::kFloat) {
+    return InvalidArgument(
+        "tensors are converted to a floating-point dtype, "
+        "not to " +
+        std::string(DTypeName(*options.dtype)));
+  }
+  const Status valid = ValidateChunks(metadata, CoverageRule::kRequireFull);
+  if (!valid.ok()) return DataLoss(Message(valid));
+  return ConversionPlanner(metadata, writer, options).Plan();
+}
+
+}  // namespace dcp

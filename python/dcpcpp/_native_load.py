@@ -144,7 +144,7 @@ class _Template:
         self._maker = EntryMaker()
         self._keys, self._tensors, self._objects = [], [], []
         self._flat = self._flatten_for(self._state, set(metadata.keys()))
-        for key, name in self._selection.names(self._flat.leaves, "loaded").items():
+        for key, name in self._selection.names(self._flat.leaves, "loaded"):
             value = self._flat.leaves[key]
             if name != key:
                 self._keys_by_name[name] = key

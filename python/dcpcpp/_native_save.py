@@ -170,9 +170,9 @@ class SaveJob:
         flat = flatten(state_dict, self._planner)
         maker.keep_alive.append(flat.leaves)  # maybe all that holds what a state_dict() made
         keys: dict[str, str] = {}  # by name in the checkpoint
-        for key, name in self._selection.names(flat.leaves, "saved").items():
+        for key, name in self._selection.names(flat.leaves, "saved"):
             value = flat.leaves[key]
-            if keys.setdefault(name, key) != key:
+            if not self._selection.is_trivial and keys.setdefault(name, key) != key:
                 raise ValueError(f"rename makes {name!r} of both {keys[name]!r} and {key!r}")
             path = flat.paths[key] if name == key else _renamed_path(flat.paths[key], name)
             if has_tensors(value):

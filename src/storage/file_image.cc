@@ -16,16 +16,13 @@
 #include <string>
 #include <utility>
 
-#include "base/cast.h"
 #include "base/checksum.h"
-#include "base/strided_copy.h"
 #include "storage/block_builder.h"
+#include "storage/gather_view.h"
 
 namespace dcp {
 namespace {
 
-// Copied and checksummed at a time: fits the L2 cache of every server core.
-constexpr int64_t kGranule = int64_t{256} << 10;
 // Shorter pieces are copied rather than referred to: a slice costs more.
 constexpr int64_t kMinReference = int64_t{16} << 10;
 
@@ -35,39 +32,11 @@ std::span<std::byte> Part(const TensorImage& tensor, int64_t begin,
           static_cast<size_t>(end - begin)};
 }
 
-/// Copies bytes [begin, begin + out.size()) of a device tensor's image.
-Status GatherFromDevice(const TensorImage& tensor, DeviceRuntime& device,
-                        int64_t begin, std::span<std::byte> out) {
-  const TensorView& view = tensor.view;
-  if (!view.is_contiguous()) {
-    return Unimplemented(
-        "a device tensor must be contiguous to be saved; pass a contiguous "
-        "copy");
-  }
-  const auto* source = static_cast<const std::byte*>(view.data);
-  if (view.dtype == tensor.spec.dtype) {
-    return device.CopyToHost(out.data(), source + begin, out.size(),
-                             view.device, view.stream);
-  }
-  const int64_t count =
-      static_cast<int64_t>(out.size()) / ItemSize(tensor.spec.dtype);
-  const int64_t first = begin / ItemSize(tensor.spec.dtype);
-  std::vector<std::byte> host(
-      static_cast<size_t>(count * ItemSize(view.dtype)));
-  DCP_RETURN_IF_ERROR(device.CopyToHost(host.data(),
-                                        source + first * ItemSize(view.dtype),
-                                        host.size(), view.device, view.stream));
-  CastElements(view.dtype, host.data(), tensor.spec.dtype, out.data(), count);
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 bool IsStoredAsInMemory(const TensorImage& tensor) {
   return tensor.stream == nullptr &&
-         tensor.view.device.type == DeviceType::kCpu &&
-         tensor.view.dtype == tensor.spec.dtype &&
-         tensor.view.op == ElementOp::kNone && tensor.view.is_contiguous();
+         IsStoredAsInMemory(tensor.view, tensor.spec.dtype);
 }
 
 FileImage::FileImage(std::vector<ImageItem> items, DeviceRuntime& device,
@@ -159,7 +128,7 @@ Status FileImage::FillData(const TensorImage& tensor, int64_t begin,
         plain && builder.may_reference() && piece_end - begin >= kMinReference;
     uint32_t piece_crc = 0;
     for (int64_t at = begin; at < piece_end;) {
-      const int64_t next = std::min(piece_end, at + kGranule);
+      const int64_t next = std::min(piece_end, at + kGatherGranule);
       std::span<std::byte> bytes;
       if (reference) {
         bytes = Part(tensor, at, next);
@@ -168,10 +137,9 @@ Status FileImage::FillData(const TensorImage& tensor, int64_t begin,
         bytes = builder.Reserve(next - at);
         if (tensor.stream != nullptr) {
           DCP_RETURN_IF_ERROR(tensor.stream->Read(*tensor.item, at, bytes));
-        } else if (tensor.view.device.type == DeviceType::kCpu) {
-          GatherRange(tensor.view, tensor.spec.dtype, at, bytes);
         } else {
-          DCP_RETURN_IF_ERROR(GatherFromDevice(tensor, device_, at, bytes));
+          DCP_RETURN_IF_ERROR(
+              GatherView(tensor.view, tensor.spec.dtype, at, device_, bytes));
         }
       }
       piece_crc = Crc32(piece_crc, bytes);

@@ -4,6 +4,7 @@
 #define DCP_HUGGING_FACE_STORAGE_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,45 @@
 #include "dcp/storage.h"
 
 namespace dcp {
+
+struct HuggingFaceWriterOptions {
+  /// The checkpoint directory, on a file system that all ranks share; created
+  /// if absent.
+  std::string path;
+  /// Tensor -> number of its file, from 1, as torch's fqn_to_index_mapping.
+  /// Empty: files are filled in the order of tensors.
+  std::map<std::string, int64_t> file_numbers;
+  /// Bytes of tensors in one file, without `file_numbers`. A tensor that is
+  /// larger has a file of its own.
+  int64_t max_shard_nbytes = 5'000'000'000;
+  /// Floating-point tensors are stored in this dtype.
+  std::optional<DType> export_dtype;
+  /// For file systems to which several clients cannot write one file: each file
+  /// has one writer, in order, to whom the others send their parts.
+  bool one_writer_per_file = false;
+  /// Whether a safetensors checkpoint that is there may be replaced.
+  bool overwrite = true;
+  /// Data and names are durable before the save returns.
+  bool sync_files = true;
+  /// See FileSystemWriterOptions, also for what follows.
+  std::string save_id;
+  std::string session_id;
+  IoOptions io;
+};
+
+/// Writes the final safetensors files in one pass, whatever the sharding:
+/// `model.safetensors`, or `model-00001-of-0000N.safetensors` with an index.
+/// All ranks write into them; what one rank holds in pieces that are too small
+/// to be written for themselves goes over a connection to the rank that writes
+/// that part of the file (src/storage/shared_part.h).
+///
+/// There is one publication, as in the native format (src/checkpoint/
+/// COMMIT.md). A save by single ranks (use_collectives off) is an error.
+/// \error kInvalidArgument  an entry that is no tensor, or of a dtype that
+///     safetensors has not; before anything is written
+/// \error kFailedPrecondition  a native checkpoint is there
+std::unique_ptr<StorageWriter> MakeHuggingFaceWriter(
+    HuggingFaceWriterOptions options, StorageEnvironment environment = {});
 
 /// How quantized weights become floats: see MakeHuggingFaceReader.
 struct DequantizeOptions {

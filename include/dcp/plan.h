@@ -49,6 +49,9 @@ struct SavePlan {
   /// Flat key -> path, as in Metadata::planner_data; nullopt if the state dict
   /// was not flattened.
   std::optional<std::unordered_map<std::string, ObjectPath>> planner_data;
+  /// Tensors that are other names of one, its memory in its shape -> that one.
+  /// Empty where it does not matter (StorageWriter::StoresTiesOnce).
+  std::unordered_map<std::string, std::string> ties;
   bool operator==(const SavePlan&) const = default;
 };
 
@@ -66,9 +69,9 @@ struct GlobalPlanOptions {
 };
 
 struct GlobalPlan {
-  /// One per rank, without planner_data. Items come in the order of the rank's
-  /// local plan and keep their `source` there; one that is split becomes a
-  /// kShard item with the box of its piece.
+  /// One per rank, without planner_data, with its ties. Items come in the order
+  /// of the rank's local plan and keep their `source` there; one that is split
+  /// becomes a kShard item with the box of its piece.
   std::vector<SavePlan> plans;
   /// Without storage_data, which the writer's results fill. Entries come in the
   /// order in which keys first appear, by rank; the chunks of a tensor in the

@@ -159,6 +159,10 @@ class StorageWriter {
   /// The dtype in which `dtype` is stored (an export cast), for planning.
   virtual DType StoredDType(DType dtype) const { return dtype; }
 
+  /// Whether tensors that share their memory are stored once: plans say which
+  /// do then (SavePlan::ties).
+  virtual bool StoresTiesOnce() const { return false; }
+
   /// Whether WriteData applies a view's `op`. A save of a tensor that has one
   /// fails otherwise.
   virtual bool AppliesElementOps() const { return false; }

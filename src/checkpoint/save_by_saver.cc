@@ -27,6 +27,7 @@
 #include "io/watched_file_system.h"
 #include "storage/checkpoint_directory.h"
 #include "storage/filesystem_writer.h"
+#include "storage/hugging_face_writer.h"
 #include "storage/rank_records.h"
 
 namespace dcp {
@@ -46,21 +47,33 @@ class SaverOperation {
 
   StatusOr<SaveResult> Run(StorageWriter& writer) {
     const Status prepared = Guarded([&] { return Prepare(writer); });
-    DCP_ASSIGN_OR_RETURN(order_.writer.session_id, Meet(prepared));
+    DCP_ASSIGN_OR_RETURN(const std::string session, Meet(prepared));
+    order_.set_session_id(session);
     return HandOver();
   }
 
  private:
   SaverProcess& saver() { return *state_.saver(); }
 
-  Status Prepare(StorageWriter& writer) {
-    const auto* const files = dynamic_cast<FileSystemWriter*>(&writer);
-    if (files == nullptr || files->file_system().traits().name != "posix") {
-      return Unimplemented(
-          "a saver writes the native format to files only; save in threads of "
-          "this process");
+  Status TakeWriter(StorageWriter& writer) {
+    const FileSystem* file_system = nullptr;
+    if (const auto* native = dynamic_cast<FileSystemWriter*>(&writer)) {
+      order_.writer = native->options();
+      file_system = &native->file_system();
+    } else if (const auto* hf = dynamic_cast<HuggingFaceWriter*>(&writer)) {
+      order_.writer = hf->options();
+      file_system = &hf->file_system();
     }
-    order_.writer = files->options();
+    if (file_system != nullptr && file_system->traits().name == "posix") {
+      return absl::OkStatus();
+    }
+    return Unimplemented(
+        "a saver writes dcp's own formats to files only; save in threads of "
+        "this process");
+  }
+
+  Status Prepare(StorageWriter& writer) {
+    DCP_RETURN_IF_ERROR(TakeWriter(writer));
     order_.rank = transport_.rank();
     order_.world_size = transport_.world_size();
     order_.coordinator = transport_.coordinator();
@@ -69,11 +82,11 @@ class SaverOperation {
     order_.save = options_;
     order_.save.trace = nullptr;
     file_system_ = std::make_shared<WatchedFileSystem>(
-        MakePosixFileSystem(), order_.writer.io.stall_timeout);
+        MakePosixFileSystem(), order_.io().stall_timeout);
     // The savers meet there.
     DCP_RETURN_IF_ERROR(MakeCheckpointDirectory(
-        *file_system_, order_.writer.path,
-        order_.writer.sync_files ? SyncMode::kSync : SyncMode::kNone));
+        *file_system_, order_.path(),
+        order_.sync_files() ? SyncMode::kSync : SyncMode::kNone));
     DCP_RETURN_IF_ERROR(AwaitMemory());
     DCP_RETURN_IF_ERROR(
         state_.snapshot().BeginUse([this] { return transport_.Check(); }));
@@ -199,7 +212,7 @@ class SaverOperation {
     const Status gone =
         Annotate(why, "rank " + std::to_string(order_.rank) + " is gone");
     if (order_.world_size > 1) {
-      RankRecords(*file_system_, order_.writer.path, order_.writer.session_id)
+      RankRecords(*file_system_, order_.path(), order_.session_id())
           .TellGone(order_.rank, Message(why))
           .IgnoreError();
     }

@@ -1,8 +1,8 @@
 // An order on the wire (base/wire.h):
 //
-//   u8 version; rank, world size, coordinator, patience, umask, memory; what
-//   the writer and the save are told; string of the entries
-//   (order_entries.cc)
+//   u8 version; rank, world size, coordinator, patience, umask, memory; u8 1
+//   if the files are safetensors; what the writer and the save are told; string
+//   of the entries (order_entries.cc)
 
 #include "checkpoint/save_order.h"
 
@@ -82,6 +82,44 @@ FileSystemWriterOptions GetWriter(WireReader& in) {
   return writer;
 }
 
+void Put(WireWriter& out, const HuggingFaceWriterOptions& writer) {
+  out.PutString(writer.path);
+  out.PutVarint(writer.file_numbers.size());
+  for (const auto& [fqn, number] : writer.file_numbers) {
+    out.PutString(fqn);
+    out.PutSigned(number);
+  }
+  out.PutSigned(writer.max_shard_nbytes);
+  PutFlag(out, writer.export_dtype.has_value());
+  if (writer.export_dtype) {
+    out.PutU8(static_cast<uint8_t>(*writer.export_dtype));
+  }
+  PutFlag(out, writer.one_writer_per_file);
+  PutFlag(out, writer.overwrite);
+  PutFlag(out, writer.sync_files);
+  out.PutString(writer.save_id);
+  out.PutString(writer.session_id);
+  Put(out, writer.io);
+}
+
+HuggingFaceWriterOptions GetHuggingFaceWriter(WireReader& in) {
+  HuggingFaceWriterOptions writer;
+  writer.path = in.String();
+  for (size_t left = in.Count(2); in.ok() && left > 0; --left) {
+    std::string fqn(in.String());
+    writer.file_numbers.emplace(std::move(fqn), in.Signed());
+  }
+  writer.max_shard_nbytes = in.Signed();
+  if (GetBool(in)) writer.export_dtype = GetDType(in);
+  writer.one_writer_per_file = GetBool(in);
+  writer.overwrite = GetBool(in);
+  writer.sync_files = GetBool(in);
+  writer.save_id = in.String();
+  writer.session_id = in.String();
+  writer.io = GetIo(in);
+  return writer;
+}
+
 }  // namespace
 
 std::string SerializeSaveOrder(const SaveOrder& order,
@@ -96,7 +134,8 @@ std::string SerializeSaveOrder(const SaveOrder& order,
   out.PutVarint(order.umask);
   out.PutSigned(order.memory_offset);
   out.PutSigned(order.memory_nbytes);
-  Put(out, order.writer);
+  out.PutU8(static_cast<uint8_t>(order.writer.index()));
+  std::visit([&](const auto& writer) { Put(out, writer); }, order.writer);
   PutFlag(out, order.save.dedup_to_lowest_rank);
   out.PutSigned(order.save.split_nbytes);
   PutFlag(out, order.save.record_paths);
@@ -121,7 +160,11 @@ StatusOr<ParsedSaveOrder> ParseSaveOrder(std::string_view data) {
   order.umask = static_cast<mode_t>(in.Varint() & 0777);
   order.memory_offset = in.Signed();
   order.memory_nbytes = in.Signed();
-  order.writer = GetWriter(in);
+  if (GetBool(in)) {
+    order.writer = GetHuggingFaceWriter(in);
+  } else {
+    order.writer = GetWriter(in);
+  }
   order.save.dedup_to_lowest_rank = GetBool(in);
   order.save.split_nbytes = in.Signed();
   order.save.record_paths = GetBool(in);

@@ -10,10 +10,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "dcp/checkpoint.h"
 #include "dcp/clock.h"
+#include "dcp/hugging_face_storage.h"
 
 namespace dcp {
 
@@ -29,8 +31,31 @@ struct SaveOrder {
   /// The part of the segment that the tensors lie in.
   int64_t memory_offset = 0;
   int64_t memory_nbytes = 0;
-  FileSystemWriterOptions writer;
+  std::variant<FileSystemWriterOptions, HuggingFaceWriterOptions> writer;
   SaveOptions save;  ///< without a trace
+
+  /// What all writers have.
+  const std::string& path() const { return Of(&Native::path, &Hf::path); }
+  bool sync_files() const { return Of(&Native::sync_files, &Hf::sync_files); }
+  const IoOptions& io() const { return Of(&Native::io, &Hf::io); }
+  const std::string& session_id() const {
+    return Of(&Native::session_id, &Hf::session_id);
+  }
+  void set_session_id(const std::string& id) {
+    std::visit([&](auto& options) { options.session_id = id; }, writer);
+  }
+
+ private:
+  using Native = FileSystemWriterOptions;
+  using Hf = HuggingFaceWriterOptions;
+
+  template <typename Field>
+  const Field& Of(Field Native::*native, Field Hf::*hugging_face) const {
+    if (const auto* options = std::get_if<Native>(&writer)) {
+      return options->*native;
+    }
+    return std::get<Hf>(writer).*hugging_face;
+  }
 };
 
 /// `entries` as they are to be read: their tensors lie in `memory`.

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <optional>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -67,6 +68,37 @@ WriteItem PlanObject(const SaveEntry& entry, const SerializedObject& object) {
           .nbytes = static_cast<int64_t>(object.view().size())};
 }
 
+/// What makes two shards the same bytes in the same place, as text.
+std::string IdentityOf(const TensorShard& shard) {
+  WireWriter out;
+  out.PutU64(reinterpret_cast<uintptr_t>(shard.view.data));
+  out.PutU8(static_cast<uint8_t>(shard.view.device.type));
+  out.PutSigned(shard.view.device.index);
+  out.PutU8(static_cast<uint8_t>(shard.view.dtype));
+  out.PutU8(static_cast<uint8_t>(shard.view.op));
+  for (const Dims* dims : {&shard.view.sizes, &shard.view.strides,
+                           &shard.global_size, &shard.offsets}) {
+    out.PutDims(*dims);
+  }
+  return std::move(out).Take();
+}
+
+/// Has those of `plan` that lie in the memory of one before them say so. Shards
+/// without elements have no memory.
+void MarkTies(std::span<const SaveEntry> entries, SavePlan* plan) {
+  std::unordered_map<std::string, const std::string*> first;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const auto* shard = std::get_if<TensorShard>(&entries[i].value);
+    if (shard == nullptr || Numel(shard->view.sizes) == 0) continue;
+    const auto [entry, is_first] =
+        first.emplace(IdentityOf(*shard), &entries[i].fqn);
+    // Of one tensor several shards may be the same memory, expanded.
+    if (!is_first && *entry->second != entries[i].fqn) {
+      plan->ties.emplace(entries[i].fqn, *entry->second);
+    }
+  }
+}
+
 }  // namespace
 
 StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
@@ -90,6 +122,7 @@ StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
           entry.fqn, entry.path.empty() ? ObjectPath{entry.fqn} : entry.path);
     }
   }
+  if (writer.StoresTiesOnce()) MarkTies(entries, &plan);
   return plan;
 }
 

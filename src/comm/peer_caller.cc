@@ -96,7 +96,7 @@ StatusOr<bool> PeerCaller::Handle(std::span<const pollfd> polled,
     if (polled[i].revents == 0) continue;
     has_changed = true;
     Attempt& attempt = attempts_[i];
-    const Status status =
+    Status status =
         attempt.is_connected ? ReadWelcome(attempt) : SayHello(attempt, now);
     if (has_connected()) {
       attempts_.clear();

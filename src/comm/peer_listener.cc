@@ -25,7 +25,9 @@ Status OpenUnix(PeerAddress& address, std::vector<UniqueFd>& sockets) {
         "can be named");
   }
   std::string name = "dcpcpp-" + MakeRandomHex();
-  DCP_ASSIGN_OR_RETURN(UniqueFd socket, Listen(*SocketAddress::OfUnix(name)));
+  const std::optional<SocketAddress> at = SocketAddress::OfUnix(name);
+  if (!at) return Internal("no name of a unix socket: " + name);
+  DCP_ASSIGN_OR_RETURN(UniqueFd socket, Listen(*at));
   sockets.push_back(std::move(socket));
   address.unix_name = std::move(name);
   return absl::OkStatus();
@@ -43,7 +45,9 @@ Status OpenTcp(size_t ip_nbytes, const std::vector<std::string>& ips,
     return FailedPrecondition("no network interface of this host is up");
   }
   const TcpEndpoint any{.ip = std::string(ip_nbytes, '\0')};
-  DCP_ASSIGN_OR_RETURN(UniqueFd socket, Listen(*SocketAddress::OfTcp(any)));
+  const std::optional<SocketAddress> at = SocketAddress::OfTcp(any);
+  if (!at) return Internal("no IP address has as many bytes");
+  DCP_ASSIGN_OR_RETURN(UniqueFd socket, Listen(*at));
   DCP_ASSIGN_OR_RETURN(ports[ip_nbytes], PortOf(socket.get()));
   sockets.push_back(std::move(socket));
   return absl::OkStatus();

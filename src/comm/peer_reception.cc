@@ -73,8 +73,9 @@ Status PeerReception::Accept(int listening, Clock::TimePoint now) {
       guests_.pop_front();
       return absl::OkStatus();
     }
-    if (!socket->has_value()) return absl::OkStatus();
-    guests_.push_back({.socket = *std::move(*socket), .since = now});
+    std::optional<UniqueFd> guest = *std::move(socket);
+    if (!guest) return absl::OkStatus();
+    guests_.push_back({.socket = *std::move(guest), .since = now});
     if (guests_.size() > MaxGuests()) guests_.pop_front();
   }
   return absl::OkStatus();

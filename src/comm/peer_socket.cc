@@ -56,7 +56,7 @@ Status Closed() {
 /// The failure of a call on a connection: memory is this host's, all else is
 /// the other end's or the network's.
 Status ConnectionError(int error_number, const char* op) {
-  const Status status = ErrnoToStatus(error_number, {.op = op});
+  Status status = ErrnoToStatus(error_number, {.op = op});
   if (status.code() == absl::StatusCode::kResourceExhausted) return status;
   return MakeStatus(absl::StatusCode::kUnavailable, Message(status));
 }

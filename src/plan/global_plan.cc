@@ -104,6 +104,7 @@ std::vector<SavePlan> TakeItems(std::span<Plan> local, const Verdict& verdict) {
   constexpr bool kMoves = !std::is_const_v<Plan>;
   std::vector<SavePlan> plans(local.size());
   for (size_t rank = 0; rank < local.size(); ++rank) {
+    plans[rank].ties = local[rank].ties;
     const std::vector<Fate>& fates = verdict.ranks[rank].fates;
     auto& from = local[rank].items;
     std::vector<WriteItem>& to = plans[rank].items;

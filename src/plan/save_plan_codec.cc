@@ -13,12 +13,14 @@
 //     key       as above
 //     count of steps, then each: varint length * 2 + (1 if a list index)
 //     unless the steps joined by '.' are the key: a string of all steps
+//   from version 2 on: count of ties, then each: two strings
 //
 // Sharing keys is limited to 255 bytes, so that a message cannot expand beyond
 // a fixed multiple of its size.
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <utility>
 
 #include "base/wire.h"
@@ -27,7 +29,7 @@
 namespace dcp {
 namespace {
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 constexpr uint8_t kOldestReader = 1;
 
 constexpr uint8_t kTypeMask = 0x03;
@@ -237,6 +239,18 @@ class Decoder {
   WireReader in_;
 };
 
+/// In the order of keys, so that equal plans have equal bytes.
+void PutTies(const std::unordered_map<std::string, std::string>& ties,
+             WireWriter& out) {
+  const std::map<std::string_view, std::string_view> sorted(ties.begin(),
+                                                            ties.end());
+  out.PutVarint(sorted.size());
+  for (const auto& [fqn, first] : sorted) {
+    out.PutString(fqn);
+    out.PutString(first);
+  }
+}
+
 }  // namespace
 
 std::string SerializeSavePlan(const SavePlan& plan) {
@@ -252,6 +266,7 @@ std::string SerializeSavePlan(const SavePlan& plan) {
   }
   encoder.out().PutU8(plan.planner_data ? 1 : 0);
   if (plan.planner_data) encoder.PutPaths(*plan.planner_data);
+  PutTies(plan.ties, encoder.out());
   return std::move(encoder.out()).Take();
 }
 
@@ -278,6 +293,12 @@ StatusOr<SavePlan> ParseSavePlan(std::string_view data) {
   const uint8_t has_paths = in.U8();
   if (has_paths > 1) in.Fail();
   if (in.ok() && has_paths == 1) plan.planner_data = decoder.Paths();
+  if (version >= 2) {
+    for (size_t left = in.Count(2); in.ok() && left > 0; --left) {
+      std::string fqn(in.String());
+      plan.ties.emplace(std::move(fqn), in.String());
+    }
+  }
   DCP_RETURN_IF_ERROR(in.status());
   // A newer version may append what an old reader does not need.
   if (version <= kVersion) DCP_RETURN_IF_ERROR(in.Finish());

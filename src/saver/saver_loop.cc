@@ -119,10 +119,10 @@ StatusOr<std::unique_ptr<RecordTransport>> OpenTransport(
     const SaveOrder& order) {
   return RecordTransport::Open(
       std::make_shared<WatchedFileSystem>(MakePosixFileSystem(),
-                                          order.writer.io.stall_timeout),
+                                          order.io().stall_timeout),
       MakeSystemClock(),
-      {.directory = order.writer.path,
-       .session_id = order.writer.session_id,
+      {.directory = order.path(),
+       .session_id = order.session_id(),
        .rank = order.rank,
        .world_size = order.world_size,
        .coordinator = order.coordinator,
@@ -140,11 +140,19 @@ Status AsFailure(const Status& status, int rank, const std::string& phase) {
   return MakeRankFailures({.phase = phase, .by_rank = {{rank, failure}}});
 }
 
+std::unique_ptr<StorageWriter> MakeWriter(const SaveOrder& order) {
+  const StorageEnvironment environment{.device_runtime = MakeNoDeviceRuntime()};
+  if (const auto* hf = std::get_if<HuggingFaceWriterOptions>(&order.writer)) {
+    return MakeHuggingFaceWriter(*hf, environment);
+  }
+  return MakeFileSystemWriter(std::get<FileSystemWriterOptions>(order.writer),
+                              environment);
+}
+
 StatusOr<SaveResult> SaveEntries(const SaveOrder& order,
                                  std::span<const SaveEntry> entries,
                                  const Cancelled& cancelled) {
-  const auto writer = MakeFileSystemWriter(
-      order.writer, {.device_runtime = MakeNoDeviceRuntime()});
+  const std::unique_ptr<StorageWriter> writer = MakeWriter(order);
   std::unique_ptr<Transport> alone;
   std::unique_ptr<RecordTransport> together;
   if (order.world_size == 1) {

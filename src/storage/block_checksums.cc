@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <span>
+#include <utility>
 
 #include "base/checksum.h"
 
@@ -20,6 +21,10 @@ uint32_t AppendZeros(uint32_t crc, int64_t nbytes) {
   return crc;
 }
 
+bool ComesBefore(const ChecksumPiece& a, const ChecksumPiece& b) {
+  return a.begin < b.begin;
+}
+
 }  // namespace
 
 void BlockChecksums::Add(int64_t begin, int64_t nbytes, uint32_t crc) {
@@ -29,8 +34,7 @@ void BlockChecksums::Add(int64_t begin, int64_t nbytes, uint32_t crc) {
 
 std::vector<uint32_t> BlockChecksums::Finish(int64_t file_nbytes) {
   MutexLock lock(mutex_);
-  std::sort(pieces_.begin(), pieces_.end(),
-            [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
+  std::sort(pieces_.begin(), pieces_.end(), ComesBefore);
   std::vector<uint32_t> crcs;
   auto piece = pieces_.begin();
   for (int64_t block = 0; block < file_nbytes; block += kChecksumBlock) {
@@ -45,6 +49,12 @@ std::vector<uint32_t> BlockChecksums::Finish(int64_t file_nbytes) {
     crcs.push_back(AppendZeros(crc, end - position));
   }
   return crcs;
+}
+
+std::vector<ChecksumPiece> BlockChecksums::TakePieces() {
+  MutexLock lock(mutex_);
+  std::sort(pieces_.begin(), pieces_.end(), ComesBefore);
+  return std::move(pieces_);
 }
 
 }  // namespace dcp

@@ -16,6 +16,13 @@ namespace dcp {
 /// Bytes of a file that one checksum of the sidecar covers.
 inline constexpr int64_t kChecksumBlock = kSidecarBlockNbytes;
 
+/// The bytes [begin, begin + nbytes) of a file have CRC-32 `crc`.
+struct ChecksumPiece {
+  int64_t begin = 0;
+  int64_t nbytes = 0;
+  uint32_t crc = 0;
+};
+
 /// Thread-safe.
 class BlockChecksums {
  public:
@@ -27,15 +34,12 @@ class BlockChecksums {
   /// are zero.
   std::vector<uint32_t> Finish(int64_t file_nbytes);
 
- private:
-  struct Piece {
-    int64_t begin;
-    int64_t nbytes;
-    uint32_t crc;
-  };
+  /// What was added, by `begin`, for a file that several ranks write.
+  std::vector<ChecksumPiece> TakePieces();
 
+ private:
   Mutex mutex_;
-  std::vector<Piece> pieces_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ChecksumPiece> pieces_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dcp

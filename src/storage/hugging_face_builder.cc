@@ -104,12 +104,30 @@ Status HuggingFaceBuilder::AddFile(const std::string& name,
   if (keys != nullptr) {
     DCP_ASSIGN_OR_RETURN(tensors, Listed(tensors, *keys, path));
   }
+  // As safetensors.torch.save_model, and a save of ours, tells of tied weights.
+  for (const auto& [alias, key] : header.metadata) {
+    if (!offsets && tensors.contains(key)) aliases_.emplace(alias, key);
+  }
   for (const auto& [key, tensor] : tensors) {
     std::optional<Dims> offset;
     if (offsets) offset = offsets->at(tensor->name);
     DCP_RETURN_IF_ERROR(Add(*tensor, header.data_offset, offset, name));
   }
   return absl::OkStatus();
+}
+
+Metadata HuggingFaceBuilder::Take() && {
+  for (const auto& [alias, key] : aliases_) {
+    if (metadata_.Find(alias) != nullptr) continue;
+    const TensorStorageMetadata tensor = *metadata_.FindTensor(key);
+    const Dims start = Dims::Filled(tensor.size.size(), 0);
+    const StorageInfo place =
+        metadata_.storage_data.at({.fqn = key, .offset = start});
+    metadata_.Add(alias, tensor);
+    metadata_.storage_data.emplace(
+        MetadataIndex{.fqn = alias, .offset = start}, place);
+  }
+  return std::move(metadata_);
 }
 
 StatusOr<SafetensorsHeader> HuggingFaceBuilder::ReadHeader(

@@ -35,7 +35,7 @@ class HuggingFaceBuilder {
   /// The files that hold whole tensors, as opposed to a rank's parts.
   const std::vector<std::string>& whole_files() const { return whole_files_; }
 
-  Metadata Take() && { return std::move(metadata_); }
+  Metadata Take() &&;
 
  private:
   StatusOr<SafetensorsHeader> ReadHeader(const std::string& path,
@@ -52,6 +52,7 @@ class HuggingFaceBuilder {
   Metadata metadata_;
   std::map<std::string, const SidecarFile*, std::less<>> records_;
   std::map<std::string, std::string> files_;  // key -> the first that has it
+  std::map<std::string, std::string> aliases_;  // other name -> key
   std::vector<std::string> whole_files_;
 };
 

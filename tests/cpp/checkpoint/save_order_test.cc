@@ -12,6 +12,12 @@
 namespace dcp {
 namespace {
 
+const IoOptions kIo{.engine = IoEngineKind::kThreads,
+                    .direct_io = DirectIo::kOff,
+                    .workers = 2,
+                    .max_write_rate = 1000,
+                    .placement = {.nice = 5, .cpus = {0, 7}}};
+
 struct Case {
   Case() {
     std::byte* const at = reinterpret_cast<std::byte*>(memory.data());
@@ -68,20 +74,16 @@ struct Case {
       .umask = 027,
       .memory_offset = 8192,
       .memory_nbytes = 512,
-      .writer = {.path = "/ckpt",
-                 .save_id = "dcpcpp-1",
-                 .session_id = "dcpcpp-2",
-                 .sync_files = false,
-                 .file_count = 3,
-                 .overwrite = false,
-                 .compression = Compression::kZstd,
-                 .export_dtype = DType::kBFloat16,
-                 .checkpoint_id = "ckpt",
-                 .io = {.engine = IoEngineKind::kThreads,
-                        .direct_io = DirectIo::kOff,
-                        .workers = 2,
-                        .max_write_rate = 1000,
-                        .placement = {.nice = 5, .cpus = {0, 7}}}},
+      .writer = FileSystemWriterOptions{.path = "/ckpt",
+                                        .save_id = "dcpcpp-1",
+                                        .session_id = "dcpcpp-2",
+                                        .sync_files = false,
+                                        .file_count = 3,
+                                        .overwrite = false,
+                                        .compression = Compression::kZstd,
+                                        .export_dtype = DType::kBFloat16,
+                                        .checkpoint_id = "ckpt",
+                                        .io = kIo},
       .save = {.dedup_to_lowest_rank = true, .use_collectives = false}};
 };
 
@@ -98,10 +100,11 @@ TEST_CASE("an order arrives as it was given", "[order]") {
   CHECK(order.umask == 027);
   CHECK(order.memory_offset == 8192);
   CHECK(order.memory_nbytes == 512);
-  CHECK(order.writer.session_id == "dcpcpp-2");
-  CHECK(order.writer.export_dtype == DType::kBFloat16);
-  CHECK(order.writer.io.max_write_rate == 1000);
-  CHECK(order.writer.io.placement == given.order.writer.io.placement);
+  CHECK(order.session_id() == "dcpcpp-2");
+  CHECK(std::get<FileSystemWriterOptions>(order.writer).export_dtype ==
+        DType::kBFloat16);
+  CHECK(order.io().max_write_rate == 1000);
+  CHECK(order.io().placement == kIo.placement);
   CHECK_FALSE(order.save.use_collectives);
 
   // The memory lies elsewhere in the process that reads it.
@@ -115,6 +118,33 @@ TEST_CASE("an order arrives as it was given", "[order]") {
   CHECK(entries->at(0).path == ObjectPath{"a", int64_t{3}});
   const auto& encoded = std::get<TensorShard>(entries->at(4).value);
   CHECK(encoded.encoded->data() == there.memory.data() + 300);
+}
+
+TEST_CASE("an order of safetensors arrives as it was given", "[order]") {
+  Case given;
+  given.order.writer =
+      HuggingFaceWriterOptions{.path = "/hf",
+                               .file_numbers = {{"a", 2}, {"b", 1}},
+                               .max_shard_nbytes = 1000,
+                               .export_dtype = DType::kFloat16,
+                               .one_writer_per_file = true,
+                               .overwrite = false,
+                               .sync_files = false,
+                               .save_id = "dcpcpp-3",
+                               .session_id = "dcpcpp-4",
+                               .io = kIo};
+  const std::string sent = given.Serialized();
+  const auto parsed = ParseSaveOrder(sent);
+  REQUIRE(parsed.ok());
+  const SaveOrder& order = parsed->order;
+  CHECK(order.path() == "/hf");
+  CHECK(order.session_id() == "dcpcpp-4");
+  CHECK_FALSE(order.sync_files());
+  const auto& writer = std::get<HuggingFaceWriterOptions>(order.writer);
+  CHECK(writer.file_numbers.at("a") == 2);
+  CHECK(writer.export_dtype == DType::kFloat16);
+  CHECK(writer.one_writer_per_file);
+  CHECK(SerializeSaveOrder(order, given.entries, given.bytes()) == sent);
 }
 
 TEST_CASE("a tensor beyond the memory is refused", "[order]") {

@@ -24,7 +24,7 @@ std::vector<std::string> FuzzSeeds() {
   SaveOrder order{.rank = 1,
                   .world_size = 2,
                   .memory_nbytes = 256,
-                  .writer = {.path = "/ckpt",
+                  .writer = FileSystemWriterOptions{.path = "/ckpt",
                              .session_id = "dcpcpp-1",
                              .export_dtype = DType::kBFloat16}};
   TensorShard shard{.view = {.data = MemoryBytes().data() + 64,

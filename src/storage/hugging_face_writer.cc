@@ -1,0 +1,345 @@
+// A save, from the storage's side:
+// 1. SetUp: the directory is made and claimed, and how the save will be
+//    published is chosen (hugging_face_publish.h).
+// 2. PrepareLocalPlan: what safetensors cannot hold is refused; a rank that is
+//    not alone opens a listener for the others.
+// 3. PrepareGlobalPlan: the coordinator lays out the files (shared_layout.h),
+//    makes them, and tells each rank its part.
+// 4. WriteData: the ranks write and send each other what they need
+//    (shared_write.h).
+// 5. Finish: every byte has been written once, by the checksums that the ranks
+//    took; these are the sidecar's. Then the files are published.
+
+#include "storage/hugging_face_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/random_id.h"
+#include "base/wire.h"
+#include "dcp/metadata_codec.h"
+#include "format/safetensors_dtype.h"
+#include "format/safetensors_index.h"
+#include "io/stall.h"
+#include "staging/buffer_cache.h"
+#include "staging/pipeline_options.h"
+#include "storage/checkpoint_directory.h"
+#include "storage/environment.h"
+#include "storage/limits.h"
+#include "storage/shared_write.h"
+#include "storage/space_check.h"
+
+namespace dcp {
+namespace {
+
+Status CheckOptions(const HuggingFaceWriterOptions& options,
+                    const FileSystem& file_system) {
+  const auto dtype = options.export_dtype;
+  if (dtype && GetDTypeInfo(*dtype).kind != DTypeKind::kFloat) {
+    return InvalidArgument("export_dtype must be a floating-point dtype, not " +
+                           std::string(DTypeName(*dtype)));
+  }
+  if (options.max_shard_nbytes < 1) {
+    return InvalidArgument("max_shard_nbytes is a number of bytes, not " +
+                           std::to_string(options.max_shard_nbytes));
+  }
+  if (!file_system.traits().positional_writes) {
+    return Unimplemented(
+        "safetensors are written to files at any place, which the file "
+        "system " +
+        file_system.traits().name + " cannot do");
+  }
+  return CheckThreadPlacement(options.io.placement);
+}
+
+Status CheckItem(const WriteItem& item) {
+  if (item.type == WriteItemType::kByteIo) {
+    return WithDetail(
+        InvalidArgument(item.fqn +
+                        " is no tensor, and safetensors files hold nothing "
+                        "else; leave it out (exclude=) or save it in "
+                        "PyTorch's own format"),
+        {.fqn = item.fqn});
+  }
+  const DType dtype = item.properties.dtype;
+  if (SafetensorsDTypeOf(dtype)) return absl::OkStatus();
+  return WithDetail(
+      InvalidArgument("safetensors has no type for the " +
+                      std::string(DTypeName(dtype)) + " tensor " + item.fqn),
+      {.fqn = item.fqn});
+}
+
+/// A rank's notes for the coordinator.
+struct LocalNotes {
+  std::string space;
+  std::string address;
+};
+
+std::string SerializeNotes(const LocalNotes& notes) {
+  WireWriter out;
+  out.PutString(notes.space);
+  out.PutString(notes.address);
+  return std::move(out).Take();
+}
+
+StatusOr<LocalNotes> ParseNotes(std::string_view data, size_t rank) {
+  WireReader in(data, "the storage's notes of rank " + std::to_string(rank));
+  LocalNotes notes{.space = std::string(in.String())};
+  notes.address = in.String();
+  DCP_RETURN_IF_ERROR(in.Finish());
+  return notes;
+}
+
+/// One for each item; another name of a tensor has no place of its own.
+std::vector<WriteResult> ResultsOf(const SavePlan& plan, const SharedPart& part,
+                                   int rank) {
+  std::vector<WriteResult> results;
+  results.reserve(plan.items.size());
+  for (const WriteItem& item : plan.items) {
+    results.push_back({.index = item.index(), .size_in_bytes = item.nbytes});
+  }
+  for (const SharedPartFile& file : part.files) {
+    for (const SharedPartTensor& tensor : file.tensors) {
+      for (const SharedPartChunk& chunk : tensor.chunks) {
+        if (chunk.rank != rank) continue;
+        results[static_cast<size_t>(chunk.item)].storage_info = {
+            .relative_path = file.name,
+            .offset = tensor.begin,
+            .length = tensor.nbytes()};
+      }
+    }
+  }
+  return results;
+}
+
+}  // namespace
+
+HuggingFaceWriter::HuggingFaceWriter(HuggingFaceWriterOptions options,
+                                     StorageEnvironment environment)
+    : options_(std::move(options)),
+      unwatched_(std::move(environment.file_system)),
+      file_system_(std::make_shared<WatchedFileSystem>(
+          unwatched_, options_.io.stall_timeout)),
+      device_(std::move(environment.device_runtime)),
+      clock_(std::move(environment.clock)),
+      rate_(WriteRate::Make(options_.io.max_write_rate, clock_)) {
+  // A trainer may change its directory while the save goes on.
+  options_.path = unwatched_->Absolute(options_.path);
+}
+
+SyncMode HuggingFaceWriter::sync_mode() const {
+  return options_.sync_files ? SyncMode::kSync : SyncMode::kNone;
+}
+
+Status HuggingFaceWriter::SetUp(const StorageRole& role) {
+  DCP_RETURN_IF_ERROR(CheckOptions(options_, *unwatched_));
+  if (!role.use_collectives) {
+    return InvalidArgument(
+        "safetensors files are written by all ranks together: "
+        "use_collectives=False is for PyTorch's own format");
+  }
+  role_ = role;
+  save_id_ =
+      options_.save_id.empty() ? "dcpcpp-" + MakeRandomHex() : options_.save_id;
+  listener_.reset();
+  publisher_.reset();
+  layout_ = {};
+  file_system_ = std::make_shared<WatchedFileSystem>(unwatched_,
+                                                     options_.io.stall_timeout);
+  DCP_RETURN_IF_ERROR(
+      MakeCheckpointDirectory(*file_system_, options_.path, sync_mode()));
+  if (!role_.is_coordinator) return absl::OkStatus();
+  DCP_ASSIGN_OR_RETURN(
+      publisher_, HuggingFacePublisher::Open(file_system_, clock_,
+                                             {.directory = options_.path,
+                                              .save_id = save_id_,
+                                              .session_id = options_.session_id,
+                                              .overwrite = options_.overwrite,
+                                              .sync = sync_mode()}));
+  return absl::OkStatus();
+}
+
+StatusOr<std::string> HuggingFaceWriter::PrepareLocalPlan(
+    const SavePlan& plan) {
+  TrimKeptBuffers(
+      ResolvePipelineOptions(options_.io, plan.items.size()).max_kept_nbytes);
+  for (const WriteItem& item : plan.items) {
+    DCP_RETURN_IF_ERROR(CheckItem(item));
+  }
+  LocalNotes notes;
+  if (role_.world_size > 1) {
+    DCP_ASSIGN_OR_RETURN(listener_, PeerListener::Open());
+    notes.address = listener_->address();
+  }
+  DCP_ASSIGN_OR_RETURN(const auto space, file_system_->Space(options_.path));
+  notes.space = EncodeSpace(space);
+  return SerializeNotes(notes);
+}
+
+StatusOr<std::vector<std::string>> HuggingFaceWriter::PrepareGlobalPlan(
+    const GlobalPlan& plan, std::span<const std::string> local_notes) {
+  std::vector<std::string> spaces;
+  std::vector<std::string> addresses;
+  for (size_t rank = 0; rank < local_notes.size(); ++rank) {
+    DCP_ASSIGN_OR_RETURN(LocalNotes notes, ParseNotes(local_notes[rank], rank));
+    spaces.push_back(std::move(notes.space));
+    addresses.push_back(std::move(notes.address));
+  }
+  DCP_ASSIGN_OR_RETURN(const auto now, file_system_->Space(options_.path));
+  DCP_RETURN_IF_ERROR(CheckSpace(plan.plans, spaces, now, options_.path));
+  DCP_ASSIGN_OR_RETURN(
+      layout_,
+      LayOutSharedFiles(plan,
+                        {.file_numbers = options_.file_numbers,
+                         .max_file_nbytes = options_.max_shard_nbytes,
+                         .one_writer_per_file = options_.one_writer_per_file}));
+  std::vector<SharedPart> parts = PartsOfRanks(layout_, plan.plans.size());
+  DCP_RETURN_IF_ERROR(PlaceFiles(&parts));
+  std::vector<std::string> notes;
+  for (SharedPart& part : parts) {
+    part.addresses = addresses;
+    notes.push_back(SerializeSharedPart(part));
+    part = {};
+  }
+  return notes;
+}
+
+Status HuggingFaceWriter::PlaceFiles(std::vector<SharedPart>* parts) {
+  places_ = publisher_->PlaceShards(std::ssize(layout_.files));
+  for (size_t f = 0; f < places_.size(); ++f) {
+    const int64_t nbytes = layout_.files[f].nbytes();
+    DCP_ASSIGN_OR_RETURN(
+        const auto file,
+        file_system_->Open(places_[f].path, {.mode = OpenMode::kCreateNew}));
+    DCP_RETURN_IF_ERROR(file->Truncate(nbytes));
+    DCP_RETURN_IF_ERROR(file->Allocate(nbytes));
+    DCP_RETURN_IF_ERROR(file->Close());
+    for (SharedPart& part : *parts) {
+      part.files[f].path = places_[f].path;
+      part.files[f].name = places_[f].name;
+    }
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<WriteOutcome> HuggingFaceWriter::WriteData(const SavePlan& plan,
+                                                    std::string_view notes,
+                                                    WriteSource& source) {
+  DCP_ASSIGN_OR_RETURN(const SharedPart part, ParseSharedPart(notes));
+  const StatusOr<SharedOutcome> written = WriteShared(plan, part, source);
+  if (!written.ok()) {
+    if (IsStall(written.status())) file_system_->GiveUp(written.status());
+    return written.status();
+  }
+  return WriteOutcome{.results = ResultsOf(plan, part, role_.rank),
+                      .storage_data = SerializeSharedOutcome(*written)};
+}
+
+StatusOr<SharedOutcome> HuggingFaceWriter::WriteShared(const SavePlan& plan,
+                                                       const SharedPart& part,
+                                                       WriteSource& source) {
+  const SharedWriter writer{.file_system = *file_system_,
+                            .device = *device_,
+                            .io = options_.io,
+                            .sync = sync_mode(),
+                            .rank = role_.rank,
+                            .rate = rate_};
+  return WriteSharedPart(writer, plan, part, std::move(listener_), source);
+}
+
+StatusOr<std::vector<SidecarFile>> HuggingFaceWriter::JoinOutcomes(
+    std::span<const WriteOutcome> outcomes) {
+  std::vector<std::vector<ChecksumPiece>> pieces(layout_.files.size());
+  for (const WriteOutcome& outcome : outcomes) {
+    DCP_ASSIGN_OR_RETURN(const SharedOutcome shared,
+                         ParseSharedOutcome(outcome.storage_data));
+    if (shared.size() != pieces.size()) {
+      return Internal("a rank wrote " + std::to_string(shared.size()) + " of " +
+                      std::to_string(pieces.size()) + " files");
+    }
+    for (size_t f = 0; f < shared.size(); ++f) {
+      pieces[f].insert(pieces[f].end(), shared[f].begin(), shared[f].end());
+    }
+  }
+  std::vector<SidecarFile> files;
+  for (size_t f = 0; f < pieces.size(); ++f) {
+    SidecarFile file{.name = places_[f].name,
+                     .nbytes = layout_.files[f].nbytes()};
+    DCP_ASSIGN_OR_RETURN(
+        file.block_crcs,
+        JoinChecksums(std::move(pieces[f]), file.nbytes, file.name));
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+StatusOr<std::string> HuggingFaceWriter::Finish(
+    Metadata, std::span<const WriteOutcome> outcomes) {
+  DCP_ASSIGN_OR_RETURN(const std::string index, MakeIndex());
+  PublishRequest request{.index = index, .sidecar = {.save_id = save_id_}};
+  DCP_ASSIGN_OR_RETURN(request.sidecar.files, JoinOutcomes(outcomes));
+  BindSidecar(index.empty() ? layout_.files[0].head.bytes : index,
+              &request.sidecar);
+  DCP_RETURN_IF_ERROR(publisher_->Publish(request));
+  return SerializeMetadata(PublishedMetadata());
+}
+
+StatusOr<std::string> HuggingFaceWriter::MakeIndex() const {
+  if (layout_.files.size() == 1 && !publisher_->needs_index()) {
+    return std::string();
+  }
+  SafetensorsIndex index{.total_size = layout_.total_nbytes,
+                         .total_parameters = layout_.total_parameters,
+                         .save_id = save_id_};
+  for (size_t f = 0; f < layout_.files.size(); ++f) {
+    for (const std::string& fqn : layout_.files[f].fqns) {
+      index.weight_map.emplace(fqn, places_[f].name);
+    }
+  }
+  return SerializeSafetensorsIndex(index);
+}
+
+Metadata HuggingFaceWriter::PublishedMetadata() const {
+  Metadata metadata;
+  for (size_t f = 0; f < layout_.files.size(); ++f) {
+    const SharedLayoutFile& file = layout_.files[f];
+    for (size_t t = 0; t < file.fqns.size(); ++t) {
+      const SharedPartTensor& tensor = file.tensors[t];
+      metadata.Add(file.fqns[t],
+                   TensorStorageMetadata{.properties = {.dtype = tensor.dtype},
+                                         .size = tensor.sizes,
+                                         .chunks = {WholeBox(tensor.sizes)}});
+      metadata.storage_data.emplace(
+          MetadataIndex{.fqn = file.fqns[t],
+                        .offset = WholeBox(tensor.sizes).offsets},
+          StorageInfo{.relative_path = places_[f].name,
+                      .offset = tensor.begin,
+                      .length = tensor.nbytes()});
+    }
+  }
+  metadata.storage_meta = storage_meta();
+  metadata.version = std::string(kMetadataVersion);
+  return metadata;
+}
+
+void HuggingFaceWriter::Abort() {
+  listener_.reset();
+  if (publisher_) publisher_->Abandon();
+}
+
+StorageMeta HuggingFaceWriter::storage_meta() const {
+  return {.checkpoint_id = options_.path, .save_id = save_id_};
+}
+
+DType HuggingFaceWriter::StoredDType(DType dtype) const {
+  const bool is_float = GetDTypeInfo(dtype).kind == DTypeKind::kFloat;
+  return options_.export_dtype && is_float ? *options_.export_dtype : dtype;
+}
+
+std::unique_ptr<StorageWriter> MakeHuggingFaceWriter(
+    HuggingFaceWriterOptions options, StorageEnvironment environment) {
+  return std::make_unique<HuggingFaceWriter>(
+      std::move(options), WithDefaults(std::move(environment)));
+}
+
+}  // namespace dcp

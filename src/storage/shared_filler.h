@@ -1,0 +1,105 @@
+// SharedFiller: the bytes of this rank's extents, from its own tensors and
+// from what other ranks send; and what it sends to them.
+
+#ifndef DCP_STORAGE_SHARED_FILLER_H_
+#define DCP_STORAGE_SHARED_FILLER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
+#include "comm/peer_exchange.h"
+#include "dcp/device_runtime.h"
+#include "dcp/status.h"
+#include "dcp/storage.h"
+#include "dcp/tensor_view.h"
+#include "staging/write_pipeline.h"
+#include "storage/block_builder.h"
+#include "storage/block_checksums.h"
+#include "storage/shared_cells.h"
+
+namespace dcp {
+
+/// Where the data of an item is.
+struct SharedSource {
+  TensorView view;
+  /// Set if the elements come from there, as `item`; `view` is empty then.
+  WriteStream* stream = nullptr;
+  const WriteItem* item = nullptr;
+};
+
+/// Blocks are whole cells: they begin where an extent or a cell does, and end
+/// likewise. Each cell is filled once, in the order of SharedPart's extents as
+/// far as other ranks send parts of it.
+class SharedFiller final : public BlockFiller, public MessageSource {
+ public:
+  /// `part`, `sources` (by item of the rank's plan), `device` and `checksums`
+  /// (by file of `part`) outlive the filler.
+  SharedFiller(const SharedPart& part, int rank,
+               std::span<const SharedSource> sources, DeviceRuntime& device,
+               std::span<BlockChecksums> checksums);
+
+  /// What this rank and each other exchange, for PeerExchange::Start.
+  std::vector<PeerTraffic> Traffic() const;
+  /// Before the first Fill, if there is traffic. `exchange` outlives the
+  /// filler's use.
+  void Connect(PeerExchange& exchange) { exchange_ = &exchange; }
+
+  /// The file in `part` and the region's place in it, by number of region.
+  void AddRegion(size_t file) { region_files_.push_back(file); }
+
+  Status Fill(const WriteBlock& block, FillMode mode,
+              std::span<std::byte> buffer,
+              std::vector<IoSlice>* slices) override;
+  void Cancel() override;
+
+  Status Read(int peer, size_t number, int64_t begin,
+              std::span<std::byte> out) override;
+  std::span<const std::byte> Whole(int peer, size_t number) override;
+
+ private:
+  using Scratch = std::unique_ptr<std::byte[]>;
+
+  const SharedSource& SourceOf(const CellPart& part) const {
+    return sources_[static_cast<size_t>(part.chunk->item)];
+  }
+  /// The bytes of `part` from `byte_begin` on.
+  Status Gather(const CellPart& part, int64_t byte_begin,
+                std::span<std::byte> out);
+  bool IsOwn(const CellPart& part) const { return part.chunk->rank == rank_; }
+  /// The memory that holds `part` as it is stored; empty if there is none.
+  std::span<const std::byte> MemoryOf(const CellPart& part) const;
+  Status FillCell(const Cell& cell, BlockBuilder& builder);
+  /// A cell that is all of one part: no second copy is needed.
+  Status FillWhole(const CellPart& part, const Cell& cell,
+                   BlockBuilder& builder);
+  Status PutParts(const std::vector<CellPart>& parts, const Cell& cell,
+                  std::span<std::byte> out);
+  Status PutOwn(const CellPart& part, const Cell& cell,
+                std::span<std::byte> scratch, std::span<std::byte> out);
+  Status PutReceived(int peer, const std::vector<CellPart>& parts,
+                     const Cell& cell, std::span<std::byte> scratch,
+                     std::span<std::byte> out);
+  Scratch TakeScratch();
+  void GiveBack(Scratch scratch);
+
+  const SharedPart& part_;
+  const int rank_;
+  const std::span<const SharedSource> sources_;
+  DeviceRuntime& device_;
+  const std::span<BlockChecksums> checksums_;
+  const std::map<int, CellMessages> messages_;
+  std::vector<size_t> region_files_;
+  PeerExchange* exchange_ = nullptr;
+  Mutex mutex_;
+  std::vector<Scratch> scratch_ ABSL_GUARDED_BY(mutex_);  // not in use
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_SHARED_FILLER_H_

@@ -1,0 +1,342 @@
+// 1. Tensors are given to files: by the caller's numbers, or as Hugging Face's
+//    tools do it, in the order of the plan.
+// 2. A file's header fixes the place of each of its tensors.
+// 3. Every box that a rank is to write becomes a chunk of its tensor, and the
+//    bytes of a file are given to ranks as the chunks lie (AssignExtents).
+// 4. Of all that, a rank learns what concerns its chunks or its extents.
+
+#include "storage/shared_layout.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "format/safetensors_shards.h"
+#include "plan/box_ranges.h"
+
+namespace dcp {
+namespace {
+
+struct PlannedTensor {
+  std::string_view fqn;
+  const TensorStorageMetadata* metadata = nullptr;
+  int64_t nbytes = 0;
+  std::vector<SharedPartChunk> chunks;
+  /// What all ranks that have some of it say; nullopt: none has said anything.
+  std::optional<std::string_view> tied_to;
+};
+
+StatusOr<std::vector<PlannedTensor>> TensorsOf(const GlobalPlan& plan) {
+  std::vector<PlannedTensor> tensors;
+  std::unordered_map<std::string_view, size_t> places;
+  for (const auto& [fqn, entry] : plan.metadata.entries()) {
+    const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
+    if (tensor == nullptr) {
+      return InvalidArgument(fqn +
+                             " is no tensor, and safetensors files hold "
+                             "nothing else");
+    }
+    places.emplace(fqn, tensors.size());
+    tensors.push_back(
+        {.fqn = fqn,
+         .metadata = tensor,
+         .nbytes = Numel(tensor->size) * ItemSize(tensor->properties.dtype)});
+  }
+  for (size_t rank = 0; rank < plan.plans.size(); ++rank) {
+    const auto& items = plan.plans[rank].items;
+    const auto& ties = plan.plans[rank].ties;
+    for (size_t i = 0; i < items.size(); ++i) {
+      PlannedTensor& tensor = tensors[places.at(items[i].fqn)];
+      tensor.chunks.push_back({.box = items[i].chunk,
+                               .rank = static_cast<int>(rank),
+                               .item = static_cast<int64_t>(i)});
+      if (items[i].chunk.numel() == 0) continue;  // it has no memory
+      const auto tie = ties.find(items[i].fqn);
+      std::string_view tied_to;
+      if (tie != ties.end()) tied_to = tie->second;
+      const bool agrees = tensor.tied_to.value_or(tied_to) == tied_to;
+      tensor.tied_to = agrees ? tied_to : "";
+    }
+  }
+  return tensors;
+}
+
+/// Takes the other names of tensors that are stored under one out of `tensors`.
+std::map<std::string, std::string> TakeAliases(
+    std::vector<PlannedTensor>* tensors) {
+  std::unordered_map<std::string_view, const PlannedTensor*> kept;
+  for (const PlannedTensor& tensor : *tensors) {
+    if (tensor.tied_to.value_or("").empty()) kept.emplace(tensor.fqn, &tensor);
+  }
+  const auto is_alias = [&](const PlannedTensor& tensor) {
+    const auto of = kept.find(tensor.tied_to.value_or(""));
+    return of != kept.end() &&
+           of->second->metadata->size == tensor.metadata->size &&
+           of->second->metadata->properties.dtype ==
+               tensor.metadata->properties.dtype;
+  };
+  std::map<std::string, std::string> aliases;
+  std::vector<PlannedTensor> rest;
+  for (PlannedTensor& tensor : *tensors) {
+    if (is_alias(tensor)) {
+      aliases.emplace(tensor.fqn, tensor.tied_to.value_or(""));
+    } else {
+      rest.push_back(std::move(tensor));
+    }
+  }
+  *tensors = std::move(rest);
+  return aliases;
+}
+
+using Files = std::map<int64_t, std::vector<size_t>>;  // number -> tensors
+
+StatusOr<Files> FilesByNumber(const std::vector<PlannedTensor>& tensors,
+                              const SharedLayoutOptions& options) {
+  Files files;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto number = options.file_numbers.find(std::string(tensors[i].fqn));
+    if (number == options.file_numbers.end()) {
+      return InvalidArgument("fqn_to_index_mapping has no file for " +
+                             std::string(tensors[i].fqn));
+    }
+    if (number->second < 1) {
+      return InvalidArgument("fqn_to_index_mapping gives " +
+                             std::string(tensors[i].fqn) + " the file " +
+                             std::to_string(number->second) +
+                             "; files are counted from 1");
+    }
+    files[number->second].push_back(i);
+  }
+  return files;
+}
+
+Files FilesBySize(const std::vector<PlannedTensor>& tensors,
+                  int64_t max_nbytes) {
+  std::vector<ShardTensor> sizes;
+  sizes.reserve(tensors.size());
+  for (const PlannedTensor& tensor : tensors) {
+    sizes.push_back({.nbytes = tensor.nbytes});
+  }
+  Files files;
+  for (SafetensorsShard& shard : SplitIntoShards(sizes, max_nbytes)) {
+    const auto number = static_cast<int64_t>(files.size()) + 1;
+    files[number] = std::move(shard.tensors);
+  }
+  // An empty state is one file without tensors.
+  if (files.empty()) files[1] = {};
+  return files;
+}
+
+StatusOr<SafetensorsTensor> Described(const PlannedTensor& tensor) {
+  const DType dtype = tensor.metadata->properties.dtype;
+  const auto stored = SafetensorsDTypeOf(dtype);
+  const auto shape = stored ? SafetensorsShapeOf(*stored, tensor.metadata->size)
+                            : std::nullopt;
+  if (!shape) {
+    return WithDetail(
+        InvalidArgument("safetensors cannot store the tensor " +
+                        std::string(tensor.fqn) + " of dtype " +
+                        std::string(DTypeName(dtype)) + " and shape " +
+                        ToString(tensor.metadata->size)),
+        {.fqn = std::string(tensor.fqn)});
+  }
+  return SafetensorsTensor{
+      .name = std::string(tensor.fqn), .dtype = *stored, .shape = *shape};
+}
+
+/// One file, without extents. Moves the chunks out of `tensors`.
+StatusOr<SharedLayoutFile> LayOutFile(
+    const std::vector<size_t>& members,
+    const std::map<std::string, std::string>& aliases,
+    std::vector<PlannedTensor>& tensors) {
+  std::vector<SafetensorsTensor> described;
+  std::unordered_map<std::string_view, PlannedTensor*> by_name;
+  for (const size_t i : members) {
+    DCP_ASSIGN_OR_RETURN(SafetensorsTensor tensor, Described(tensors[i]));
+    described.push_back(std::move(tensor));
+    by_name.emplace(tensors[i].fqn, &tensors[i]);
+  }
+  // As safetensors.torch.save_model names them.
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  for (const auto& [alias, fqn] : aliases) {
+    if (by_name.contains(fqn)) metadata.emplace(alias, fqn);
+  }
+  SharedLayoutFile file;
+  DCP_ASSIGN_OR_RETURN(
+      file.head,
+      SerializeSafetensorsHeader(std::move(described), std::move(metadata)));
+  for (const SafetensorsTensor& placed : file.head.header.tensors) {
+    PlannedTensor& tensor = *by_name.at(placed.name);
+    file.fqns.push_back(placed.name);
+    file.tensors.push_back(
+        {.begin = file.head.header.data_offset + placed.begin,
+         .dtype = tensor.metadata->properties.dtype,
+         .sizes = tensor.metadata->size,
+         .chunks = std::move(tensor.chunks)});
+  }
+  return file;
+}
+
+void AssignFile(const SharedLayoutOptions& options, SharedLayoutFile* file,
+                std::vector<int64_t>* load) {
+  std::vector<SharedTensor> tensors;
+  std::vector<SharedChunk> chunks;
+  for (const SharedPartTensor& tensor : file->tensors) {
+    for (const SharedPartChunk& chunk : tensor.chunks) {
+      chunks.push_back(
+          {.tensor = tensors.size(), .box = chunk.box, .rank = chunk.rank});
+    }
+    tensors.push_back({.begin = tensor.begin,
+                       .sizes = tensor.sizes,
+                       .itemsize = ItemSize(tensor.dtype)});
+  }
+  ExtentOptions extents{.alignment = kSharedAlignment,
+                        .min_nbytes = kSharedAlignment};
+  if (options.one_writer_per_file) {
+    extents.min_nbytes = std::numeric_limits<int64_t>::max();
+  }
+  file->extents = AssignExtents(file->nbytes(), tensors, chunks, extents, load);
+}
+
+/// Whether bytes [begin, end) of the file hold something of `chunk`.
+bool Meets(const SharedPartTensor& tensor, const SharedPartChunk& chunk,
+           int64_t begin, int64_t end) {
+  begin = std::max(begin, tensor.begin);
+  end = std::min(end, tensor.end());
+  if (begin >= end) return false;
+  const int64_t itemsize = ItemSize(tensor.dtype);
+  const auto count = [&](int64_t at) {
+    return CountBefore(tensor.sizes, chunk.box, (at - tensor.begin) / itemsize);
+  };
+  return count(begin) < count(end);
+}
+
+/// The bytes of the file from the first to the last element of `chunk`.
+std::pair<int64_t, int64_t> HullOf(const SharedPartTensor& tensor,
+                                   const Box& box) {
+  int64_t first = 0;
+  int64_t last = 0;
+  for (int d = 0; d < box.ndim(); ++d) {
+    if (box.sizes[d] == 0) return {tensor.begin, tensor.begin};
+    first = first * tensor.sizes[d] + box.offsets[d];
+    last = last * tensor.sizes[d] + box.offsets[d] + box.sizes[d] - 1;
+  }
+  const int64_t itemsize = ItemSize(tensor.dtype);
+  return {tensor.begin + first * itemsize,
+          tensor.begin + (last + 1) * itemsize};
+}
+
+/// Tells ranks what of one file concerns them.
+class FileDivider {
+ public:
+  FileDivider(const SharedLayoutFile& file, size_t world_size)
+      : file_(file), parts_(world_size), extents_(world_size) {
+    for (size_t e = 0; e < file.extents.size(); ++e) {
+      extents_[static_cast<size_t>(file.extents[e].owner)].insert(e);
+    }
+  }
+
+  std::vector<SharedPartFile> Divide() && {
+    for (const SharedPartTensor& tensor : file_.tensors) AddTensor(tensor);
+    for (size_t rank = 0; rank < parts_.size(); ++rank) {
+      parts_[rank].nbytes = file_.nbytes();
+      for (const size_t e : extents_[rank]) {
+        parts_[rank].extents.push_back(file_.extents[e]);
+      }
+    }
+    const int first = file_.extents[0].owner;
+    parts_[static_cast<size_t>(first)].head = file_.head.bytes;
+    return std::move(parts_);
+  }
+
+ private:
+  void AddTensor(const SharedPartTensor& tensor) {
+    std::map<int, std::vector<size_t>> known;  // rank -> chunks, in order
+    for (size_t c = 0; c < tensor.chunks.size(); ++c) {
+      const SharedPartChunk& chunk = tensor.chunks[c];
+      known[chunk.rank].push_back(c);
+      for (const int owner : OwnersOf(tensor, chunk)) known[owner].push_back(c);
+    }
+    for (const auto& [rank, chunks] : known) {
+      SharedPartTensor part{
+          .begin = tensor.begin, .dtype = tensor.dtype, .sizes = tensor.sizes};
+      for (const size_t c : chunks) {
+        part.chunks.push_back(tensor.chunks[c]);
+        if (part.chunks.back().rank != rank) part.chunks.back().item = -1;
+      }
+      parts_[static_cast<size_t>(rank)].tensors.push_back(std::move(part));
+    }
+  }
+
+  /// Other ranks that write something of `chunk`, whose rank learns of their
+  /// extents.
+  std::set<int> OwnersOf(const SharedPartTensor& tensor,
+                         const SharedPartChunk& chunk) {
+    std::set<int> owners;
+    const auto [begin, end] = HullOf(tensor, chunk.box);
+    const auto& extents = file_.extents;
+    auto extent = std::partition_point(
+        extents.begin(), extents.end(),
+        [at = begin](const OwnedExtent& e) { return e.end <= at; });
+    for (; extent != extents.end() && extent->begin < end; ++extent) {
+      if (extent->owner == chunk.rank ||
+          !Meets(tensor, chunk, extent->begin, extent->end)) {
+        continue;
+      }
+      owners.insert(extent->owner);
+      extents_[static_cast<size_t>(chunk.rank)].insert(
+          static_cast<size_t>(extent - extents.begin()));
+    }
+    return owners;
+  }
+
+  const SharedLayoutFile& file_;
+  std::vector<SharedPartFile> parts_;
+  std::vector<std::set<size_t>> extents_;  // by rank: which concern it
+};
+
+}  // namespace
+
+StatusOr<SharedLayout> LayOutSharedFiles(const GlobalPlan& plan,
+                                         const SharedLayoutOptions& options) {
+  DCP_ASSIGN_OR_RETURN(std::vector<PlannedTensor> tensors, TensorsOf(plan));
+  SharedLayout layout;
+  layout.aliases = TakeAliases(&tensors);
+  Files files;
+  if (options.file_numbers.empty()) {
+    files = FilesBySize(tensors, options.max_file_nbytes);
+  } else {
+    DCP_ASSIGN_OR_RETURN(files, FilesByNumber(tensors, options));
+  }
+  std::vector<int64_t> load(plan.plans.size(), 0);
+  for (const PlannedTensor& tensor : tensors) {
+    layout.total_nbytes += tensor.nbytes;
+    layout.total_parameters += Numel(tensor.metadata->size);
+  }
+  for (const auto& [_, members] : files) {
+    DCP_ASSIGN_OR_RETURN(SharedLayoutFile file,
+                         LayOutFile(members, layout.aliases, tensors));
+    AssignFile(options, &file, &load);
+    layout.files.push_back(std::move(file));
+  }
+  return layout;
+}
+
+std::vector<SharedPart> PartsOfRanks(const SharedLayout& layout,
+                                     size_t world_size) {
+  std::vector<SharedPart> parts(world_size);
+  for (const SharedLayoutFile& file : layout.files) {
+    std::vector<SharedPartFile> divided =
+        FileDivider(file, world_size).Divide();
+    for (size_t rank = 0; rank < world_size; ++rank) {
+      parts[rank].files.push_back(std::move(divided[rank]));
+    }
+  }
+  return parts;
+}
+
+}  // namespace dcp

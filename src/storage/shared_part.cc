@@ -1,0 +1,115 @@
+#include "storage/shared_part.h"
+
+#include <optional>
+#include <utility>
+
+#include "base/wire.h"
+
+namespace dcp {
+namespace {
+
+void PutChunk(const SharedPartChunk& chunk, WireWriter& out) {
+  out.PutDims(chunk.box.offsets);
+  out.PutDims(chunk.box.sizes);
+  out.PutSigned(chunk.rank);
+  out.PutSigned(chunk.item);
+}
+
+SharedPartChunk GetChunk(WireReader& in) {
+  SharedPartChunk chunk;
+  chunk.box.offsets = in.GetDims();
+  chunk.box.sizes = in.GetDims();
+  chunk.rank = static_cast<int>(in.Signed());
+  chunk.item = in.Signed();
+  return chunk;
+}
+
+void PutTensor(const SharedPartTensor& tensor, WireWriter& out) {
+  out.PutSigned(tensor.begin);
+  out.PutU8(static_cast<uint8_t>(tensor.dtype));
+  out.PutDims(tensor.sizes);
+  out.PutVarint(tensor.chunks.size());
+  for (const SharedPartChunk& chunk : tensor.chunks) PutChunk(chunk, out);
+}
+
+SharedPartTensor GetTensor(WireReader& in) {
+  SharedPartTensor tensor{.begin = in.Signed()};
+  const std::optional<DType> dtype = DTypeFromCode(in.U8());
+  if (!dtype) in.Fail();
+  tensor.dtype = dtype.value_or(DType::kUInt8);
+  tensor.sizes = in.GetDims();
+  const size_t count = in.Count(4);
+  for (size_t i = 0; i < count && in.ok(); ++i) {
+    tensor.chunks.push_back(GetChunk(in));
+    const Box& box = tensor.chunks.back().box;
+    if (box.offsets.size() != tensor.sizes.size() ||
+        box.sizes.size() != tensor.sizes.size() ||
+        !InBounds(tensor.sizes, box)) {
+      in.Fail();
+    }
+  }
+  return tensor;
+}
+
+void PutFile(const SharedPartFile& file, WireWriter& out) {
+  out.PutString(file.path);
+  out.PutString(file.name);
+  out.PutSigned(file.nbytes);
+  out.PutString(file.head);
+  out.PutVarint(file.tensors.size());
+  for (const SharedPartTensor& tensor : file.tensors) PutTensor(tensor, out);
+  out.PutVarint(file.extents.size());
+  for (const OwnedExtent& extent : file.extents) {
+    out.PutSigned(extent.begin);
+    out.PutSigned(extent.end);
+    out.PutSigned(extent.owner);
+  }
+}
+
+SharedPartFile GetFile(WireReader& in) {
+  SharedPartFile file;
+  file.path = in.String();
+  file.name = in.String();
+  file.nbytes = in.Signed();
+  file.head = in.String();
+  const size_t tensors = in.Count(4);
+  for (size_t i = 0; i < tensors && in.ok(); ++i) {
+    file.tensors.push_back(GetTensor(in));
+  }
+  const size_t extents = in.Count(3);
+  for (size_t i = 0; i < extents && in.ok(); ++i) {
+    OwnedExtent extent{.begin = in.Signed()};
+    extent.end = in.Signed();
+    extent.owner = static_cast<int>(in.Signed());
+    file.extents.push_back(extent);
+  }
+  return file;
+}
+
+}  // namespace
+
+std::string SerializeSharedPart(const SharedPart& part) {
+  WireWriter out;
+  out.PutVarint(part.files.size());
+  for (const SharedPartFile& file : part.files) PutFile(file, out);
+  out.PutVarint(part.addresses.size());
+  for (const std::string& address : part.addresses) out.PutString(address);
+  return std::move(out).Take();
+}
+
+StatusOr<SharedPart> ParseSharedPart(std::string_view data) {
+  WireReader in(data, "the coordinator's plan of the files");
+  SharedPart part;
+  const size_t files = in.Count(6);
+  for (size_t i = 0; i < files && in.ok(); ++i) {
+    part.files.push_back(GetFile(in));
+  }
+  const size_t addresses = in.Count(1);
+  for (size_t i = 0; i < addresses && in.ok(); ++i) {
+    part.addresses.emplace_back(in.String());
+  }
+  DCP_RETURN_IF_ERROR(in.Finish());
+  return part;
+}
+
+}  // namespace dcp

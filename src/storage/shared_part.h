@@ -1,0 +1,77 @@
+// SharedPart: one rank's part in files that all ranks write together.
+//
+// Such a file holds whole tensors, row-major, one behind the other. Each of its
+// bytes has one rank that writes it, in extents (plan/shared_files.h); what the
+// rank does not hold itself is sent to it. Both sides work from the same list:
+// an extent is cut into cells, at multiples of kSharedCellNbytes, and whoever
+// holds something that lies in a cell sends it in one message, in the order of
+// tensors and chunks.
+
+#ifndef DCP_STORAGE_SHARED_PART_H_
+#define DCP_STORAGE_SHARED_PART_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dcp/dims.h"
+#include "dcp/dtype.h"
+#include "dcp/status.h"
+#include "format/sidecar.h"
+#include "plan/shared_files.h"
+
+namespace dcp {
+
+/// As the sidecar's grid, so that a cell has one checksum of its own.
+inline constexpr int64_t kSharedCellNbytes = kSidecarBlockNbytes;
+
+/// A box of a tensor that one rank has.
+struct SharedPartChunk {
+  Box box;
+  int rank = 0;
+  /// Position in the plan of the rank that this part is for; -1: it is another
+  /// rank's.
+  int64_t item = -1;
+  bool operator==(const SharedPartChunk&) const = default;
+};
+
+struct SharedPartTensor {
+  int64_t begin = 0;  ///< file offset in bytes
+  DType dtype = DType::kFloat32;
+  Dims sizes;
+  std::vector<SharedPartChunk> chunks;
+
+  int64_t nbytes() const { return Numel(sizes) * ItemSize(dtype); }
+  int64_t end() const { return begin + nbytes(); }
+  bool operator==(const SharedPartTensor&) const = default;
+};
+
+struct SharedPartFile {
+  std::string path;  ///< while it is written
+  std::string name;  ///< in the checkpoint
+  int64_t nbytes = 0;
+  /// What the file begins with; empty where another rank writes that.
+  std::string head;
+  /// By begin. Those of which the rank holds something, and those that lie in
+  /// its extents with all chunks that do.
+  std::vector<SharedPartTensor> tensors;
+  /// By begin. The rank's own, and those that need something of it.
+  std::vector<OwnedExtent> extents;
+  bool operator==(const SharedPartFile&) const = default;
+};
+
+struct SharedPart {
+  std::vector<SharedPartFile> files;
+  /// By rank: how to reach it (PeerListener::address).
+  std::vector<std::string> addresses;
+  bool operator==(const SharedPart&) const = default;
+};
+
+std::string SerializeSharedPart(const SharedPart& part);
+/// \error kDataLoss  not what SerializeSharedPart wrote
+StatusOr<SharedPart> ParseSharedPart(std::string_view data);
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_SHARED_PART_H_

@@ -1,0 +1,218 @@
+#include "storage/shared_write.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/round_up.h"
+#include "base/traced.h"
+#include "staging/pipeline_options.h"
+#include "staging/write_pipeline.h"
+#include "storage/shared_filler.h"
+#include "storage/write_items.h"
+
+namespace dcp {
+namespace {
+
+StatusOr<std::vector<SharedSource>> ResolveAll(const SavePlan& plan,
+                                               WriteSource& source) {
+  std::vector<SharedSource> sources;
+  sources.reserve(plan.items.size());
+  for (const WriteItem& item : plan.items) {
+    if (WriteStream* const stream = source.StreamOf(item)) {
+      sources.push_back({.stream = stream, .item = &item});
+      continue;
+    }
+    DCP_ASSIGN_OR_RETURN(const WritePayload payload, ResolveItem(source, item));
+    const auto* view = std::get_if<TensorView>(&payload);
+    if (view == nullptr) {
+      return InvalidArgument(item.fqn +
+                             " is stored encoded, and safetensors files hold "
+                             "plain tensors");
+    }
+    sources.push_back({.view = *view});
+  }
+  return sources;
+}
+
+/// Chunks of this rank name items of its plan, with the same boxes.
+Status CheckItems(const SavePlan& plan, const SharedPart& part, int rank) {
+  for (const SharedPartFile& file : part.files) {
+    for (const SharedPartTensor& tensor : file.tensors) {
+      for (const SharedPartChunk& chunk : tensor.chunks) {
+        if (chunk.rank != rank) continue;
+        const bool fits =
+            chunk.item >= 0 && chunk.item < std::ssize(plan.items) &&
+            plan.items[static_cast<size_t>(chunk.item)].chunk == chunk.box;
+        if (!fits) {
+          return Internal("the plan of the files names item " +
+                          std::to_string(chunk.item) +
+                          ", which is not this rank's");
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+/// A file of which this rank writes something.
+struct OpenedFile {
+  std::unique_ptr<WatchedFile> file;
+  size_t number = 0;  ///< in the part
+  bool writes_end = false;
+};
+
+/// One write of a part.
+class Operation {
+ public:
+  Operation(const SharedWriter& writer, const SharedPart& part,
+            std::vector<SharedSource> sources)
+      : writer_(writer),
+        part_(part),
+        sources_(std::move(sources)),
+        checksums_(part.files.size()),
+        filler_(part, writer.rank, sources_, writer.device, checksums_) {}
+
+  Status Open() {
+    for (size_t f = 0; f < part_.files.size(); ++f) {
+      const SharedPartFile& file = part_.files[f];
+      OpenedFile opened{.number = f};
+      for (const OwnedExtent& extent : file.extents) {
+        if (extent.owner != writer_.rank) continue;
+        if (!opened.file) {
+          DCP_ASSIGN_OR_RETURN(opened.file, OpenShared(file.path));
+        }
+        opened.writes_end = opened.writes_end || extent.end == file.nbytes;
+        regions_.push_back({.file = opened.file->unwatched(),
+                            .begin = extent.begin,
+                            .end = extent.end});
+        filler_.AddRegion(f);
+      }
+      if (opened.file) files_.push_back(std::move(opened));
+    }
+    return absl::OkStatus();
+  }
+
+  Status Write(std::unique_ptr<PeerListener> listener, WriteSource& source) {
+    PipelineOptions options = MakeOptions(source);
+    std::unique_ptr<PeerExchange> exchange;
+    const std::vector<PeerTraffic> traffic = filler_.Traffic();
+    const bool receives =
+        std::any_of(traffic.begin(), traffic.end(),
+                    [](const PeerTraffic& t) { return !t.incoming.empty(); });
+    if (!traffic.empty()) {
+      DCP_ASSIGN_OR_RETURN(
+          exchange,
+          PeerExchange::Start(std::move(listener), traffic, filler_,
+                              {.rank = writer_.rank,
+                               .proceed = options.proceed,
+                               .timeout = writer_.io.stall_timeout}));
+      filler_.Connect(*exchange);
+    }
+    listener.reset();
+    Status written = RunWritePipeline(
+        regions_, receives ? InOrder() : WriteOrder::kAny, filler_, options);
+    if (!exchange) return written;
+    if (!written.ok()) {
+      exchange->Cancel(written);
+      return written;
+    }
+    return exchange->Finish();
+  }
+
+  Status Close() {
+    for (OpenedFile& opened : files_) {
+      // What direct writes have padded.
+      if (opened.writes_end && opened.file->direct_io()) {
+        DCP_RETURN_IF_ERROR(
+            opened.file->Truncate(part_.files[opened.number].nbytes));
+      }
+      if (writer_.sync == SyncMode::kSync) {
+        DCP_RETURN_IF_ERROR(opened.file->Sync());
+      }
+      DCP_RETURN_IF_ERROR(opened.file->Close());
+    }
+    return absl::OkStatus();
+  }
+
+  SharedOutcome TakeOutcome() {
+    SharedOutcome outcome;
+    for (BlockChecksums& checksums : checksums_) {
+      outcome.push_back(checksums.TakePieces());
+    }
+    return outcome;
+  }
+
+ private:
+  StatusOr<std::unique_ptr<WatchedFile>> OpenShared(const std::string& path) {
+    auto file = writer_.file_system.OpenWatched(
+        path, {.mode = OpenMode::kShared, .direct_io = writer_.io.direct_io});
+    if (file.status().code() == absl::StatusCode::kNotFound) {
+      return Annotate(file.status(),
+                      "the coordinator made the file, and this rank does not "
+                      "see it: safetensors are saved to a directory that all "
+                      "ranks share");
+    }
+    return file;
+  }
+
+  bool has_direct() const {
+    return std::any_of(files_.begin(), files_.end(), [](const OpenedFile& f) {
+      return f.file->direct_io().has_value();
+    });
+  }
+
+  /// Past the page cache blocks are handed out in order whatever the number of
+  /// workers; through it every region is for one worker to begin with.
+  WriteOrder InOrder() const {
+    return has_direct() ? WriteOrder::kAny : WriteOrder::kSequential;
+  }
+
+  PipelineOptions MakeOptions(WriteSource& source) const {
+    PipelineOptions options =
+        ResolvePipelineOptions(writer_.io, sources_.size());
+    // Blocks are whole cells.
+    options.direct_block_nbytes =
+        RoundUpTo(options.direct_block_nbytes, kSharedCellNbytes);
+    options.buffered_block_nbytes =
+        RoundUpTo(options.buffered_block_nbytes, kSharedCellNbytes);
+    if (!has_direct()) {
+      // The kernel lets one thread at a time write to a file of the cache.
+      options.workers = std::clamp(
+          options.workers, 1, std::max(1, static_cast<int>(files_.size())));
+    }
+    options.proceed = [&source] { return source.Proceed(); };
+    options.rate = writer_.rate;
+    options.trace = source.trace();
+    return options;
+  }
+
+  const SharedWriter& writer_;
+  const SharedPart& part_;
+  const std::vector<SharedSource> sources_;
+  std::vector<BlockChecksums> checksums_;
+  SharedFiller filler_;
+  std::vector<OpenedFile> files_;
+  std::vector<FileRegion> regions_;
+};
+
+}  // namespace
+
+StatusOr<SharedOutcome> WriteSharedPart(const SharedWriter& writer,
+                                        const SavePlan& plan,
+                                        const SharedPart& part,
+                                        std::unique_ptr<PeerListener> listener,
+                                        WriteSource& source) {
+  DCP_RETURN_IF_ERROR(CheckItems(plan, part, writer.rank));
+  DCP_ASSIGN_OR_RETURN(std::vector<SharedSource> sources,
+                       ResolveAll(plan, source));
+  Operation operation(writer, part, std::move(sources));
+  DCP_RETURN_IF_ERROR(operation.Open());
+  DCP_RETURN_IF_ERROR(operation.Write(std::move(listener), source));
+  source.Release();
+  DCP_RETURN_IF_ERROR(
+      Traced(source.trace().get(), "sync", [&] { return operation.Close(); }));
+  return operation.TakeOutcome();
+}
+
+}  // namespace dcp

@@ -1,0 +1,217 @@
+// Saves into safetensors files, by all ranks at once.
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/rank_threads.h"
+#include "conformance/storage_conformance.h"
+#include "dcp/hugging_face_storage.h"
+#include "format/safetensors_header.h"
+#include "format/safetensors_index.h"
+#include "plan/plan_cases.h"
+#include "testing/temp_directory.h"
+
+namespace dcp {
+namespace {
+
+using Catch::Matchers::Contains;
+using conformance::State;
+using conformance::StateTensor;
+
+/// A directory of safetensors files.
+struct Place {
+  std::shared_ptr<FileSystem> fs;
+  std::string directory;
+  HuggingFaceWriterOptions options;
+
+  Place(std::shared_ptr<FileSystem> file_system, std::string path)
+      : fs(std::move(file_system)), directory(std::move(path)) {
+    options.path = directory;
+    options.io = {.workers = 2,
+                  .block_nbytes = int64_t{1} << 20,
+                  .max_buffer_nbytes = int64_t{8} << 20};
+  }
+
+  std::vector<StatusOr<SaveResult>> Save(const AllEntries& entries) const {
+    return SaveOnRanks(entries, [this](int) {
+      return MakeHuggingFaceWriter(options, {.file_system = fs});
+    });
+  }
+
+  std::string Read(const std::string& name) const {
+    const auto bytes =
+        ReadFile(*fs, JoinPath(directory, name), int64_t{1} << 30, {});
+    CAPTURE(name, Message(bytes.status()));
+    REQUIRE(bytes.ok());
+    return *bytes;
+  }
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    const auto entries = fs->List(directory);
+    REQUIRE(entries.ok());
+    for (const DirectoryEntry& entry : *entries) {
+      if (!entry.name.starts_with(".dcpcpp-")) names.push_back(entry.name);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  conformance::StorageUnderTest storage() const {
+    return {.make_writer = nullptr, .make_reader = [this] {
+              return MakeHuggingFaceReader({.path = directory},
+                                           {.file_system = fs});
+            }};
+  }
+};
+
+/// The bytes that safetensors.torch.save_file makes of `state`.
+std::string WholeFile(const State& state) {
+  std::vector<SafetensorsTensor> described;
+  for (const auto& [fqn, tensor] : state.tensors) {
+    described.push_back({.name = fqn,
+                         .dtype = SafetensorsDTypeOf(tensor.dtype).value(),
+                         .shape = tensor.sizes});
+  }
+  const auto head =
+      SerializeSafetensorsHeader(std::move(described), {{"format", "pt"}});
+  REQUIRE(head.ok());
+  std::string bytes = head->bytes;
+  for (const SafetensorsTensor& tensor : head->header.tensors) {
+    bytes += state.tensors.at(tensor.name).bytes;
+  }
+  return bytes;
+}
+
+void Deal(const std::string& fqn, const StateTensor& tensor, Random* random,
+          AllEntries* entries) {
+  const auto ranks = static_cast<int64_t>(entries->size());
+  const auto pieces = static_cast<int>(random->Between(1, 2 * ranks));
+  for (const Box& box : RandomPartition(random, tensor.sizes, pieces)) {
+    const auto owner = static_cast<size_t>(random->Between(0, ranks - 1));
+    for (size_t rank = 0; rank < entries->size(); ++rank) {
+      if (rank == owner || random->OneIn(5)) {
+        (*entries)[rank].AddShard(fqn, tensor, box);
+      }
+    }
+  }
+}
+
+State RandomState(Random* random) {
+  State state;
+  for (int64_t i = random->Between(1, 8); i > 0; --i) {
+    const DType dtype =
+        random->Pick({DType::kFloat32, DType::kBFloat16, DType::kInt64,
+                      DType::kUInt8, DType::kComplex64, DType::kBool});
+    const bool large = random->OneIn(3);
+    const Dims sizes =
+        large ? Dims{random->Between(500, 1500), random->Between(300, 900)}
+              : random->Sizes(4, 12);
+    state.tensors["t" + std::to_string(i)] =
+        conformance::RandomTensor(random->engine(), dtype, sizes);
+  }
+  return state;
+}
+
+void CheckRandomSaves(const Place& place, uint64_t seed, int rounds) {
+  Random random(seed);
+  for (int round = 0; round < rounds; ++round) {
+    const State state = RandomState(&random);
+    AllEntries entries(static_cast<size_t>(random.Between(1, 5)));
+    for (const auto& [fqn, tensor] : state.tensors) {
+      Deal(fqn, tensor, &random, &entries);
+    }
+    CAPTURE(round, entries.size());
+    RequireAllSucceed(place.Save(entries));
+    REQUIRE(place.Read("model.safetensors") == WholeFile(state));
+    conformance::CheckHolds(place.storage(), state);
+  }
+}
+
+TEST_CASE("whatever the sharding, the file is that of the gathered model",
+          "[checkpoint][hugging_face]") {
+  SECTION("through the page cache") {
+    const testing::TempDirectory directory;
+    Place place(MakePosixFileSystem(), directory.path() + "/m");
+    place.options.io.direct_io = DirectIo::kOff;
+    CheckRandomSaves(place, 40, 8);
+  }
+  SECTION("past the page cache, where that is possible") {
+    const testing::TempDirectory directory;
+    const Place place(MakePosixFileSystem(), directory.path() + "/m");
+    CheckRandomSaves(place, 41, 12);
+  }
+  SECTION("in memory") {
+    const Place place(MakeMemoryFileSystem(), "/m");
+    CheckRandomSaves(place, 42, 12);
+  }
+  SECTION("with one writer for each file") {
+    Place place(MakeMemoryFileSystem(), "/m");
+    place.options.one_writer_per_file = true;
+    CheckRandomSaves(place, 43, 6);
+  }
+}
+
+TEST_CASE("several files come with an index", "[checkpoint][hugging_face]") {
+  State state;
+  for (int i = 0; i < 5; ++i) {
+    state.tensors["layers." + std::to_string(i)] = conformance::RandomTensor(
+        static_cast<uint64_t>(i), DType::kFloat32, {100, 100});
+  }
+  Place place(MakeMemoryFileSystem(), "/m");
+  place.options.max_shard_nbytes = 100'000;
+  RequireAllSucceed(place.Save(Sharded(state, 3)));
+  CHECK(place.names() ==
+        std::vector<std::string>{"model-00001-of-00003.safetensors",
+                                 "model-00002-of-00003.safetensors",
+                                 "model-00003-of-00003.safetensors",
+                                 "model.safetensors.index.json"});
+  const auto index =
+      ParseSafetensorsIndex(place.Read("model.safetensors.index.json"));
+  REQUIRE(index.ok());
+  CHECK(index->total_size == 200'000);
+  CHECK(index->total_parameters == 50'000);
+  CHECK(index->weight_map.at("layers.4") == "model-00003-of-00003.safetensors");
+  conformance::CheckHolds(place.storage(), state);
+}
+
+TEST_CASE("floats are cast on the way, other types are not",
+          "[checkpoint][hugging_face]") {
+  const std::vector<float> values = {1.0F, -2.5F, 3.14159F, 1e30F};
+  State state;
+  state.tensors["w"] = {
+      .dtype = DType::kFloat32,
+      .sizes = {4},
+      .bytes = std::string(reinterpret_cast<const char*>(values.data()), 16)};
+  state.tensors["n"] = conformance::RandomTensor(1, DType::kInt64, {3});
+  Place place(MakeMemoryFileSystem(), "/m");
+  place.options.export_dtype = DType::kBFloat16;
+  RequireAllSucceed(place.Save(Sharded(state, 2)));
+  const std::string file = place.Read("model.safetensors");
+  CHECK_THAT(file, Contains(R"("w":{"dtype":"BF16")"));
+  const unsigned char last[] = {0x49, 0x40, 0x4A, 0x71};  // 3.14159, 1e30
+  CHECK(file.substr(file.size() - 4) ==
+        std::string(reinterpret_cast<const char*>(last), 4));
+}
+
+TEST_CASE("objects and types that safetensors lacks are refused by all ranks",
+          "[checkpoint][hugging_face]") {
+  State state = conformance::SmallState(1);
+  const Place place(MakeMemoryFileSystem(), "/m");
+  RankFailures failures = RequireSameFailures(place.Save(Sharded(state, 2)));
+  REQUIRE(failures.by_rank.size() >= 1);
+  CHECK_THAT(std::string(Message(failures.by_rank.begin()->second)),
+             Contains("step is no tensor"));
+  state.objects.clear();
+  state.tensors["z"] = conformance::RandomTensor(2, DType::kComplex128, {4});
+  failures = RequireSameFailures(place.Save(Sharded(state, 2)));
+  CHECK_THAT(std::string(Message(failures.by_rank.begin()->second)),
+             Contains("no type for the complex128 tensor z"));
+  CHECK(place.names().empty());
+}
+
+}  // namespace
+}  // namespace dcp

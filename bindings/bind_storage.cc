@@ -10,6 +10,7 @@
 #include "dcp/filesystem_storage.h"
 #include "dcp/hugging_face_storage.h"
 #include "engine_names.h"
+#include "format/safetensors_shards.h"
 #include "python_status.h"
 #include "registrars.h"
 #include "storage/filesystem_reader.h"
@@ -21,12 +22,14 @@ namespace py = pybind11;
 namespace dcp {
 namespace {
 
-std::optional<int> ExportDType(const FileSystemWriterOptions& options) {
+template <typename Options>
+std::optional<int> ExportDType(const Options& options) {
   if (!options.export_dtype) return std::nullopt;
   return static_cast<int>(*options.export_dtype);
 }
 
-void SetExportDType(FileSystemWriterOptions& options, std::optional<int> code) {
+template <typename Options>
+void SetExportDType(Options& options, std::optional<int> code) {
   options.export_dtype =
       code ? DTypeFromCode(static_cast<uint8_t>(*code)) : std::nullopt;
 }
@@ -84,7 +87,7 @@ void BindStorageOptions(py::module_& m) {
           [](W& o, bool use) {
             o.compression = use ? Compression::kZstd : Compression::kNone;
           })
-      .def_property("export_dtype", &ExportDType, &SetExportDType)
+      .def_property("export_dtype", &ExportDType<W>, &SetExportDType<W>)
       .def_readwrite("checkpoint_id", &W::checkpoint_id)
       .def_readwrite("io", &W::io);
 
@@ -94,6 +97,27 @@ void BindStorageOptions(py::module_& m) {
       .def_readwrite("path", &R::path)
       .def_readwrite("verify", &R::verify)
       .def_readwrite("io", &R::io);
+}
+
+void BindHuggingFaceOptions(py::module_& m) {
+  using W = HuggingFaceWriterOptions;
+  py::class_<W>(m, "HuggingFaceWriterOptions", "dcp::HuggingFaceWriterOptions")
+      .def(py::init<>())
+      .def_readwrite("path", &W::path)
+      .def_readwrite("file_numbers", &W::file_numbers)
+      .def_readwrite("max_shard_nbytes", &W::max_shard_nbytes)
+      .def_property("export_dtype", &ExportDType<W>, &SetExportDType<W>)
+      .def_readwrite("one_writer_per_file", &W::one_writer_per_file)
+      .def_readwrite("overwrite", &W::overwrite)
+      .def_readwrite("sync_files", &W::sync_files)
+      .def_readwrite("save_id", &W::save_id)
+      .def_readwrite("io", &W::io);
+  m.def(
+      "parse_shard_nbytes",
+      [](const std::string& text) {
+        return ValueOrThrow(ParseShardNbytes(text));
+      },
+      py::arg("text"), "Bytes of a size such as \"5GB\".");
 }
 
 using MaybeFileSystem = std::optional<std::shared_ptr<FileSystem>>;
@@ -183,6 +207,14 @@ void BindReader(py::module_& m) {
            }),
            py::arg("options"), py::arg("file_system") = py::none());
   m.def(
+      "make_hugging_face_writer",
+      [](HuggingFaceWriterOptions options, const MaybeFileSystem& file_system) {
+        return MakeHuggingFaceWriter(std::move(options),
+                                     Environment(file_system));
+      },
+      py::arg("options"), py::arg("file_system") = py::none(),
+      "Writes safetensors files.");
+  m.def(
       "make_hugging_face_reader",
       [](const FileSystemReaderOptions& options,
          const MaybeFileSystem& file_system,
@@ -215,6 +247,7 @@ void BindReader(py::module_& m) {
 void BindStorage(py::module_& m) {
   BindIoOptions(m);
   BindStorageOptions(m);
+  BindHuggingFaceOptions(m);
   BindWriter(m);
   BindReader(m);
 }

@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from dcpcpp._hugging_face_storage import (
         QuantizedHuggingFaceStorageReader as QuantizedHuggingFaceStorageReader,
     )
+    from dcpcpp._hugging_face_writer import HuggingFaceStorageWriter as HuggingFaceStorageWriter
     from dcpcpp._inspect import Checkpoint as Checkpoint
     from dcpcpp._inspect import load_full as load_full
     from dcpcpp._inspect import open as open
@@ -136,6 +137,7 @@ _LAZY = {
     "FsspecReader": "dcpcpp._fsspec_storage",
     "FsspecWriter": "dcpcpp._fsspec_storage",
     "HuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
+    "HuggingFaceStorageWriter": "dcpcpp._hugging_face_writer",
     "QuantizedHuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
     "PluginReader": "dcpcpp._plugin_storage",
     "PluginWriter": "dcpcpp._plugin_storage",

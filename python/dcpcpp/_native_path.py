@@ -7,9 +7,8 @@ from typing import Any
 from torch.distributed.checkpoint import default_planner
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
-from dcpcpp import _state_dict
+from dcpcpp import _hugging_face_storage, _hugging_face_writer, _state_dict
 from dcpcpp._filesystem_storage import FileSystemReader, FileSystemWriter
-from dcpcpp._hugging_face_storage import ours_for
 from dcpcpp._io_options import has_own_extensions, has_plain_files, is_zstd
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
@@ -43,6 +42,10 @@ def native_writer(writer: Any) -> NativeWriter | None:
     """Libdcp's equivalent of `writer`, None if its behaviour is somebody's own."""
     if isinstance(writer, NativeWriter):
         return writer if _is_unchanged(writer, FileSystemWriter) else None
+    if has_plain_files(writer) and not _patched(writer, type(writer)):
+        hugging_face = _hugging_face_writer.ours_for(writer)
+        if hugging_face is not None:
+            return hugging_face
     kind = torch_filesystem.FileSystemWriter
     if type(writer) is not kind or not has_plain_files(writer) or _patched(writer, kind):
         return None
@@ -69,7 +72,7 @@ def native_reader(reader: Any) -> NativeReader | None:
     if isinstance(reader, NativeReader):
         return reader if _is_unchanged(reader, FileSystemReader) else None
     if has_plain_files(reader) and not _patched(reader, type(reader)):
-        ours = ours_for(reader)
+        ours = _hugging_face_storage.ours_for(reader)
         if ours is not None:
             return ours
     kind = torch_filesystem.FileSystemReader

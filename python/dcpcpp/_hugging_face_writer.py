@@ -1,0 +1,186 @@
+"""The writer of Hugging Face safetensors, under torch's name."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import filesystem as torch_filesystem
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+
+from dcpcpp import _core
+from dcpcpp._config import log_choices_once
+from dcpcpp._io_options import MIB, core_file_system, make_io_options
+from dcpcpp._native_writer import NativeWriter
+from dcpcpp._storage_errors import as_storage_error
+from dcpcpp._tensors import code_of_dtype
+from dcpcpp._text import path_text
+
+try:
+    from torch.distributed.checkpoint.hf_storage import (
+        HuggingFaceStorageWriter as _TorchsWriter,
+    )
+except ImportError:  # torch before 2.8 has none
+    _TorchsWriter = torch_filesystem.FileSystemWriter  # type: ignore[misc, assignment]
+
+_HAS_WRITER = _TorchsWriter is not torch_filesystem.FileSystemWriter
+
+# What makes a directory a safetensors checkpoint.
+_PUBLISHED = ("model.safetensors.index.json", "model.safetensors")
+
+__all__ = ["HuggingFaceStorageWriter"]
+
+
+class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
+    """Writes the final safetensors files of a model, in one pass, from all ranks.
+
+    Mirrors `torch.distributed.checkpoint.HuggingFaceStorageWriter` (2.13). Unlike it, there
+    is nothing to consolidate: whatever the sharding, every rank writes its bytes into the
+    files that `transformers` and `safetensors` load, each byte once. What a rank holds in
+    pieces too small to be written for themselves goes over a socket to the rank that writes
+    that part of the file. An overwrite leaves the old or the new checkpoint at every moment,
+    and files and names are durable when the save returns.
+
+    The state dict holds tensors only. It is one file, `model.safetensors`, or several and
+    an index, `model.safetensors.index.json`. All ranks must see the directory.
+
+    Args:
+        path: directory of the checkpoint; created if absent.
+        fqn_to_index_mapping: number of the file of each tensor, from 1; None: files are
+            filled in the order of the state dict, up to `max_shard_size`.
+        thread_count: accepted; I/O is parallel whatever it is.
+        save_distributed: with torch it says whether ranks write at all; here they do.
+        enable_consolidation: accepted; the files are whole whatever it is.
+        thread_count_consolidation: accepted; see there.
+        max_shard_size: bytes of tensors in one file, a number or a text such as "5GB".
+        export_dtype: store floating-point tensors in this dtype; the state in memory
+            stays as it is.
+        one_writer_per_file: for file systems to which several machines cannot write one
+            file: each file is written by one rank, in order.
+        overwrite: replace a checkpoint that is there; otherwise a RuntimeError.
+        sync_files: make files and names durable before the save returns.
+        io_engine: "auto", "io_uring" or "threads".
+        direct_io: bypass the page cache where the file system can.
+        io_threads: threads that copy and checksum; 0 takes this rank's share of cores.
+        max_buffer_bytes: bound of the memory that a save adds, beside 64 MiB for what
+            is sent.
+        max_write_rate: see `FileSystemWriter`, also for what follows.
+        io_nice: see there.
+        io_cpus: see there.
+
+    Example:
+        >>> writer = dcpcpp.HuggingFaceStorageWriter("/models/mine", export_dtype=torch.bfloat16)
+        >>> dcpcpp.save(model.state_dict(), storage_writer=writer)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        fqn_to_index_mapping: Mapping[str, int] | None = None,
+        thread_count: int = 1,
+        save_distributed: bool = False,
+        enable_consolidation: bool = False,
+        thread_count_consolidation: int = 1,
+        *,
+        max_shard_size: int | str = "5GB",
+        export_dtype: torch.dtype | None = None,
+        one_writer_per_file: bool = False,
+        overwrite: bool = True,
+        sync_files: bool = True,
+        io_engine: str = "auto",
+        direct_io: bool = True,
+        io_threads: int = 0,
+        max_buffer_bytes: int = 128 * MIB,
+        max_write_rate: float | None = None,
+        io_nice: int = 0,
+        io_cpus: Collection[int] | None = None,
+    ) -> None:
+        super().__init__(path)  # type: ignore[arg-type]  # torch's takes more than it says
+        self.fqn_to_index_mapping = (
+            None if fqn_to_index_mapping is None else dict(fqn_to_index_mapping)
+        )
+        self.thread_count = thread_count
+        self.save_distributed = save_distributed
+        self.enable_consolidation = enable_consolidation
+        self.thread_count_consolidation = thread_count_consolidation
+        self.max_shard_nbytes = _core.parse_shard_nbytes(str(max_shard_size))
+        self.one_writer_per_file = one_writer_per_file
+        self.overwrite = overwrite
+        self.sync_files = sync_files
+        options = make_io_options(
+            io_engine, direct_io, io_threads, max_buffer_bytes, max_write_rate, io_nice, io_cpus
+        )
+        self._init_native(None, export_dtype, None, options)
+
+    def make_core_writer(
+        self, export_dtype: torch.dtype | None = None, compression: str | None = None
+    ) -> _core.StorageWriter:
+        """Libdcp's writer with this one's options; the dtype given here comes first."""
+        if compression is not None:
+            raise ValueError("safetensors files are not compressed")
+        log_choices_once(self._io_options.engine)
+        options = _core.HuggingFaceWriterOptions()
+        options.path = path_text(self.path)
+        options.save_id = self.save_id
+        options.file_numbers = self.fqn_to_index_mapping or {}
+        options.max_shard_nbytes = self.max_shard_nbytes
+        options.one_writer_per_file = self.one_writer_per_file
+        options.overwrite = self.overwrite
+        options.sync_files = self.sync_files
+        export_dtype = export_dtype or self._export_dtype
+        if export_dtype is not None:
+            options.export_dtype = code_of_dtype(export_dtype)
+        options.io = self._io_options
+        return _core.make_hugging_face_writer(options, core_file_system(self.fs, 0))
+
+    def warn_if_exists(self, *, use_collectives: bool, stacklevel: int = 5) -> None:
+        """Tell of a checkpoint that is about to be replaced."""
+        if not self.overwrite:
+            return
+        for name in _PUBLISHED:
+            path = self.fs.concat_path(self.path, name)
+            with as_storage_error("exists", path):
+                if self.fs.exists(path):
+                    warnings.warn(
+                        f"Detected an existing checkpoint in {self.path}, overwriting since "
+                        "self.overwrite=True.",
+                        stacklevel=stacklevel,
+                    )
+                    return
+
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        """Refuse torch's protocol, whose ranks do not meet before they write."""
+        raise _needs_our_save()
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Any:
+        """Refuse: see prepare_local_plan."""
+        raise _needs_our_save()
+
+    def finish(self, metadata: Metadata, results: Any) -> None:
+        """Refuse: see prepare_local_plan."""
+        raise _needs_our_save()
+
+
+def _needs_our_save() -> NotImplementedError:
+    return NotImplementedError(
+        "dcpcpp.HuggingFaceStorageWriter saves with dcpcpp.save and its default planner (or with "
+        "torch's save after dcpcpp.patch_torch()), not under torch's own protocol"
+    )
+
+
+def ours_for(writer: Any) -> HuggingFaceStorageWriter | None:
+    """Our equivalent of torch's own writer of safetensors; None for any other, and subclasses."""
+    if not _HAS_WRITER or type(writer) is not _TorchsWriter:
+        return None
+    return HuggingFaceStorageWriter(
+        writer.consolidated_output_path or writer.path,
+        writer.fqn_to_index_mapping,
+        writer.thread_count,
+        writer.save_distributed,
+        writer.enable_consolidation,
+        writer.thread_count_consolidation,
+    )

@@ -39,7 +39,7 @@ def bench(
         bool, typer.Option("--async", help="Measure async saves, and nothing else.")
     ] = False,
     hf: Annotated[
-        bool, typer.Option("--hf", help="Measure loads of safetensors, and nothing else.")
+        bool, typer.Option("--hf", help="Measure safetensors, and nothing else.")
     ] = False,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all samples here.")] = None,
     plot_out: Annotated[Path | None, typer.Option("--plot", help="Draw a PNG here.")] = None,

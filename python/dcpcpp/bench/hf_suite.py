@@ -1,4 +1,4 @@
-"""What `dcpcpp bench --hf` measures: loads of safetensors, plain and quantized."""
+"""What `dcpcpp bench --hf` measures: saves and loads of safetensors, plain and quantized."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from dcpcpp import _core
 from dcpcpp.bench.contestants import Contestant
 from dcpcpp.bench.measures import Outcome, Progress, measure_loads
 from dcpcpp.bench.states import Tensors, llama_like, nbytes_of
+from dcpcpp.bench.suite import measure_ranks
 
 _BLOCK, _DEPTH = 4 << 20, 32  # as the library has in flight with two workers and 128 MiB
 _FILES = 4  # of the model, as published ones have several
@@ -129,7 +130,7 @@ def quantized_contestants(stored: Tensors) -> list[Contestant]:
 
 @dataclass(frozen=True)
 class HfSuite:
-    """Which loads to measure, where and of what size.
+    """Which saves and loads to measure, where and of what size.
 
     Attributes:
         folder: on the disk to measure; created if absent.
@@ -145,8 +146,12 @@ class HfSuite:
         """Take the measures; `say` is told which one is at work."""
         torch.set_num_threads(1)
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = llama_like(self.nbytes)
         outcomes = [
+            measure_ranks(ranks, self.nbytes, self.folder, self.repeats, say, layout)
+            for ranks, layout in ((1, "hf-fsdp"), (2, "hf-fsdp"), (2, "hf-tp"))
+        ]
+        state = llama_like(self.nbytes)
+        outcomes += [
             measure_loads(
                 f"{'cold' if cold else 'warm'} load of safetensors",
                 state,

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint import filesystem as stock_filesystem
 from torch.distributed.checkpoint import state_dict_saver
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter as StockHfWriter
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
@@ -28,6 +30,9 @@ from dcpcpp.bench.states import llama_like, nbytes_of
 Save = Callable[[Path], float | None]
 
 OURS = "dcpcpp"
+LAYOUTS = ("native", "hf-fsdp", "hf-tp")
+# Of tensor parallelism: what takes the parts of an activation is cut across its rows.
+_CUT_ACROSS = ("attention.wo.weight", "feed_forward.w2.weight")
 
 
 def _savers(state: dict[str, Any], local_nbytes: int) -> dict[str, Save]:
@@ -58,6 +63,54 @@ def _savers(state: dict[str, Any], local_nbytes: int) -> dict[str, Save]:
     }
 
 
+def _hf_savers(state: dict[str, Any], native: dict[str, Save]) -> dict[str, Save]:
+    """Safetensors, beside the native save of the same state."""
+
+    def ours(path: Path) -> None:
+        dcpcpp.save(state, storage_writer=dcpcpp.HuggingFaceStorageWriter(path))
+        sync_names(path)
+
+    def stock(path: Path) -> None:
+        writer = StockHfWriter(
+            str(path),
+            save_distributed=True,
+            enable_consolidation=True,
+            thread_count_consolidation=2,
+        )
+        state_dict_saver.save(state, storage_writer=writer)
+        if dist.get_rank() == 0:
+            for file in path.glob("*.safetensors"):
+                _sync(file)
+        sync_names(path)
+
+    return {
+        OURS: ours,
+        "dcpcpp, native format": native[OURS],
+        "stock DCP, consolidated": stock,
+        "raw device": native["raw device"],
+    }
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _written_nbytes() -> int:
+    """What this process has had written to storage so far (proc(5), write_bytes)."""
+    for line in Path("/proc/self/io").read_text().splitlines():
+        if line.startswith("write_bytes:"):
+            return int(line.split()[1])
+    raise RuntimeError("/proc/self/io has no write_bytes")
+
+
+def _placement(key: str, layout: str) -> Shard:
+    return Shard(1 if layout == "hf-tp" and key.endswith(_CUT_ACROSS) else 0)
+
+
 def _together(save: Save, path: Path) -> float | None:
     """A save that ends when all ranks have ended, but by its own clock, if it has one."""
     own_seconds = save(path)
@@ -84,6 +137,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--nbytes", type=int, required=True)
     parser.add_argument("--repeats", type=int, required=True)
+    parser.add_argument("--layout", choices=LAYOUTS, default="native")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
@@ -91,9 +145,17 @@ def main() -> None:
     rank, world = dist.get_rank(), dist.get_world_size()
     mesh = init_device_mesh("cpu", (world,))
     shards = llama_like(arguments.nbytes // world)
-    state = {key: DTensor.from_local(value, mesh, [Shard(0)]) for key, value in shards.items()}
+    layout: str = arguments.layout
+    state = {
+        key: DTensor.from_local(value, mesh, [_placement(key, layout)])
+        for key, value in shards.items()
+    }
     savers = _savers(state, nbytes_of(shards))
-    outcome = Outcome("durable save", nbytes_of(shards) * world, ranks=world)
+    name = "durable save"
+    if layout != "native":
+        savers = _hf_savers(state, savers)
+        name += f" of safetensors, {layout.removeprefix('hf-').upper()}"
+    outcome = Outcome(name, nbytes_of(shards) * world, ranks=world)
     outcome.samples = {name: Samples() for name in savers}
     names = list(savers)
     for repeat in range(-1, arguments.repeats):  # the first round is not counted
@@ -105,7 +167,13 @@ def main() -> None:
                 drop_page_cache(arguments.folder)
             dist.barrier()
             samples = Samples()
+            written = _written_nbytes()
             measure(functools.partial(_together, savers[name], path), samples, is_ours=name == OURS)
+            of_all = torch.tensor(float(_written_nbytes() - written))
+            dist.all_reduce(of_all)
+            outcome.notes[f"bytes written, {name}"] = (
+                f"{float(of_all) / outcome.nbytes:.3f} of the state's"
+            )
             if repeat >= 0:
                 _add_all_ranks(outcome.samples[name], samples)
     if rank == 0:

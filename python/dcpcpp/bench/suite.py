@@ -88,14 +88,17 @@ def _of_small_tensors(count: int, folder: Path, repeats: int, say: Progress) -> 
     ]
 
 
-def _by_ranks(ranks: int, nbytes: int, folder: Path, repeats: int, say: Progress) -> Outcome:
-    say(f"durable save by {ranks} ranks")
+def measure_ranks(
+    ranks: int, nbytes: int, folder: Path, repeats: int, say: Progress, layout: str = "native"
+) -> Outcome:
+    """Durable saves by several processes; see `dcpcpp.bench.ranks` for the layouts."""
+    say(f"durable save by {ranks} ranks, {layout}")
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
             *(f"--nproc_per_node={ranks}", "-m", "dcpcpp.bench.ranks"),
             *("--folder", str(folder), "--out", out.name),
-            *("--nbytes", str(nbytes), "--repeats", str(repeats)),
+            *("--nbytes", str(nbytes), "--repeats", str(repeats), "--layout", layout),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -138,7 +141,7 @@ class Suite:
             if "verify" in self.wanted:
                 outcomes += _verification(self.nbytes, self.folder, self.repeats, say)
             if "ranks" in self.wanted:
-                outcomes.append(_by_ranks(2, self.nbytes, self.folder, self.repeats, say))
+                outcomes.append(measure_ranks(2, self.nbytes, self.folder, self.repeats, say))
             if "tmpfs" in self.wanted:
                 outcomes += _on_tmpfs(self.nbytes, shared, self.repeats, say)
             if "small" in self.wanted:

@@ -24,10 +24,11 @@ try:
     from torch.distributed.checkpoint.hf_storage import (
         HuggingFaceStorageWriter as _TorchsWriter,
     )
+
+    _HAS_WRITER = True
 except ImportError:  # torch before 2.8 has none
     _TorchsWriter = torch_filesystem.FileSystemWriter  # type: ignore[misc, assignment]
-
-_HAS_WRITER = _TorchsWriter is not torch_filesystem.FileSystemWriter
+    _HAS_WRITER = False
 
 # What makes a directory a safetensors checkpoint.
 _PUBLISHED = ("model.safetensors.index.json", "model.safetensors")

@@ -138,8 +138,7 @@ Status PeerExchange::Receive(int rank, size_t number,
     return InvalidArgument("rank " + std::to_string(rank) +
                            " sends nothing to this one");
   }
-  Status status =
-      Guarded([&] { return found->second->Receive(number, out); });
+  Status status = Guarded([&] { return found->second->Receive(number, out); });
   if (status.ok() || status.code() == absl::StatusCode::kInvalidArgument) {
     return status;
   }

@@ -124,8 +124,8 @@ Metadata HuggingFaceBuilder::Take() && {
     const StorageInfo place =
         metadata_.storage_data.at({.fqn = key, .offset = start});
     metadata_.Add(alias, tensor);
-    metadata_.storage_data.emplace(
-        MetadataIndex{.fqn = alias, .offset = start}, place);
+    metadata_.storage_data.emplace(MetadataIndex{.fqn = alias, .offset = start},
+                                   place);
   }
   return std::move(metadata_);
 }

@@ -51,7 +51,7 @@ class HuggingFaceBuilder {
   const std::string root_;
   Metadata metadata_;
   std::map<std::string, const SidecarFile*, std::less<>> records_;
-  std::map<std::string, std::string> files_;  // key -> the first that has it
+  std::map<std::string, std::string> files_;    // key -> the first that has it
   std::map<std::string, std::string> aliases_;  // other name -> key
   std::vector<std::string> whole_files_;
 };

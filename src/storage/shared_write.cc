@@ -102,11 +102,10 @@ class Operation {
                     [](const PeerTraffic& t) { return !t.incoming.empty(); });
     if (!traffic.empty()) {
       DCP_ASSIGN_OR_RETURN(
-          exchange,
-          PeerExchange::Start(std::move(listener), traffic, filler_,
-                              {.rank = writer_.rank,
-                               .proceed = options.proceed,
-                               .timeout = writer_.io.stall_timeout}));
+          exchange, PeerExchange::Start(std::move(listener), traffic, filler_,
+                                        {.rank = writer_.rank,
+                                         .proceed = options.proceed,
+                                         .timeout = writer_.io.stall_timeout}));
       filler_.Connect(*exchange);
     }
     listener.reset();

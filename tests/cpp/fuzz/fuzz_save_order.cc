@@ -21,12 +21,13 @@ std::span<std::byte> MemoryBytes() {
 }  // namespace
 
 std::vector<std::string> FuzzSeeds() {
-  SaveOrder order{.rank = 1,
-                  .world_size = 2,
-                  .memory_nbytes = 256,
-                  .writer = FileSystemWriterOptions{.path = "/ckpt",
-                             .session_id = "dcpcpp-1",
-                             .export_dtype = DType::kBFloat16}};
+  SaveOrder order{
+      .rank = 1,
+      .world_size = 2,
+      .memory_nbytes = 256,
+      .writer = FileSystemWriterOptions{.path = "/ckpt",
+                                        .session_id = "dcpcpp-1",
+                                        .export_dtype = DType::kBFloat16}};
   TensorShard shard{.view = {.data = MemoryBytes().data() + 64,
                              .sizes = {4, 6},
                              .strides = {6, 1}},

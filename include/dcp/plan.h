@@ -8,6 +8,7 @@
 #define DCP_PLAN_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -51,7 +52,7 @@ struct SavePlan {
   std::optional<std::unordered_map<std::string, ObjectPath>> planner_data;
   /// Tensors that are other names of one, its memory in its shape -> that one.
   /// Empty where it does not matter (StorageWriter::StoresTiesOnce).
-  std::unordered_map<std::string, std::string> ties;
+  std::map<std::string, std::string> ties;
   bool operator==(const SavePlan&) const = default;
 };
 

@@ -20,7 +20,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <map>
 #include <utility>
 
 #include "base/wire.h"
@@ -239,18 +238,6 @@ class Decoder {
   WireReader in_;
 };
 
-/// In the order of keys, so that equal plans have equal bytes.
-void PutTies(const std::unordered_map<std::string, std::string>& ties,
-             WireWriter& out) {
-  const std::map<std::string_view, std::string_view> sorted(ties.begin(),
-                                                            ties.end());
-  out.PutVarint(sorted.size());
-  for (const auto& [fqn, first] : sorted) {
-    out.PutString(fqn);
-    out.PutString(first);
-  }
-}
-
 }  // namespace
 
 std::string SerializeSavePlan(const SavePlan& plan) {
@@ -266,7 +253,11 @@ std::string SerializeSavePlan(const SavePlan& plan) {
   }
   encoder.out().PutU8(plan.planner_data ? 1 : 0);
   if (plan.planner_data) encoder.PutPaths(*plan.planner_data);
-  PutTies(plan.ties, encoder.out());
+  encoder.out().PutVarint(plan.ties.size());
+  for (const auto& [fqn, first] : plan.ties) {
+    encoder.out().PutString(fqn);
+    encoder.out().PutString(first);
+  }
   return std::move(encoder.out()).Take();
 }
 

@@ -16,16 +16,16 @@
 #include <utility>
 
 #include "base/random_id.h"
-#include "base/wire.h"
 #include "dcp/metadata_codec.h"
-#include "format/safetensors_dtype.h"
 #include "format/safetensors_index.h"
 #include "io/stall.h"
 #include "staging/buffer_cache.h"
 #include "staging/pipeline_options.h"
 #include "storage/checkpoint_directory.h"
 #include "storage/environment.h"
+#include "storage/hugging_face_items.h"
 #include "storage/limits.h"
+#include "storage/shared_division.h"
 #include "storage/shared_write.h"
 #include "storage/space_check.h"
 
@@ -50,66 +50,6 @@ Status CheckOptions(const HuggingFaceWriterOptions& options,
         file_system.traits().name + " cannot do");
   }
   return CheckThreadPlacement(options.io.placement);
-}
-
-Status CheckItem(const WriteItem& item) {
-  if (item.type == WriteItemType::kByteIo) {
-    return WithDetail(
-        InvalidArgument(item.fqn +
-                        " is no tensor, and safetensors files hold nothing "
-                        "else; leave it out (exclude=) or save it in "
-                        "PyTorch's own format"),
-        {.fqn = item.fqn});
-  }
-  const DType dtype = item.properties.dtype;
-  if (SafetensorsDTypeOf(dtype)) return absl::OkStatus();
-  return WithDetail(
-      InvalidArgument("safetensors has no type for the " +
-                      std::string(DTypeName(dtype)) + " tensor " + item.fqn),
-      {.fqn = item.fqn});
-}
-
-/// A rank's notes for the coordinator.
-struct LocalNotes {
-  std::string space;
-  std::string address;
-};
-
-std::string SerializeNotes(const LocalNotes& notes) {
-  WireWriter out;
-  out.PutString(notes.space);
-  out.PutString(notes.address);
-  return std::move(out).Take();
-}
-
-StatusOr<LocalNotes> ParseNotes(std::string_view data, size_t rank) {
-  WireReader in(data, "the storage's notes of rank " + std::to_string(rank));
-  LocalNotes notes{.space = std::string(in.String())};
-  notes.address = in.String();
-  DCP_RETURN_IF_ERROR(in.Finish());
-  return notes;
-}
-
-/// One for each item; another name of a tensor has no place of its own.
-std::vector<WriteResult> ResultsOf(const SavePlan& plan, const SharedPart& part,
-                                   int rank) {
-  std::vector<WriteResult> results;
-  results.reserve(plan.items.size());
-  for (const WriteItem& item : plan.items) {
-    results.push_back({.index = item.index(), .size_in_bytes = item.nbytes});
-  }
-  for (const SharedPartFile& file : part.files) {
-    for (const SharedPartTensor& tensor : file.tensors) {
-      for (const SharedPartChunk& chunk : tensor.chunks) {
-        if (chunk.rank != rank) continue;
-        results[static_cast<size_t>(chunk.item)].storage_info = {
-            .relative_path = file.name,
-            .offset = tensor.begin,
-            .length = tensor.nbytes()};
-      }
-    }
-  }
-  return results;
 }
 
 }  // namespace
@@ -164,7 +104,7 @@ StatusOr<std::string> HuggingFaceWriter::PrepareLocalPlan(
   TrimKeptBuffers(
       ResolvePipelineOptions(options_.io, plan.items.size()).max_kept_nbytes);
   for (const WriteItem& item : plan.items) {
-    DCP_RETURN_IF_ERROR(CheckItem(item));
+    DCP_RETURN_IF_ERROR(CheckHuggingFaceItem(item));
   }
   LocalNotes notes;
   if (role_.world_size > 1) {

@@ -61,11 +61,6 @@ struct SharedLayout {
 StatusOr<SharedLayout> LayOutSharedFiles(const GlobalPlan& plan,
                                          const SharedLayoutOptions& options);
 
-/// What each rank needs to know of `layout`: all files, in the layout's order,
-/// without paths and names; no addresses.
-std::vector<SharedPart> PartsOfRanks(const SharedLayout& layout,
-                                     size_t world_size);
-
 }  // namespace dcp
 
 #endif  // DCP_STORAGE_SHARED_LAYOUT_H_

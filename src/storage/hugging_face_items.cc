@@ -1,0 +1,63 @@
+#include "storage/hugging_face_items.h"
+
+#include <utility>
+
+#include "base/wire.h"
+#include "format/safetensors_dtype.h"
+
+namespace dcp {
+
+Status CheckHuggingFaceItem(const WriteItem& item) {
+  if (item.type == WriteItemType::kByteIo) {
+    return WithDetail(
+        InvalidArgument(item.fqn +
+                        " is no tensor, and safetensors files hold nothing "
+                        "else; leave it out (exclude=) or save it in "
+                        "PyTorch's own format"),
+        {.fqn = item.fqn});
+  }
+  const DType dtype = item.properties.dtype;
+  if (SafetensorsDTypeOf(dtype)) return absl::OkStatus();
+  return WithDetail(
+      InvalidArgument("safetensors has no type for the " +
+                      std::string(DTypeName(dtype)) + " tensor " + item.fqn),
+      {.fqn = item.fqn});
+}
+
+std::string SerializeNotes(const LocalNotes& notes) {
+  WireWriter out;
+  out.PutString(notes.space);
+  out.PutString(notes.address);
+  return std::move(out).Take();
+}
+
+StatusOr<LocalNotes> ParseNotes(std::string_view data, size_t rank) {
+  WireReader in(data, "the storage's notes of rank " + std::to_string(rank));
+  LocalNotes notes{.space = std::string(in.String())};
+  notes.address = in.String();
+  DCP_RETURN_IF_ERROR(in.Finish());
+  return notes;
+}
+
+std::vector<WriteResult> ResultsOf(const SavePlan& plan, const SharedPart& part,
+                                   int rank) {
+  std::vector<WriteResult> results;
+  results.reserve(plan.items.size());
+  for (const WriteItem& item : plan.items) {
+    results.push_back({.index = item.index(), .size_in_bytes = item.nbytes});
+  }
+  for (const SharedPartFile& file : part.files) {
+    for (const SharedPartTensor& tensor : file.tensors) {
+      for (const SharedPartChunk& chunk : tensor.chunks) {
+        if (chunk.rank != rank) continue;
+        results[static_cast<size_t>(chunk.item)].storage_info = {
+            .relative_path = file.name,
+            .offset = tensor.begin,
+            .length = tensor.nbytes()};
+      }
+    }
+  }
+  return results;
+}
+
+}  // namespace dcp

@@ -131,18 +131,19 @@ Files FilesBySize(const std::vector<PlannedTensor>& tensors,
 StatusOr<SafetensorsTensor> Described(const PlannedTensor& tensor) {
   const DType dtype = tensor.metadata->properties.dtype;
   const auto stored = SafetensorsDTypeOf(dtype);
-  const auto shape = stored ? SafetensorsShapeOf(*stored, tensor.metadata->size)
-                            : std::nullopt;
-  if (!shape) {
-    return WithDetail(
-        InvalidArgument("safetensors cannot store the tensor " +
-                        std::string(tensor.fqn) + " of dtype " +
-                        std::string(DTypeName(dtype)) + " and shape " +
-                        ToString(tensor.metadata->size)),
-        {.fqn = std::string(tensor.fqn)});
+  if (stored) {
+    if (auto shape = SafetensorsShapeOf(*stored, tensor.metadata->size)) {
+      return SafetensorsTensor{.name = std::string(tensor.fqn),
+                               .dtype = *stored,
+                               .shape = *std::move(shape)};
+    }
   }
-  return SafetensorsTensor{
-      .name = std::string(tensor.fqn), .dtype = *stored, .shape = *shape};
+  return WithDetail(
+      InvalidArgument("safetensors cannot store the tensor " +
+                      std::string(tensor.fqn) + " of dtype " +
+                      std::string(DTypeName(dtype)) + " and shape " +
+                      ToString(tensor.metadata->size)),
+      {.fqn = std::string(tensor.fqn)});
 }
 
 /// One file, without extents. Moves the chunks out of `tensors`.

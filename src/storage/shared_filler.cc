@@ -29,13 +29,14 @@ SharedFiller::SharedFiller(const SharedPart& part, int rank,
       checksums_(checksums),
       messages_(MessagesOf(part, rank)) {}
 
-std::vector<PeerTraffic> SharedFiller::Traffic() const {
+std::vector<PeerTraffic> TrafficOf(
+    const SharedPart& part, const std::map<int, CellMessages>& messages) {
   std::vector<PeerTraffic> traffic;
-  for (const auto& [peer, messages] : messages_) {
+  for (const auto& [peer, cells] : messages) {
     PeerTraffic with{.rank = peer,
-                     .address = part_.addresses[static_cast<size_t>(peer)],
-                     .incoming = messages.incoming};
-    for (const std::vector<CellPart>& parts : messages.outgoing) {
+                     .address = part.addresses[static_cast<size_t>(peer)],
+                     .incoming = cells.incoming};
+    for (const std::vector<CellPart>& parts : cells.outgoing) {
       int64_t nbytes = 0;
       for (const CellPart& cell_part : parts) nbytes += cell_part.nbytes();
       with.outgoing.push_back(nbytes);

@@ -33,6 +33,10 @@ struct SharedSource {
   const WriteItem* item = nullptr;
 };
 
+/// `messages` for PeerExchange::Start; they are of `part`.
+std::vector<PeerTraffic> TrafficOf(const SharedPart& part,
+                                   const std::map<int, CellMessages>& messages);
+
 /// Blocks are whole cells: they begin where an extent or a cell does, and end
 /// likewise. Each cell is filled once, in the order of SharedPart's extents as
 /// far as other ranks send parts of it.
@@ -45,7 +49,9 @@ class SharedFiller final : public BlockFiller, public MessageSource {
                std::span<BlockChecksums> checksums);
 
   /// What this rank and each other exchange, for PeerExchange::Start.
-  std::vector<PeerTraffic> Traffic() const;
+  std::vector<PeerTraffic> Traffic() const {
+    return TrafficOf(part_, messages_);
+  }
   /// Before the first Fill, if there is traffic. `exchange` outlives the
   /// filler's use.
   void Connect(PeerExchange& exchange) { exchange_ = &exchange; }

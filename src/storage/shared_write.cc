@@ -60,6 +60,7 @@ struct OpenedFile {
   std::unique_ptr<WatchedFile> file;
   size_t number = 0;  ///< in the part
   bool writes_end = false;
+  bool may_be_padded = false;  ///< also if direct I/O is refused later
 };
 
 /// One write of a part.
@@ -81,6 +82,7 @@ class Operation {
         if (extent.owner != writer_.rank) continue;
         if (!opened.file) {
           DCP_ASSIGN_OR_RETURN(opened.file, OpenShared(file.path));
+          opened.may_be_padded = opened.file->direct_io().has_value();
         }
         opened.writes_end = opened.writes_end || extent.end == file.nbytes;
         regions_.push_back({.file = opened.file->unwatched(),
@@ -93,7 +95,8 @@ class Operation {
     return absl::OkStatus();
   }
 
-  Status Write(std::unique_ptr<PeerListener> listener, WriteSource& source) {
+  /// Uses `listener` up as soon as it is needed.
+  Status Write(std::unique_ptr<PeerListener>& listener, WriteSource& source) {
     PipelineOptions options = MakeOptions(source);
     std::unique_ptr<PeerExchange> exchange;
     const std::vector<PeerTraffic> traffic = filler_.Traffic();
@@ -121,8 +124,7 @@ class Operation {
 
   Status Close() {
     for (OpenedFile& opened : files_) {
-      // What direct writes have padded.
-      if (opened.writes_end && opened.file->direct_io()) {
+      if (opened.writes_end && opened.may_be_padded) {
         DCP_RETURN_IF_ERROR(
             opened.file->Truncate(part_.files[opened.number].nbytes));
       }
@@ -195,6 +197,53 @@ class Operation {
   std::vector<FileRegion> regions_;
 };
 
+/// Has no data to send, because of `why`.
+class FailedSource final : public MessageSource {
+ public:
+  explicit FailedSource(Status why) : why_(std::move(why)) {}
+  Status Read(int, size_t, int64_t, std::span<std::byte>) override {
+    return why_;
+  }
+
+ private:
+  const Status why_;
+};
+
+/// Meets the ranks that would wait for this one, and ends the exchange: it
+/// failed before it began to write.
+void TellPeers(const SharedWriter& writer, const SharedPart& part,
+               std::unique_ptr<PeerListener> listener, WriteSource& source,
+               const Status& why) {
+  const std::vector<PeerTraffic> traffic =
+      TrafficOf(part, MessagesOf(part, writer.rank));
+  // Who gave up (Ctrl-C) meets nobody any more; the others see that it left.
+  if (traffic.empty() || why.code() == absl::StatusCode::kCancelled) return;
+  FailedSource nothing(why);
+  const auto exchange =
+      PeerExchange::Start(std::move(listener), traffic, nothing,
+                          {.rank = writer.rank,
+                           .proceed = [&source] { return source.Proceed(); },
+                           .timeout = writer.io.stall_timeout});
+  if (exchange.ok()) (*exchange)->Cancel(why);
+}
+
+StatusOr<SharedOutcome> WriteAndClose(const SharedWriter& writer,
+                                      const SavePlan& plan,
+                                      const SharedPart& part,
+                                      std::unique_ptr<PeerListener>& listener,
+                                      WriteSource& source) {
+  DCP_RETURN_IF_ERROR(CheckItems(plan, part, writer.rank));
+  DCP_ASSIGN_OR_RETURN(std::vector<SharedSource> sources,
+                       ResolveAll(plan, source));
+  Operation operation(writer, part, std::move(sources));
+  DCP_RETURN_IF_ERROR(operation.Open());
+  DCP_RETURN_IF_ERROR(operation.Write(listener, source));
+  source.Release();
+  DCP_RETURN_IF_ERROR(
+      Traced(source.trace().get(), "sync", [&] { return operation.Close(); }));
+  return operation.TakeOutcome();
+}
+
 }  // namespace
 
 StatusOr<SharedOutcome> WriteSharedPart(const SharedWriter& writer,
@@ -202,16 +251,12 @@ StatusOr<SharedOutcome> WriteSharedPart(const SharedWriter& writer,
                                         const SharedPart& part,
                                         std::unique_ptr<PeerListener> listener,
                                         WriteSource& source) {
-  DCP_RETURN_IF_ERROR(CheckItems(plan, part, writer.rank));
-  DCP_ASSIGN_OR_RETURN(std::vector<SharedSource> sources,
-                       ResolveAll(plan, source));
-  Operation operation(writer, part, std::move(sources));
-  DCP_RETURN_IF_ERROR(operation.Open());
-  DCP_RETURN_IF_ERROR(operation.Write(std::move(listener), source));
-  source.Release();
-  DCP_RETURN_IF_ERROR(
-      Traced(source.trace().get(), "sync", [&] { return operation.Close(); }));
-  return operation.TakeOutcome();
+  StatusOr<SharedOutcome> outcome =
+      WriteAndClose(writer, plan, part, listener, source);
+  if (!outcome.ok() && listener) {
+    TellPeers(writer, part, std::move(listener), source, outcome.status());
+  }
+  return outcome;
 }
 
 }  // namespace dcp

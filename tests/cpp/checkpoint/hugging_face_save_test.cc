@@ -1,6 +1,7 @@
 // Saves into safetensors files, by all ranks at once.
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "format/safetensors_header.h"
 #include "format/safetensors_index.h"
 #include "plan/plan_cases.h"
+#include "testing/forwarding_file_system.h"
 #include "testing/temp_directory.h"
 
 namespace dcp {
@@ -195,6 +197,38 @@ TEST_CASE("floats are cast on the way, other types are not",
   const unsigned char last[] = {0x49, 0x40, 0x4A, 0x71};  // 3.14159, 1e30
   CHECK(file.substr(file.size() - 4) ==
         std::string(reinterpret_cast<const char*>(last), 4));
+}
+
+/// Does not see what another host has made.
+class Elsewhere final : public testing::ForwardingFileSystem {
+ public:
+  using ForwardingFileSystem::ForwardingFileSystem;
+  StatusOr<std::unique_ptr<File>> Open(const std::string& path,
+                                       const OpenOptions& options) override {
+    if (options.mode == OpenMode::kShared) return NotFound(path);
+    return ForwardingFileSystem::Open(path, options);
+  }
+};
+
+TEST_CASE("a rank that cannot write does not keep the others waiting",
+          "[checkpoint][hugging_face]") {
+  State state;
+  state.tensors["w"] =
+      conformance::RandomTensor(1, DType::kFloat32, {2048, 2048});
+  const Place place(MakeMemoryFileSystem(), "/m");
+  const int bad = GENERATE(0, 1, 2);
+  const auto start = std::chrono::steady_clock::now();
+  const auto saved = SaveOnRanks(Sharded(state, 3), [&](int rank) {
+    const std::shared_ptr<FileSystem> fs =
+        rank == bad ? std::make_shared<Elsewhere>(place.fs) : place.fs;
+    return MakeHuggingFaceWriter(place.options, {.file_system = fs});
+  });
+  // The limit of a storage that does not answer is five minutes.
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(60));
+  const RankFailures failures = RequireSameFailures(saved);
+  CHECK_THAT(std::string(Message(failures.by_rank.at(bad))),
+             Contains("safetensors are saved to a directory that all ranks"));
+  CHECK(place.names().empty());
 }
 
 TEST_CASE("objects and types that safetensors lacks are refused by all ranks",

@@ -28,7 +28,7 @@ struct HuggingFaceWriterOptions {
   /// Floating-point tensors are stored in this dtype.
   std::optional<DType> export_dtype;
   /// For file systems to which several clients cannot write one file: each file
-  /// has one writer, in order, to whom the others send their parts.
+  /// has one writer, to whom the others send their parts.
   bool one_writer_per_file = false;
   /// Whether a safetensors checkpoint that is there may be replaced.
   bool overwrite = true;

@@ -55,13 +55,14 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
             filled in the order of the state dict, up to `max_shard_size`.
         thread_count: accepted; I/O is parallel whatever it is.
         save_distributed: with torch it says whether ranks write at all; here they do.
-        enable_consolidation: accepted; the files are whole whatever it is.
+        enable_consolidation: the files are whole whatever it is; False with
+            `save_distributed` asks for a file of each rank's own, which is torch's writer's.
         thread_count_consolidation: accepted; see there.
         max_shard_size: bytes of tensors in one file, a number or a text such as "5GB".
         export_dtype: store floating-point tensors in this dtype; the state in memory
             stays as it is.
         one_writer_per_file: for file systems to which several machines cannot write one
-            file: each file is written by one rank, in order.
+            file: each file is written by one rank.
         overwrite: replace a checkpoint that is there; otherwise a RuntimeError.
         sync_files: make files and names durable before the save returns.
         io_engine: "auto", "io_uring" or "threads".
@@ -100,6 +101,11 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         io_nice: int = 0,
         io_cpus: Collection[int] | None = None,
     ) -> None:
+        if save_distributed and not enable_consolidation:
+            raise NotImplementedError(
+                "dcpcpp.HuggingFaceStorageWriter writes whole files; for a file of each rank's "
+                "own pass torch's HuggingFaceStorageWriter to dcpcpp.save"
+            )
         super().__init__(path)  # type: ignore[arg-type]  # torch's takes more than it says
         self.fqn_to_index_mapping = (
             None if fqn_to_index_mapping is None else dict(fqn_to_index_mapping)
@@ -177,6 +183,8 @@ def ours_for(writer: Any) -> HuggingFaceStorageWriter | None:
     """Our equivalent of torch's own writer of safetensors; None for any other, and subclasses."""
     if not _HAS_WRITER or type(writer) is not _TorchsWriter:
         return None
+    if writer.save_distributed and not writer.enable_consolidation:
+        return None  # a file for each rank
     return HuggingFaceStorageWriter(
         writer.consolidated_output_path or writer.path,
         writer.fqn_to_index_mapping,

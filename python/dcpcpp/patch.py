@@ -53,15 +53,6 @@ _TABLE: list[tuple[str, str, str, str]] = [
         for name in ("FsspecReader", "FsspecWriter")
     ),
     *(
-        (
-            module,
-            "HuggingFaceStorageWriter",
-            "dcpcpp._hugging_face_writer",
-            "HuggingFaceStorageWriter",
-        )
-        for module in (_TORCH, f"{_TORCH}.hf_storage")
-    ),
-    *(
         (module, name, "dcpcpp._hugging_face_storage", name)
         for name, own_module in {
             "HuggingFaceStorageReader": f"{_TORCH}.hf_storage",

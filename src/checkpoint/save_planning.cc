@@ -86,16 +86,20 @@ std::string IdentityOf(const TensorShard& shard) {
 /// Has those of `plan` that lie in the memory of one before them say so. Shards
 /// without elements have no memory.
 void MarkTies(std::span<const SaveEntry> entries, SavePlan* plan) {
-  std::unordered_map<std::string, const std::string*> first;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const auto* shard = std::get_if<TensorShard>(&entries[i].value);
+  // All shards that the rank has of a tensor, and tensors in their order.
+  std::unordered_map<std::string_view, std::string> identities;
+  std::vector<std::string_view> fqns;
+  for (const SaveEntry& entry : entries) {
+    const auto* shard = std::get_if<TensorShard>(&entry.value);
     if (shard == nullptr || Numel(shard->view.sizes) == 0) continue;
-    const auto [entry, is_first] =
-        first.emplace(IdentityOf(*shard), &entries[i].fqn);
-    // Of one tensor several shards may be the same memory, expanded.
-    if (!is_first && *entry->second != entries[i].fqn) {
-      plan->ties.emplace(entries[i].fqn, *entry->second);
-    }
+    const auto [identity, is_new] = identities.try_emplace(entry.fqn);
+    if (is_new) fqns.push_back(entry.fqn);
+    identity->second += IdentityOf(*shard);
+  }
+  std::unordered_map<std::string_view, std::string_view> first;
+  for (const std::string_view fqn : fqns) {
+    const auto [other, is_first] = first.emplace(identities.at(fqn), fqn);
+    if (!is_first) plan->ties.emplace(fqn, other->second);
   }
 }
 

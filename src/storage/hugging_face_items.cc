@@ -39,8 +39,10 @@ StatusOr<LocalNotes> ParseNotes(std::string_view data, size_t rank) {
   return notes;
 }
 
-std::vector<WriteResult> ResultsOf(const SavePlan& plan, const SharedPart& part,
-                                   int rank) {
+StatusOr<std::vector<WriteResult>> ResultsOf(const SavePlan& plan,
+                                             const SharedPart& part, int rank) {
+  DCP_ASSIGN_OR_RETURN(const ItemPositions positions,
+                       FindItems(plan, part, rank));
   std::vector<WriteResult> results;
   results.reserve(plan.items.size());
   for (const WriteItem& item : plan.items) {
@@ -50,7 +52,7 @@ std::vector<WriteResult> ResultsOf(const SavePlan& plan, const SharedPart& part,
     for (const SharedPartTensor& tensor : file.tensors) {
       for (const SharedPartChunk& chunk : tensor.chunks) {
         if (chunk.rank != rank) continue;
-        results[static_cast<size_t>(chunk.item)].storage_info = {
+        results[positions.at(chunk.source)].storage_info = {
             .relative_path = file.name,
             .offset = tensor.begin,
             .length = tensor.nbytes()};

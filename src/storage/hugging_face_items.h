@@ -31,8 +31,8 @@ StatusOr<LocalNotes> ParseNotes(std::string_view data, size_t rank);
 
 /// One for each item of `plan`, rank `rank`'s; another name of a tensor has no
 /// place of its own.
-std::vector<WriteResult> ResultsOf(const SavePlan& plan, const SharedPart& part,
-                                   int rank);
+StatusOr<std::vector<WriteResult>> ResultsOf(const SavePlan& plan,
+                                             const SharedPart& part, int rank);
 
 }  // namespace dcp
 

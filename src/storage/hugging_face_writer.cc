@@ -171,8 +171,9 @@ StatusOr<WriteOutcome> HuggingFaceWriter::WriteData(const SavePlan& plan,
     if (IsStall(written.status())) file_system_->GiveUp(written.status());
     return written.status();
   }
-  return WriteOutcome{.results = ResultsOf(plan, part, role_.rank),
-                      .storage_data = SerializeSharedOutcome(*written)};
+  WriteOutcome outcome{.storage_data = SerializeSharedOutcome(*written)};
+  DCP_ASSIGN_OR_RETURN(outcome.results, ResultsOf(plan, part, role_.rank));
+  return outcome;
 }
 
 StatusOr<SharedOutcome> HuggingFaceWriter::WriteShared(const SavePlan& plan,

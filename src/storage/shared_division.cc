@@ -56,8 +56,11 @@ class FileDivider {
         parts_[rank].extents.push_back(file_.extents[e]);
       }
     }
-    const int first = file_.extents[0].owner;
-    parts_[static_cast<size_t>(first)].head = file_.head.bytes;
+    // A long one may reach into a second extent.
+    for (const OwnedExtent& extent : file_.extents) {
+      if (extent.begin >= std::ssize(file_.head.bytes)) break;
+      parts_[static_cast<size_t>(extent.owner)].head = file_.head.bytes;
+    }
     return std::move(parts_);
   }
 
@@ -74,7 +77,7 @@ class FileDivider {
           .begin = tensor.begin, .dtype = tensor.dtype, .sizes = tensor.sizes};
       for (const size_t c : chunks) {
         part.chunks.push_back(tensor.chunks[c]);
-        if (part.chunks.back().rank != rank) part.chunks.back().item = -1;
+        if (part.chunks.back().rank != rank) part.chunks.back().source = -1;
       }
       parts_[static_cast<size_t>(rank)].tensors.push_back(std::move(part));
     }

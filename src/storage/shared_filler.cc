@@ -14,20 +14,22 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "base/round_up.h"
 #include "storage/gather_view.h"
 
 namespace dcp {
 
-SharedFiller::SharedFiller(const SharedPart& part, int rank,
+SharedFiller::SharedFiller(const SharedPart& part,
+                           const ItemPositions& positions,
                            std::span<const SharedSource> sources,
-                           DeviceRuntime& device,
-                           std::span<BlockChecksums> checksums)
+                           const Options& options)
     : part_(part),
-      rank_(rank),
+      positions_(positions),
+      rank_(options.rank),
       sources_(sources),
-      device_(device),
-      checksums_(checksums),
-      messages_(MessagesOf(part, rank)) {}
+      device_(options.device),
+      checksums_(options.checksums),
+      messages_(MessagesOf(part, options.rank)) {}
 
 std::vector<PeerTraffic> TrafficOf(
     const SharedPart& part, const std::map<int, CellMessages>& messages) {
@@ -61,7 +63,19 @@ Status SharedFiller::Gather(const CellPart& part, int64_t byte_begin,
   const DType dtype = part.tensor->dtype;
   byte_begin += part.begin * ItemSize(dtype);
   if (stream != nullptr) return stream->Read(*item, byte_begin, out);
-  return GatherView(view, dtype, byte_begin, device_, out);
+  // A cast works on whole elements, and messages are sent in any pieces.
+  const int64_t itemsize = ItemSize(dtype);
+  const int64_t lead = view.dtype == dtype ? 0 : byte_begin % itemsize;
+  const int64_t nbytes = std::ssize(out);
+  if (view.dtype == dtype || (lead == 0 && nbytes % itemsize == 0)) {
+    return GatherView(view, dtype, byte_begin, device_, out);
+  }
+  std::vector<std::byte> whole(
+      static_cast<size_t>(RoundUpTo(lead + nbytes, itemsize)));
+  DCP_RETURN_IF_ERROR(
+      GatherView(view, dtype, byte_begin - lead, device_, whole));
+  std::memcpy(out.data(), whole.data() + lead, out.size());
+  return absl::OkStatus();
 }
 
 Status SharedFiller::Fill(const WriteBlock& block, FillMode mode,
@@ -99,6 +113,7 @@ Status SharedFiller::FillCell(const Cell& cell, BlockBuilder& builder) {
       IsOwn(parts[0])) {
     return FillWhole(parts[0], cell, builder);
   }
+  DCP_RETURN_IF_ERROR(RequireFilled(cell, parts));
   const std::span<std::byte> out = builder.Reserve(cell.end - cell.begin);
   if (cell.begin < std::ssize(head)) {
     const auto rest = std::string_view(head).substr(
@@ -108,6 +123,18 @@ Status SharedFiller::FillCell(const Cell& cell, BlockBuilder& builder) {
   DCP_RETURN_IF_ERROR(PutParts(parts, cell, out));
   builder.Know(cell.end - cell.begin, Crc32(0, out));
   return absl::OkStatus();
+}
+
+Status SharedFiller::RequireFilled(const Cell& cell,
+                                   const std::vector<CellPart>& parts) const {
+  const SharedPartFile& file = part_.files[cell.file];
+  int64_t known = std::clamp(std::ssize(file.head) - cell.begin, int64_t{0},
+                             cell.end - cell.begin);
+  for (const CellPart& part : parts) known += part.nbytes();
+  if (known == cell.end - cell.begin) return absl::OkStatus();
+  return Internal("of the bytes " + std::to_string(cell.begin) + " to " +
+                  std::to_string(cell.end) + " of " + file.name + " only " +
+                  std::to_string(known) + " have a rank that holds them");
 }
 
 Status SharedFiller::FillWhole(const CellPart& part, const Cell& cell,

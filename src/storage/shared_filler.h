@@ -42,11 +42,16 @@ std::vector<PeerTraffic> TrafficOf(const SharedPart& part,
 /// far as other ranks send parts of it.
 class SharedFiller final : public BlockFiller, public MessageSource {
  public:
-  /// `part`, `sources` (by item of the rank's plan), `device` and `checksums`
-  /// (by file of `part`) outlive the filler.
-  SharedFiller(const SharedPart& part, int rank,
-               std::span<const SharedSource> sources, DeviceRuntime& device,
-               std::span<BlockChecksums> checksums);
+  struct Options {
+    int rank = 0;
+    DeviceRuntime& device;
+    std::span<BlockChecksums> checksums;  ///< by file of the part
+  };
+
+  /// All outlive the filler. `sources` are by `positions`, those of the rank's
+  /// items.
+  SharedFiller(const SharedPart& part, const ItemPositions& positions,
+               std::span<const SharedSource> sources, const Options& options);
 
   /// What this rank and each other exchange, for PeerExchange::Start.
   std::vector<PeerTraffic> Traffic() const {
@@ -72,15 +77,18 @@ class SharedFiller final : public BlockFiller, public MessageSource {
   using Scratch = std::unique_ptr<std::byte[]>;
 
   const SharedSource& SourceOf(const CellPart& part) const {
-    return sources_[static_cast<size_t>(part.chunk->item)];
+    return sources_[positions_.at(part.chunk->source)];
   }
-  /// The bytes of `part` from `byte_begin` on.
+  /// The bytes of `part` from `byte_begin` on: any range.
   Status Gather(const CellPart& part, int64_t byte_begin,
                 std::span<std::byte> out);
   bool IsOwn(const CellPart& part) const { return part.chunk->rank == rank_; }
   /// The memory that holds `part` as it is stored; empty if there is none.
   std::span<const std::byte> MemoryOf(const CellPart& part) const;
   Status FillCell(const Cell& cell, BlockBuilder& builder);
+  /// That the head and the parts are all of the cell.
+  Status RequireFilled(const Cell& cell,
+                       const std::vector<CellPart>& parts) const;
   /// A cell that is all of one part: no second copy is needed.
   Status FillWhole(const CellPart& part, const Cell& cell,
                    BlockBuilder& builder);
@@ -95,6 +103,7 @@ class SharedFiller final : public BlockFiller, public MessageSource {
   void GiveBack(Scratch scratch);
 
   const SharedPart& part_;
+  const ItemPositions& positions_;
   const int rank_;
   const std::span<const SharedSource> sources_;
   DeviceRuntime& device_;

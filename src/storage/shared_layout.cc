@@ -50,7 +50,7 @@ StatusOr<std::vector<PlannedTensor>> TensorsOf(const GlobalPlan& plan) {
       PlannedTensor& tensor = tensors[places.at(items[i].fqn)];
       tensor.chunks.push_back({.box = items[i].chunk,
                                .rank = static_cast<int>(rank),
-                               .item = static_cast<int64_t>(i)});
+                               .source = items[i].source});
       if (items[i].chunk.numel() == 0) continue;  // it has no memory
       const auto tie = ties.find(items[i].fqn);
       std::string_view tied_to;
@@ -204,6 +204,9 @@ void AssignFile(const SharedLayoutOptions& options, SharedLayoutFile* file,
 
 StatusOr<SharedLayout> LayOutSharedFiles(const GlobalPlan& plan,
                                          const SharedLayoutOptions& options) {
+  // Also of one rank alone, which may hold a part: the file holds it all.
+  DCP_RETURN_IF_ERROR(
+      ValidateChunks(plan.metadata, CoverageRule::kRequireFull));
   DCP_ASSIGN_OR_RETURN(std::vector<PlannedTensor> tensors, TensorsOf(plan));
   SharedLayout layout;
   layout.aliases = TakeAliases(&tensors);

@@ -56,7 +56,8 @@ struct SharedLayout {
 /// Every tensor of `plan` lies whole in one file. Those that are tied
 /// (SavePlan::ties) are stored once; the other name stands in the metadata
 /// of the file.
-/// \error kInvalidArgument  a tensor without a file in `file_numbers`, one that
+/// \error kInvalidArgument  chunks that do not cover their tensor; a tensor
+///     without a file in `file_numbers`, one that
 ///     safetensors has no type for, or an entry that is no tensor; names it
 StatusOr<SharedLayout> LayOutSharedFiles(const GlobalPlan& plan,
                                          const SharedLayoutOptions& options);

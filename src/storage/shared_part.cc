@@ -12,7 +12,7 @@ void PutChunk(const SharedPartChunk& chunk, WireWriter& out) {
   out.PutDims(chunk.box.offsets);
   out.PutDims(chunk.box.sizes);
   out.PutSigned(chunk.rank);
-  out.PutSigned(chunk.item);
+  out.PutSigned(chunk.source);
 }
 
 SharedPartChunk GetChunk(WireReader& in) {
@@ -20,7 +20,7 @@ SharedPartChunk GetChunk(WireReader& in) {
   chunk.box.offsets = in.GetDims();
   chunk.box.sizes = in.GetDims();
   chunk.rank = static_cast<int>(in.Signed());
-  chunk.item = in.Signed();
+  chunk.source = in.Signed();
   return chunk;
 }
 
@@ -86,6 +86,12 @@ SharedPartFile GetFile(WireReader& in) {
   return file;
 }
 
+bool IsChunkOf(const WriteItem& item, const SharedPartTensor& tensor,
+               const SharedPartChunk& chunk) {
+  return item.chunk == chunk.box && item.global_size == tensor.sizes &&
+         item.properties.dtype == tensor.dtype;
+}
+
 }  // namespace
 
 std::string SerializeSharedPart(const SharedPart& part) {
@@ -110,6 +116,32 @@ StatusOr<SharedPart> ParseSharedPart(std::string_view data) {
   }
   DCP_RETURN_IF_ERROR(in.Finish());
   return part;
+}
+
+StatusOr<ItemPositions> FindItems(const SavePlan& plan, const SharedPart& part,
+                                  int rank) {
+  ItemPositions positions;
+  for (size_t i = 0; i < plan.items.size(); ++i) {
+    if (!positions.emplace(plan.items[i].source, i).second) {
+      return Internal("two items of a plan have the source " +
+                      std::to_string(plan.items[i].source));
+    }
+  }
+  for (const SharedPartFile& file : part.files) {
+    for (const SharedPartTensor& tensor : file.tensors) {
+      for (const SharedPartChunk& chunk : tensor.chunks) {
+        if (chunk.rank != rank) continue;
+        const auto found = positions.find(chunk.source);
+        if (found == positions.end() ||
+            !IsChunkOf(plan.items[found->second], tensor, chunk)) {
+          return Internal("the plan of the files names the item of source " +
+                          std::to_string(chunk.source) +
+                          ", which this rank does not have");
+        }
+      }
+    }
+  }
+  return positions;
 }
 
 }  // namespace dcp

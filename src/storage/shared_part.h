@@ -13,10 +13,12 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "dcp/dims.h"
 #include "dcp/dtype.h"
+#include "dcp/plan.h"
 #include "dcp/status.h"
 #include "format/sidecar.h"
 #include "plan/shared_files.h"
@@ -30,9 +32,9 @@ inline constexpr int64_t kSharedCellNbytes = kSidecarBlockNbytes;
 struct SharedPartChunk {
   Box box;
   int rank = 0;
-  /// Position in the plan of the rank that this part is for; -1: it is another
-  /// rank's.
-  int64_t item = -1;
+  /// WriteItem::source of the item in the plan of the rank that this part is
+  /// for, which may put its items into another order; -1: it is another rank's.
+  int64_t source = -1;
   bool operator==(const SharedPartChunk&) const = default;
 };
 
@@ -51,7 +53,7 @@ struct SharedPartFile {
   std::string path;  ///< while it is written
   std::string name;  ///< in the checkpoint
   int64_t nbytes = 0;
-  /// What the file begins with; empty where another rank writes that.
+  /// What the file begins with; empty where other ranks write that.
   std::string head;
   /// By begin. Those of which the rank holds something, and those that lie in
   /// its extents with all chunks that do.
@@ -71,6 +73,14 @@ struct SharedPart {
 std::string SerializeSharedPart(const SharedPart& part);
 /// \error kDataLoss  not what SerializeSharedPart wrote
 StatusOr<SharedPart> ParseSharedPart(std::string_view data);
+
+/// Positions in a rank's plan, by WriteItem::source.
+using ItemPositions = std::unordered_map<int64_t, size_t>;
+
+/// \error kInternal  a chunk of `rank` in `part` is no item of `plan`, which is
+///     that rank's, or `plan` has two items of one source
+StatusOr<ItemPositions> FindItems(const SavePlan& plan, const SharedPart& part,
+                                  int rank);
 
 }  // namespace dcp
 

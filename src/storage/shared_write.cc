@@ -1,9 +1,11 @@
 #include "storage/shared_write.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 #include <vector>
 
+#include "base/guarded.h"
 #include "base/round_up.h"
 #include "base/traced.h"
 #include "staging/pipeline_options.h"
@@ -35,25 +37,10 @@ StatusOr<std::vector<SharedSource>> ResolveAll(const SavePlan& plan,
   return sources;
 }
 
-/// Chunks of this rank name items of its plan, with the same boxes.
-Status CheckItems(const SavePlan& plan, const SharedPart& part, int rank) {
-  for (const SharedPartFile& file : part.files) {
-    for (const SharedPartTensor& tensor : file.tensors) {
-      for (const SharedPartChunk& chunk : tensor.chunks) {
-        if (chunk.rank != rank) continue;
-        const bool fits =
-            chunk.item >= 0 && chunk.item < std::ssize(plan.items) &&
-            plan.items[static_cast<size_t>(chunk.item)].chunk == chunk.box;
-        if (!fits) {
-          return Internal("the plan of the files names item " +
-                          std::to_string(chunk.item) +
-                          ", which is not this rank's");
-        }
-      }
-    }
-  }
-  return absl::OkStatus();
-}
+/// How long a rank may be busy with others before those that wait for it give
+/// up, as in torch's process groups: one that is slow is no error, one that is
+/// gone closes its connections, and one whose storage hangs fails by itself.
+constexpr auto kPeerPatience = std::chrono::minutes(30);
 
 /// A file of which this rank writes something.
 struct OpenedFile {
@@ -67,12 +54,15 @@ struct OpenedFile {
 class Operation {
  public:
   Operation(const SharedWriter& writer, const SharedPart& part,
-            std::vector<SharedSource> sources)
+            const ItemPositions& positions, std::vector<SharedSource> sources)
       : writer_(writer),
         part_(part),
         sources_(std::move(sources)),
         checksums_(part.files.size()),
-        filler_(part, writer.rank, sources_, writer.device, checksums_) {}
+        filler_(part, positions, sources_,
+                {.rank = writer.rank,
+                 .device = writer.device,
+                 .checksums = checksums_}) {}
 
   Status Open() {
     for (size_t f = 0; f < part_.files.size(); ++f) {
@@ -108,7 +98,7 @@ class Operation {
           exchange, PeerExchange::Start(std::move(listener), traffic, filler_,
                                         {.rank = writer_.rank,
                                          .proceed = options.proceed,
-                                         .timeout = writer_.io.stall_timeout}));
+                                         .timeout = kPeerPatience}));
       filler_.Connect(*exchange);
     }
     listener.reset();
@@ -232,10 +222,11 @@ StatusOr<SharedOutcome> WriteAndClose(const SharedWriter& writer,
                                       const SharedPart& part,
                                       std::unique_ptr<PeerListener>& listener,
                                       WriteSource& source) {
-  DCP_RETURN_IF_ERROR(CheckItems(plan, part, writer.rank));
+  DCP_ASSIGN_OR_RETURN(const ItemPositions positions,
+                       FindItems(plan, part, writer.rank));
   DCP_ASSIGN_OR_RETURN(std::vector<SharedSource> sources,
                        ResolveAll(plan, source));
-  Operation operation(writer, part, std::move(sources));
+  Operation operation(writer, part, positions, std::move(sources));
   DCP_RETURN_IF_ERROR(operation.Open());
   DCP_RETURN_IF_ERROR(operation.Write(listener, source));
   source.Release();
@@ -251,8 +242,8 @@ StatusOr<SharedOutcome> WriteSharedPart(const SharedWriter& writer,
                                         const SharedPart& part,
                                         std::unique_ptr<PeerListener> listener,
                                         WriteSource& source) {
-  StatusOr<SharedOutcome> outcome =
-      WriteAndClose(writer, plan, part, listener, source);
+  StatusOr<SharedOutcome> outcome = Guarded(
+      [&] { return WriteAndClose(writer, plan, part, listener, source); });
   if (!outcome.ok() && listener) {
     TellPeers(writer, part, std::move(listener), source, outcome.status());
   }

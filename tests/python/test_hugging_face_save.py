@@ -253,3 +253,28 @@ def test_saves_are_asynchronous_too(
     assert (tmp_path / "model.safetensors").read_bytes() == whole_file(model())
     run_on_ranks(world_size, save_asynchronously, tmp_path, layout, kind)
     require_equal(dict(sorted(dcpcpp.load_full(tmp_path).items())), dict(sorted(model().items())))
+
+
+def test_what_is_streamed_and_what_is_staged_keep_their_names(tmp_path: pathlib.Path) -> None:
+    """Of tensors of one shape some fit the memory for copies, the rest is read while written."""
+    state = {f"layers.{i}.weight": ramp(256, 256, start=i) for i in range(8)}
+    options = dcpcpp.StagingOptions(use_async_staging=True)
+    stager = dcpcpp.DefaultStager(options, max_staging_bytes=3 * 256 * 256 * 4)
+    try:
+        handle = dcpcpp.async_save(
+            state,
+            storage_writer=dcpcpp.HuggingFaceStorageWriter(tmp_path),
+            async_stager=stager,
+        )
+        handle.upload_completion.result(60)
+    finally:
+        stager.close()
+    assert (tmp_path / "model.safetensors").read_bytes() == whole_file(state)
+
+
+def test_a_file_of_each_rank_is_torchs(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(NotImplementedError, match="a file of each rank's own"):
+        dcpcpp.HuggingFaceStorageWriter(tmp_path, save_distributed=True)
+    dcpcpp.save({"w": ramp(3, 4)}, storage_writer=StockWriter(str(tmp_path), save_distributed=True))
+    assert visible(tmp_path) == ["shard-00001-model-00001-of-00001.safetensors"]
+    require_equal(dcpcpp.load_full(tmp_path), {"w": ramp(3, 4)})

@@ -210,6 +210,61 @@ class Elsewhere final : public testing::ForwardingFileSystem {
   }
 };
 
+TEST_CASE("casts are the same whoever sends what to whom",
+          "[checkpoint][hugging_face]") {
+  const DType dtype =
+      GENERATE(DType::kBFloat16, DType::kFloat64, DType::kFloat32);
+  Place together(MakeMemoryFileSystem(), "/m");
+  Place alone(MakeMemoryFileSystem(), "/m");
+  together.options.export_dtype = dtype;
+  alone.options.export_dtype = dtype;
+  Random random(44);
+  for (int round = 0; round < 6; ++round) {
+    State state = RandomState(&random);
+    state.tensors["f"] = conformance::RandomTensor(
+        random.engine(), DType::kFloat16, {700, random.Between(900, 1100)});
+    state.tensors["b"] = conformance::RandomTensor(
+        random.engine(), DType::kBool, {331, random.Between(900, 1100)});
+    AllEntries entries(static_cast<size_t>(random.Between(2, 4)));
+    for (const auto& [fqn, tensor] : state.tensors) {
+      Deal(fqn, tensor, &random, &entries);
+    }
+    RequireAllSucceed(together.Save(entries));
+    RequireAllSucceed(alone.Save(Replicated(state, 1)));
+    CHECK(together.Read("model.safetensors") ==
+          alone.Read("model.safetensors"));
+  }
+}
+
+TEST_CASE("a header that reaches into another rank's part is whole",
+          "[checkpoint][hugging_face]") {
+  State state;
+  AllEntries entries(2);
+  for (int i = 0; i < 13'000; ++i) {
+    const std::string fqn = "a.tensor.with.a.long.name." + std::to_string(i);
+    state.tensors[fqn] =
+        conformance::RandomTensor(static_cast<uint64_t>(i), DType::kInt64, {1});
+    entries[0].AddWhole(fqn, state.tensors[fqn]);
+  }
+  state.tensors["w"] =
+      conformance::RandomTensor(1, DType::kFloat32, {1024, 1024});
+  entries[1].AddWhole("w", state.tensors["w"]);
+  const Place place(MakeMemoryFileSystem(), "/m");
+  RequireAllSucceed(place.Save(entries));
+  CHECK(place.Read("model.safetensors") == WholeFile(state));
+}
+
+TEST_CASE("a rank that saves alone has all of every tensor",
+          "[checkpoint][hugging_face]") {
+  const StateTensor tensor =
+      conformance::RandomTensor(1, DType::kFloat32, {8, 4});
+  AllEntries entries(1);
+  entries[0].AddShard("w", tensor, {.offsets = {0, 0}, .sizes = {4, 4}});
+  const Place place(MakeMemoryFileSystem(), "/m");
+  RequireSameFailures(place.Save(entries));
+  CHECK(place.names().empty());
+}
+
 TEST_CASE("a rank that cannot write does not keep the others waiting",
           "[checkpoint][hugging_face]") {
   State state;

@@ -100,7 +100,7 @@ StatusOr<double> MeasureOnce(const Kind& kind,
   if (sender == 0) {
     ::_exit(Send(address, sizes, kind.bytes).ok() ? 0 : 1);
   }
-  const StatusOr<double> rate = Receive(std::move(listener), sizes);
+  StatusOr<double> rate = Receive(std::move(listener), sizes);
   int status = 0;
   ::waitpid(sender, &status, 0);
   if (rate.ok() && status != 0) return Internal("the sender failed");

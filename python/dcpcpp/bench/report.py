@@ -27,7 +27,9 @@ def median_gbps(outcome: Outcome, name: str) -> float:
 def print_table(outcome: Outcome, console: Console) -> None:
     """One measure: min, median and max seconds, rate, ratio, CPU and memory."""
     ranks = f", {outcome.ranks} ranks" if outcome.ranks > 1 else ""
-    table = Table(title=f"{outcome.measure}{ranks} ({outcome.nbytes / 2**30:.2f} GiB)")
+    repeats = len(outcome.samples["dcpcpp"].seconds)
+    size = f"{outcome.nbytes / 2**30:.2f} GiB"
+    table = Table(title=f"{outcome.measure}{ranks} ({size}, {repeats} times)")
     table.add_column("who")
     for column in ("min s", "median s", "max s", "GB/s", "dcpcpp is", "CPU s", "extra MiB"):
         table.add_column(column, justify="right")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dcpcpp.bench.async_contestants import MAKERS, is_installed
-from dcpcpp.bench.measures import rotated
+from dcpcpp.bench.measures import in_turns
 from dcpcpp.bench.meter import drop_page_cache
 
 Progress = Callable[[str], None]
@@ -138,7 +138,7 @@ class AsyncSuite:
         return str(path)
 
     def _rounds(self, names: list[str], say: Progress, what: str) -> Iterator[str]:
-        for repeat, name in rotated(names, self.repeats):
+        for repeat, name in in_turns(names, self.repeats):
             say(f"{what}: {name}, {repeat + 1} of {self.repeats}")
             yield name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from dcpcpp.bench.contestants import (
     stock_contestant,
     torch_contestant,
 )
-from dcpcpp.bench.meter import Samples, drop_page_cache, measure, warm_page_cache
+from dcpcpp.bench.meter import Samples, drop_page_cache, measure, touch_free_memory, warm_page_cache
 from dcpcpp.bench.states import Tensors, empty_like, nbytes_of, require_equal
 
 Progress = Callable[[str], None]
@@ -55,11 +56,13 @@ def contestants(state: Tensors, folder: Path, *, direct: bool) -> list[Contestan
 _T = TypeVar("_T")
 
 
-def rotated(listed: list[_T], repeats: int) -> Iterator[tuple[int, _T]]:
-    """Every contestant once in each repeat, another one first each time."""
+def in_turns(listed: list[_T], repeats: int) -> Iterator[tuple[int, _T]]:
+    """Every contestant once in each repeat, in random orders that are the same in every run.
+
+    What one leaves behind, in the disk or in memory, falls upon another one each time.
+    """
     for repeat in range(repeats):
-        first = repeat % len(listed)
-        for contestant in listed[first:] + listed[:first]:
+        for contestant in random.Random(repeat).sample(listed, len(listed)):
             yield repeat, contestant
 
 
@@ -73,18 +76,30 @@ def _fresh(path: Path) -> Iterator[Path]:
 
 
 def measure_saves(
-    name: str, state: Tensors, listed: list[Contestant], folder: Path, repeats: int, say: Progress
+    name: str,
+    state: Tensors,
+    listed: list[Contestant],
+    folder: Path,
+    repeats: int,
+    say: Progress,
+    *,
+    in_memory: bool = False,
 ) -> Outcome:
-    """Durable saves into a fresh directory. One unmeasured save each comes first."""
+    """Durable saves into a fresh directory. One unmeasured save each comes first.
+
+    `in_memory`: the folder is on tmpfs.
+    """
     outcome = Outcome(name, nbytes_of(state))
     outcome.samples = {contestant.name: Samples() for contestant in listed}
     for contestant in listed:
         with _fresh(folder / "warm-up") as path:
             contestant.save(state, path)
-    for repeat, contestant in rotated(listed, repeats):
+    for repeat, contestant in in_turns(listed, repeats):
         say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
         with _fresh(folder / "save") as path:
             drop_page_cache(folder)
+            if in_memory:
+                touch_free_memory(folder, outcome.nbytes)
             samples = outcome.samples[contestant.name]
             save = functools.partial(contestant.save, state, path)
             measure(save, samples, is_ours=contestant.is_ours)
@@ -113,7 +128,7 @@ def measure_loads(
         if not paths[contestant.name].exists():
             contestant.save(state, paths[contestant.name])
     try:
-        for repeat, contestant in rotated(readers, repeats):
+        for repeat, contestant in in_turns(readers, repeats):
             say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
             path = paths[contestant.name]
             if cold:

@@ -88,6 +88,19 @@ def warm_page_cache(folder: Path) -> None:
                 pass
 
 
+def touch_free_memory(tmpfs: Path, nbytes: int) -> None:
+    """Have the host of a virtual machine give the memory that `nbytes` on `tmpfs` will take.
+
+    It takes back what the machine has freed, and whoever touches that first waits for it.
+    """
+    chunk = memoryview(bytes(1 << 20))
+    scratch = tmpfs / "scratch"
+    with scratch.open("wb", buffering=0) as stream:
+        for _ in range(nbytes >> 20):
+            stream.write(chunk)
+    scratch.unlink()
+
+
 def _files(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]

@@ -76,7 +76,7 @@ def _on_tmpfs(nbytes: int, folder: Path, repeats: int, say: Progress) -> list[Ou
     state = llama_like(min(nbytes, _MAX_NBYTES_ON_TMPFS))
     listed = contestants(state, folder, direct=False)
     return [
-        measure_saves("save on tmpfs", state, listed, folder, repeats, say),
+        measure_saves("save on tmpfs", state, listed, folder, repeats, say, in_memory=True),
         measure_loads("load on tmpfs", state, listed, folder, repeats, say, cold=False),
     ]
 

@@ -7,7 +7,7 @@ BUILD := build
 SANITIZED := build-sanitized
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo test test-cpp test-python test-torch test-deep sanitized lint format bench clean help
+.PHONY: all setup build demo test test-cpp test-python test-torch test-titan test-deep sanitized lint format bench clean help
 
 all: build
 
@@ -15,6 +15,7 @@ help:
 	@echo "make demo    train a small model, save, resume on 2, 1 and 4 ranks, compare with stock DCP"
 	@echo "make test    run all tests (C++ and Python)"
 	@echo "make test-torch   save and load with other versions of torch; TORCH=\"2.4.1 2.7.1\": which"
+	@echo "make test-titan   train with TorchTitan's own trainer, on CPUs, with stock DCP and with dcpcpp"
 	@echo "make test-deep    the reliability scoreboard at its full counts; PART=name or ROW=name: some of it"
 	@echo "make lint    clang-format, clang-tidy, ruff, mypy, codespell"
 	@echo "make bench   measure against stock DCP and the raw device"
@@ -58,6 +59,10 @@ test-deep: build sanitized
 TORCH ?= 2.4.1 2.7.1
 test-torch: build
 	tools/test_torch_versions.sh $(BUILD) $(BIN)/python $(TORCH)
+
+# TorchTitan's trainer, its code untouched.
+test-titan: build
+	tools/test_torchtitan.sh $(BUILD) $(BIN)/python
 
 # The fuzz programs with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitized: $(VENV)/.ready

@@ -45,6 +45,11 @@ Status MakeCheckpointDirectory(FileSystem& fs, const std::string& path,
                                                               : status;
 }
 
+std::optional<int64_t> StepOfDirectory(const std::string& path) {
+  const std::vector<std::string> parts = SplitPath(path);
+  return parts.empty() ? std::nullopt : ParseStepDirectoryName(parts.back());
+}
+
 std::string MetadataNameOf(const StorageRole& role) {
   return role.use_collectives ? std::string(kMetadataFileName)
                               : RankMetadataFileName(role.rank);

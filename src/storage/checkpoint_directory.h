@@ -3,6 +3,8 @@
 #ifndef DCP_STORAGE_CHECKPOINT_DIRECTORY_H_
 #define DCP_STORAGE_CHECKPOINT_DIRECTORY_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "dcp/file_system.h"
@@ -16,6 +18,10 @@ namespace dcp {
 /// `path` in any case: whoever made it may have been killed before the sync.
 Status MakeCheckpointDirectory(FileSystem& file_system, const std::string& path,
                                SyncMode sync);
+
+/// The step that the directory's name tells; nullopt if it is no
+/// `step-<number>`.
+std::optional<int64_t> StepOfDirectory(const std::string& path);
 
 /// The file that a save in this role publishes.
 std::string MetadataNameOf(const StorageRole& role);

@@ -10,12 +10,12 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "format/sidecar.h"
-#include "io/paths.h"
 #include "io/stall.h"
 #include "staging/buffer_cache.h"
 #include "staging/pipeline_options.h"
 #include "storage/checkpoint_directory.h"
 #include "storage/environment.h"
+#include "storage/export_dtype.h"
 #include "storage/file_assignment.h"
 #include "storage/leftovers.h"
 #include "storage/limits.h"
@@ -28,22 +28,6 @@ namespace {
 
 /// Names that are taken although no list had them, before we give up.
 constexpr int kMaxTakenNames = 1000;
-
-Status CheckOptions(const FileSystemWriterOptions& options) {
-  const auto dtype = options.export_dtype;
-  // Weights rounded to integers would be a checkpoint that nobody meant.
-  if (dtype && GetDTypeInfo(*dtype).kind != DTypeKind::kFloat) {
-    return InvalidArgument("export_dtype must be a floating-point dtype, not " +
-                           std::string(DTypeName(*dtype)));
-  }
-  return CheckThreadPlacement(options.io.placement);
-}
-
-/// The step that the directory's name tells.
-std::optional<int64_t> StepOf(const std::string& path) {
-  const std::vector<std::string> parts = SplitPath(path);
-  return parts.empty() ? std::nullopt : ParseStepDirectoryName(parts.back());
-}
 
 }  // namespace
 
@@ -66,7 +50,8 @@ SyncMode FileSystemWriter::sync_mode() const {
 }
 
 Status FileSystemWriter::SetUp(const StorageRole& role) {
-  DCP_RETURN_IF_ERROR(CheckOptions(options_));
+  DCP_RETURN_IF_ERROR(CheckExportDType(options_.export_dtype));
+  DCP_RETURN_IF_ERROR(CheckThreadPlacement(options_.io.placement));
   role_ = role;
   save_id_ =
       options_.save_id.empty() ? "dcpcpp-" + MakeRandomHex() : options_.save_id;
@@ -238,7 +223,7 @@ StatusOr<std::string> FileSystemWriter::Finish(
 
 Status FileSystemWriter::Publish(std::string_view metadata_pickle,
                                  std::span<const std::string> storage_data) {
-  Sidecar sidecar{.save_id = save_id_, .step = StepOf(options_.path)};
+  Sidecar sidecar{.save_id = save_id_, .step = StepOfDirectory(options_.path)};
   for (const std::string& data : storage_data) {
     DCP_ASSIGN_OR_RETURN(Sidecar part, ParseSidecar(data));
     std::move(part.files.begin(), part.files.end(),

@@ -23,6 +23,7 @@
 #include "staging/pipeline_options.h"
 #include "storage/checkpoint_directory.h"
 #include "storage/environment.h"
+#include "storage/export_dtype.h"
 #include "storage/hugging_face_items.h"
 #include "storage/limits.h"
 #include "storage/shared_division.h"
@@ -34,11 +35,7 @@ namespace {
 
 Status CheckOptions(const HuggingFaceWriterOptions& options,
                     const FileSystem& file_system) {
-  const auto dtype = options.export_dtype;
-  if (dtype && GetDTypeInfo(*dtype).kind != DTypeKind::kFloat) {
-    return InvalidArgument("export_dtype must be a floating-point dtype, not " +
-                           std::string(DTypeName(*dtype)));
-  }
+  DCP_RETURN_IF_ERROR(CheckExportDType(options.export_dtype));
   if (options.max_shard_nbytes < 1) {
     return InvalidArgument("max_shard_nbytes is a number of bytes, not " +
                            std::to_string(options.max_shard_nbytes));
@@ -217,7 +214,9 @@ StatusOr<std::vector<SidecarFile>> HuggingFaceWriter::JoinOutcomes(
 StatusOr<std::string> HuggingFaceWriter::Finish(
     Metadata, std::span<const WriteOutcome> outcomes) {
   DCP_ASSIGN_OR_RETURN(const std::string index, MakeIndex());
-  PublishRequest request{.index = index, .sidecar = {.save_id = save_id_}};
+  PublishRequest request{
+      .index = index,
+      .sidecar = {.save_id = save_id_, .step = StepOfDirectory(options_.path)}};
   DCP_ASSIGN_OR_RETURN(request.sidecar.files, JoinOutcomes(outcomes));
   BindSidecar(index.empty() ? layout_.files[0].head.bytes : index,
               &request.sidecar);

@@ -14,7 +14,6 @@
 #include "conformance/storage_conformance.h"
 #include "dcp/hugging_face_storage.h"
 #include "format/safetensors_header.h"
-#include "plan/plan_cases.h"
 
 namespace dcp {
 
@@ -81,36 +80,6 @@ inline std::string WholeFile(const conformance::State& state) {
     bytes += state.tensors.at(tensor.name).bytes;
   }
   return bytes;
-}
-
-inline void Deal(const std::string& fqn, const conformance::StateTensor& tensor,
-                 Random* random, AllEntries* entries) {
-  const auto ranks = static_cast<int64_t>(entries->size());
-  const auto pieces = static_cast<int>(random->Between(1, 2 * ranks));
-  for (const Box& box : RandomPartition(random, tensor.sizes, pieces)) {
-    const auto owner = static_cast<size_t>(random->Between(0, ranks - 1));
-    for (size_t rank = 0; rank < entries->size(); ++rank) {
-      if (rank == owner || random->OneIn(5)) {
-        (*entries)[rank].AddShard(fqn, tensor, box);
-      }
-    }
-  }
-}
-
-inline conformance::State RandomState(Random* random) {
-  conformance::State state;
-  for (int64_t i = random->Between(1, 8); i > 0; --i) {
-    const DType dtype =
-        random->Pick({DType::kFloat32, DType::kBFloat16, DType::kInt64,
-                      DType::kUInt8, DType::kComplex64, DType::kBool});
-    const bool large = random->OneIn(3);
-    const Dims sizes =
-        large ? Dims{random->Between(500, 1500), random->Between(300, 900)}
-              : random->Sizes(4, 12);
-    state.tensors["t" + std::to_string(i)] =
-        conformance::RandomTensor(random->engine(), dtype, sizes);
-  }
-  return state;
 }
 
 }  // namespace dcp

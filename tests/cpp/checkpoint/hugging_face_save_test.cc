@@ -3,11 +3,14 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/hugging_face_place.h"
+#include "checkpoint/random_state.h"
 #include "format/safetensors_index.h"
+#include "format/sidecar.h"
 #include "testing/forwarding_file_system.h"
 #include "testing/temp_directory.h"
 
@@ -21,10 +24,10 @@ using conformance::StateTensor;
 void CheckRandomSaves(const Place& place, uint64_t seed, int rounds) {
   Random random(seed);
   for (int round = 0; round < rounds; ++round) {
-    const State state = RandomState(&random);
+    const State state = RandomTensors(&random);
     AllEntries entries(static_cast<size_t>(random.Between(1, 5)));
     for (const auto& [fqn, tensor] : state.tensors) {
-      Deal(fqn, tensor, &random, &entries);
+      DealTensor(fqn, tensor, &random, &entries);
     }
     CAPTURE(round, entries.size());
     RequireAllSucceed(place.Save(entries));
@@ -80,6 +83,21 @@ TEST_CASE("several files come with an index", "[checkpoint][hugging_face]") {
   conformance::CheckHolds(place.storage(), state);
 }
 
+TEST_CASE("the sidecar knows the step that the directory is named after",
+          "[checkpoint][hugging_face]") {
+  const auto [directory, step] =
+      GENERATE(table<std::string, std::optional<int64_t>>(
+          {{"/run/step-12", 12}, {"/run/model", std::nullopt}}));
+  State state;
+  state.tensors["w"] = conformance::RandomTensor(1, DType::kFloat32, {3});
+  Place place(MakeMemoryFileSystem(), directory);
+  place.options.save_id = "dcpcpp-" + std::string(32, 'a');
+  RequireAllSucceed(place.Save(Sharded(state, 1)));
+  const auto sidecar = ParseSidecar(place.Read("." + place.options.save_id));
+  REQUIRE(sidecar.ok());
+  CHECK(sidecar->step == step);
+}
+
 TEST_CASE("floats are cast on the way, other types are not",
           "[checkpoint][hugging_face]") {
   const std::vector<float> values = {1.0F, -2.5F, 3.14159F, 1e30F};
@@ -120,14 +138,14 @@ TEST_CASE("casts are the same whoever sends what to whom",
   alone.options.export_dtype = dtype;
   Random random(44);
   for (int round = 0; round < 6; ++round) {
-    State state = RandomState(&random);
+    State state = RandomTensors(&random);
     state.tensors["f"] = conformance::RandomTensor(
         random.engine(), DType::kFloat16, {700, random.Between(900, 1100)});
     state.tensors["b"] = conformance::RandomTensor(
         random.engine(), DType::kBool, {331, random.Between(900, 1100)});
     AllEntries entries(static_cast<size_t>(random.Between(2, 4)));
     for (const auto& [fqn, tensor] : state.tensors) {
-      Deal(fqn, tensor, &random, &entries);
+      DealTensor(fqn, tensor, &random, &entries);
     }
     RequireAllSucceed(together.Save(entries));
     RequireAllSucceed(alone.Save(Replicated(state, 1)));

@@ -212,6 +212,12 @@ class FileSystem {
   /// \error kUnimplemented  there are no locks here (the default)
   virtual StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
                                                    const std::string& owner);
+
+  /// Who has locked `path`, in the words given to Lock(); nullopt if nobody
+  /// has. Takes no lock and makes no file.
+  /// \error kUnimplemented  there are no locks here (the default)
+  virtual StatusOr<std::optional<std::string>> LockOwner(
+      const std::string& path);
 };
 
 std::shared_ptr<FileSystem> MakePosixFileSystem();

@@ -13,6 +13,7 @@ constexpr std::string_view kSaveIdPrefix = "dcpcpp-";
 constexpr std::string_view kStepPrefix = "step-";
 constexpr std::string_view kDataSuffix = ".distcp";
 constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::string_view kLockSuffix = ".lock";
 constexpr std::string_view kLeaseSuffix = ".lease";
 constexpr std::string_view kRecordSuffix = ".record";
 constexpr std::string_view kShardSuffix = ".shard";
@@ -190,7 +191,15 @@ bool IsTemporaryName(std::string_view text) {
 }
 
 std::string LockFileName(std::optional<int64_t> rank) {
-  return ClaimPrefix(rank) + ".lock";
+  return ClaimPrefix(rank) + std::string(kLockSuffix);
+}
+
+bool IsRankLockFileName(std::string_view text) {
+  constexpr std::string_view kPrefix = ".dcpcpp.";
+  if (!text.starts_with(kPrefix) || !text.ends_with(kLockSuffix)) return false;
+  text.remove_prefix(std::min(kPrefix.size(), text.size()));
+  text.remove_suffix(std::min(kLockSuffix.size(), text.size()));
+  return ParseNumber(text).has_value();
 }
 
 std::string LeaseFileName(std::optional<int64_t> rank) {

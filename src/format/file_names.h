@@ -77,6 +77,8 @@ std::optional<std::string_view> SiblingSaveIdOf(std::string_view text,
 /// Who holds this file's lock may write into the directory; with a rank, only
 /// what belongs to that rank (use_collectives=False).
 std::string LockFileName(std::optional<int64_t> rank);
+/// Whether LockFileName gives `text` for some rank.
+bool IsRankLockFileName(std::string_view text);
 /// The same where the file system has no locks.
 std::string LeaseFileName(std::optional<int64_t> rank);
 

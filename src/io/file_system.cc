@@ -7,6 +7,10 @@ StatusOr<std::unique_ptr<FileLock>> FileSystem::Lock(const std::string&,
   return Unimplemented("no locks in file system " + traits().name);
 }
 
+StatusOr<std::optional<std::string>> FileSystem::LockOwner(const std::string&) {
+  return Unimplemented("no locks in file system " + traits().name);
+}
+
 Status FileSystem::Exchange(const std::string&, const std::string&) {
   return Unimplemented("names cannot be exchanged in file system " +
                        traits().name);

@@ -40,6 +40,10 @@ class MemoryFileSystem final : public FileSystem {
                                            const std::string& owner) override {
     return locks_.Lock(path, owner);
   }
+  StatusOr<std::optional<std::string>> LockOwner(
+      const std::string& path) override {
+    return locks_.OwnerOf(path);
+  }
 
  private:
   /// Where a name is, or would be.

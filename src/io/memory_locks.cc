@@ -32,4 +32,11 @@ StatusOr<std::unique_ptr<FileLock>> MemoryLocks::Lock(
   return std::make_unique<Held>(table_, path);
 }
 
+std::optional<std::string> MemoryLocks::OwnerOf(const std::string& path) const {
+  const MutexLock lock(table_->mutex);
+  const auto found = table_->owner_by_path.find(path);
+  if (found == table_->owner_by_path.end()) return std::nullopt;
+  return found->second;
+}
+
 }  // namespace dcp

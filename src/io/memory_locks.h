@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/mutex.h"
@@ -17,6 +18,8 @@ class MemoryLocks {
  public:
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
                                            const std::string& owner);
+  /// See FileSystem::LockOwner.
+  std::optional<std::string> OwnerOf(const std::string& path) const;
 
  private:
   struct Table {

@@ -97,6 +97,10 @@ class PosixFileSystem final : public FileSystem {
                                            const std::string& owner) override {
     return LockPosixFile(path, owner);
   }
+  StatusOr<std::optional<std::string>> LockOwner(
+      const std::string& path) override {
+    return PosixLockOwner(path);
+  }
 
  private:
   const FileSystemTraits traits_{.name = "posix"};

@@ -104,18 +104,27 @@ StatusOr<UniqueFd> OpenLockFile(const std::string& path, bool* is_new) {
   return ErrnoToStatus(errno, {.op = "open", .path = path});
 }
 
-Status TakeLock(int fd, const std::string& path) {
+struct flock LockOfWholeFile() {
   struct flock whole_file = {};
   whole_file.l_type = F_WRLCK;
   whole_file.l_whence = SEEK_SET;
+  return whole_file;
+}
+
+Status LockError(int error, const std::string& path) {
+  const Status status = ErrnoToStatus(error, {.op = "fcntl", .path = path});
+  return MeansNoLocks(error) ? Unimplemented(Message(status)) : status;
+}
+
+Status TakeLock(int fd, const std::string& path) {
+  struct flock whole_file = LockOfWholeFile();
   if (::fcntl(fd, F_OFD_SETLK, &whole_file) == 0) return absl::OkStatus();
   const int error = errno;
   if (error == EAGAIN || error == EACCES) {
     return MakeStatus(absl::StatusCode::kAborted,
                       path + " is locked by " + OwnerIn(fd));
   }
-  const Status status = ErrnoToStatus(error, {.op = "fcntl", .path = path});
-  return MeansNoLocks(error) ? Unimplemented(Message(status)) : status;
+  return LockError(error, path);
 }
 
 /// For people only; a full disk does not matter here. What has other names,
@@ -149,6 +158,21 @@ StatusOr<std::unique_ptr<FileLock>> LockPosixFile(const std::string& path,
   }
   return MakeStatus(absl::StatusCode::kAborted,
                     path + " is being locked and freed all the time");
+}
+
+StatusOr<std::optional<std::string>> PosixLockOwner(const std::string& path) {
+  constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+  const UniqueFd fd(::open(path.c_str(), kFlags));
+  if (!fd.ok()) {
+    if (errno == ENOENT) return std::optional<std::string>();
+    return ErrnoToStatus(errno, {.op = "open", .path = path});
+  }
+  struct flock found = LockOfWholeFile();
+  if (::fcntl(fd.get(), F_OFD_GETLK, &found) != 0) {
+    return LockError(errno, path);
+  }
+  if (found.l_type == F_UNLCK) return std::optional<std::string>();
+  return std::optional<std::string>(OwnerIn(fd.get()));
 }
 
 }  // namespace dcp

@@ -4,6 +4,7 @@
 #define DCP_IO_POSIX_LOCK_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dcp/file_system.h"
@@ -13,6 +14,8 @@ namespace dcp {
 /// See FileSystem::Lock.
 StatusOr<std::unique_ptr<FileLock>> LockPosixFile(const std::string& path,
                                                   const std::string& owner);
+/// See FileSystem::LockOwner.
+StatusOr<std::optional<std::string>> PosixLockOwner(const std::string& path);
 
 }  // namespace dcp
 

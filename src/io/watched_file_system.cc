@@ -287,4 +287,12 @@ StatusOr<std::unique_ptr<FileLock>> WatchedFileSystem::Lock(
   return std::make_unique<WatchedLock>(std::move(shared), path, watch_);
 }
 
+StatusOr<std::optional<std::string>> WatchedFileSystem::LockOwner(
+    const std::string& path) {
+  using Owner = StatusOr<std::optional<std::string>>;
+  return watch_->Run<Owner>(
+      {.op = "fcntl", .path = path},
+      [base = base_, path] { return base->LockOwner(path); });
+}
+
 }  // namespace dcp

@@ -87,6 +87,8 @@ class WatchedFileSystem final : public FileSystem {
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
                                            const std::string& owner) override;
+  StatusOr<std::optional<std::string>> LockOwner(
+      const std::string& path) override;
 
  private:
   using Locks = std::vector<std::shared_ptr<FileLock>>;

@@ -59,6 +59,20 @@ Status BusyError(const Status& status, const std::string& directory) {
              : status;
 }
 
+Status RequireNobodyHolds(FileSystem& fs, const std::string& directory,
+                          const std::string& name) {
+  const std::string path = JoinPath(directory, name);
+  const auto owner = fs.LockOwner(path);
+  if (owner.status().code() == absl::StatusCode::kUnimplemented) {
+    return absl::OkStatus();
+  }
+  DCP_RETURN_IF_ERROR(owner.status());
+  if (!owner->has_value()) return absl::OkStatus();
+  return BusyError(
+      MakeStatus(absl::StatusCode::kAborted, path + " is locked by " + **owner),
+      directory);
+}
+
 bool HasLeases(const FileSystemTraits& traits) {
   return traits.atomic_rename && traits.positional_writes;
 }
@@ -87,6 +101,21 @@ StatusOr<std::unique_ptr<DirectoryClaim>> ClaimDirectory(
                   JoinPath(directory, LeaseFileName(name)), request.save_id);
   if (!lease.ok()) return BusyError(lease.status(), directory);
   return std::make_unique<LeaseClaim>(*std::move(lease), directory);
+}
+
+Status RequireNoOtherKind(FileSystem& file_system,
+                          const ClaimRequest& request) {
+  if (!request.use_collectives) {
+    return RequireNobodyHolds(file_system, request.directory,
+                              LockFileName(std::nullopt));
+  }
+  DCP_ASSIGN_OR_RETURN(const auto entries, file_system.List(request.directory));
+  for (const DirectoryEntry& entry : entries) {
+    if (!IsRankLockFileName(entry.name)) continue;
+    DCP_RETURN_IF_ERROR(
+        RequireNobodyHolds(file_system, request.directory, entry.name));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace dcp

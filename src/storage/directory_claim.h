@@ -38,6 +38,13 @@ StatusOr<std::unique_ptr<DirectoryClaim>> ClaimDirectory(
     std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
     const ClaimRequest& request);
 
+/// Saves of all ranks and saves of ranks for themselves have claims of their
+/// own, and neither begins while one of the other kind is at work. To be asked
+/// with the claim in hand: then who comes second sees the first, and of two
+/// who come in the same moment at least one gives way. Sees locks, no leases.
+/// \error kAborted  a save of the other kind is at work there; names it
+Status RequireNoOtherKind(FileSystem& file_system, const ClaimRequest& request);
+
 }  // namespace dcp
 
 #endif  // DCP_STORAGE_DIRECTORY_CLAIM_H_

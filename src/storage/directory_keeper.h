@@ -28,6 +28,11 @@ class DirectoryKeeper {
       std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
       const ClaimRequest& request);
 
+  /// \error kAborted  ranks save there for themselves while this is for a save
+  ///     of all, or the other way round (dcp::RequireNoOtherKind)
+  Status RequireNoOtherKind() const {
+    return dcp::RequireNoOtherKind(*file_system_, request_);
+  }
   /// \error kFailedPrecondition  a safetensors checkpoint is there: a directory
   ///     with both kinds cannot be loaded
   Status RequireNoSafetensors() const;

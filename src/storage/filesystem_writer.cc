@@ -72,6 +72,7 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
                                       .use_collectives = role_.use_collectives,
                                       .save_id = save_id_,
                                       .session_id = options_.session_id}));
+  DCP_RETURN_IF_ERROR(keeper_->RequireNoOtherKind());
   DCP_RETURN_IF_ERROR(keeper_->RequireNoSafetensors());
   if (options_.overwrite) return absl::OkStatus();
   return RequireNoCheckpoint(*file_system_, options_.path, role_);

@@ -74,11 +74,12 @@ StatusOr<std::unique_ptr<HuggingFacePublisher>> HuggingFacePublisher::Open(
     return Unimplemented("safetensors files are published by renames, which " +
                          fs->traits().name + " lacks");
   }
+  const ClaimRequest request{.directory = chosen.directory,
+                             .save_id = chosen.save_id,
+                             .session_id = chosen.session_id};
   DCP_ASSIGN_OR_RETURN(publisher->claim_,
-                       ClaimDirectory(fs, std::move(clock),
-                                      {.directory = chosen.directory,
-                                       .save_id = chosen.save_id,
-                                       .session_id = chosen.session_id}));
+                       ClaimDirectory(fs, std::move(clock), request));
+  DCP_RETURN_IF_ERROR(RequireNoOtherKind(*fs, request));
   DCP_RETURN_IF_ERROR(publisher->LookAround());
   return publisher;
 }

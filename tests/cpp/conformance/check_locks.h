@@ -30,6 +30,22 @@ inline void CheckOneHolder(FileSystem& fs, const std::string& path) {
   CHECK_FALSE(fs.Exists(path).value());
 }
 
+inline void CheckOwner(FileSystem& fs, const std::string& path) {
+  const auto nobody = fs.LockOwner(path);
+  INFO(Message(nobody.status()));
+  REQUIRE(nobody.ok());
+  CHECK_FALSE(nobody->has_value());
+  CHECK_FALSE(fs.Exists(path).value());
+  auto lock = fs.Lock(path, "the owner");
+  REQUIRE(lock.ok());
+  const auto owner = fs.LockOwner(path);
+  REQUIRE(owner.ok());
+  CHECK(*owner == "the owner");
+  CHECK((*lock)->Check().ok());
+  lock->reset();
+  CHECK(fs.LockOwner(path).value() == std::nullopt);
+}
+
 inline void CheckRacingHolders(FileSystem& fs, const std::string& path) {
   constexpr size_t kThreads = 4;
   std::atomic<int> holders{0};
@@ -61,6 +77,7 @@ inline void CheckLocks(const FileSystemUnderTest& under_test) {
     return;  // allowed: see FileSystem::Lock
   }
   SECTION("a lock has one holder") { CheckOneHolder(fs, path); }
+  SECTION("whoever asks learns who has a lock") { CheckOwner(fs, path); }
   SECTION("a lock has one holder in a race") { CheckRacingHolders(fs, path); }
 }
 

@@ -98,6 +98,12 @@ TEST_CASE("files of a save that is at work are told from others", "[names]") {
   }
   CHECK(LockFileName(std::nullopt) == ".dcpcpp.lock");
   CHECK(LockFileName(7) == ".dcpcpp.7.lock");
+  CHECK(IsRankLockFileName(LockFileName(0)));
+  for (const std::string name :
+       {".dcpcpp.lock", ".dcpcpp..lock", ".dcpcpp.07.lock", ".dcpcpp.x.lock",
+        ".dcpcpp.7.lease", "dcpcpp.7.lock", ".dcpcpp.7.lock.x"}) {
+    CHECK_FALSE(IsRankLockFileName(name));
+  }
   CHECK(LeaseFileName(std::nullopt) == ".dcpcpp.lease");
 }
 

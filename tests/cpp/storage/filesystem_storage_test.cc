@@ -154,6 +154,10 @@ class ObjectStore final : public testing::ForwardingFileSystem {
                                            const std::string& owner) override {
     return FileSystem::Lock(path, owner);
   }
+  StatusOr<std::optional<std::string>> LockOwner(
+      const std::string& path) override {
+    return FileSystem::LockOwner(path);
+  }
 
  private:
   const FileSystemTraits traits_{.name = "objects",

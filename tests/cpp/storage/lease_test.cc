@@ -8,6 +8,7 @@
 #include "conformance/check_files.h"
 #include "storage/directory_claim.h"
 #include "testing/no_lock_file_system.h"
+#include "testing/temp_directory.h"
 
 namespace dcp {
 namespace {
@@ -107,6 +108,43 @@ TEST_CASE("a directory with locks is claimed by one", "[lease]") {
   CHECK_THAT(std::string(Message(busy)),
              Catch::Contains("another save is at work in /") &&
                  Catch::Contains("save dcpcpp-a of process"));
+}
+
+TEST_CASE("saves of all ranks and of single ones give way to each other",
+          "[lease]") {
+  const testing::TempDirectory directory;
+  const auto fs = MakePosixFileSystem();
+  const auto clock = MakeSystemClock();
+  const ClaimRequest all{.directory = directory.path(), .save_id = "dcpcpp-a"};
+  ClaimRequest single = all;
+  single.use_collectives = false;
+  single.rank = 3;
+  ClaimRequest other = single;
+  other.rank = 4;
+  auto second = ClaimDirectory(fs, clock, single);
+  REQUIRE(second.ok());
+  DCP_CHECK_OK(RequireNoOtherKind(*fs, single));
+  const auto third = ClaimDirectory(fs, clock, other);
+  REQUIRE(third.ok());
+  DCP_CHECK_OK(RequireNoOtherKind(*fs, other));
+  const auto first = ClaimDirectory(fs, clock, all);
+  REQUIRE(first.ok());
+  for (const ClaimRequest& late : {all, single, other}) {
+    const Status busy = RequireNoOtherKind(*fs, late);
+    CHECK(busy.code() == absl::StatusCode::kAborted);
+    CHECK_THAT(std::string(Message(busy)),
+               Catch::Contains("another save is at work in ") &&
+                   Catch::Contains("save dcpcpp-a of process"));
+  }
+}
+
+TEST_CASE("a dead rank's lock file keeps nobody out", "[lease]") {
+  const testing::TempDirectory directory;
+  const auto fs = MakePosixFileSystem();
+  DCP_CHECK_OK(WriteFile(*fs, directory.path() + "/.dcpcpp.3.lock",
+                         "save dcpcpp-b", SyncMode::kNone));
+  DCP_CHECK_OK(RequireNoOtherKind(
+      *fs, {.directory = directory.path(), .save_id = "dcpcpp-a"}));
 }
 
 }  // namespace

@@ -255,4 +255,10 @@ StatusOr<std::unique_ptr<FileLock>> FaultInjectionFileSystem::Lock(
              [&] { return base_->Lock(path, owner); });
 }
 
+StatusOr<std::optional<std::string>> FaultInjectionFileSystem::LockOwner(
+    const std::string& path) {
+  return Ask(*state_, FsOp::kLock, path,
+             [&] { return base_->LockOwner(path); });
+}
+
 }  // namespace dcp::testing

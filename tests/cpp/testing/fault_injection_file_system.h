@@ -133,6 +133,8 @@ class FaultInjectionFileSystem final : public FileSystem {
   StatusOr<std::optional<SpaceInfo>> Space(const std::string& path) override;
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
                                            const std::string& owner) override;
+  StatusOr<std::optional<std::string>> LockOwner(
+      const std::string& path) override;
 
  private:
   const std::shared_ptr<FileSystem> base_;

@@ -65,6 +65,10 @@ class ForwardingFileSystem : public FileSystem {
                                            const std::string& owner) override {
     return base_->Lock(path, owner);
   }
+  StatusOr<std::optional<std::string>> LockOwner(
+      const std::string& path) override {
+    return base_->LockOwner(path);
+  }
 
  protected:
   FileSystem& base() { return *base_; }

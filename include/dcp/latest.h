@@ -35,9 +35,11 @@ struct LatestStep {
 /// Which steps count.
 enum class StepCheck : uint8_t {
   /// `.metadata` can be parsed; in dcp's own checkpoints the sidecar is there
-  /// and agrees with it. Reads no data.
+  /// and agrees with it. Of safetensors: the headers of what the index names,
+  /// or of `model.safetensors`. Reads no data.
   kCommitted,
-  kVerified,  ///< and Verify() finds no damage
+  /// And Verify() finds no damage. No safetensors pass: it cannot tell.
+  kVerified,
 };
 
 struct FindLatestOptions {
@@ -50,10 +52,11 @@ struct FindLatestOptions {
 StatusOr<std::vector<StepDirectory>> ListSteps(FileSystem& file_system,
                                                const std::string& root);
 
-/// The newest step below `root` that passes options.check. A directory that
-/// cannot be read, or is damaged, is skipped with the reason, however it came
-/// to be so. Checkpoints of ranks that did not coordinate
-/// (`__<rank>.metadata`) do not count: nothing says that all ranks are there.
+/// The newest step below `root` that passes options.check, in the native format
+/// or in safetensors. A directory that cannot be read, or is damaged, is
+/// skipped with the reason, however it came to be so. Checkpoints of ranks that
+/// did not coordinate (`__<rank>.metadata`) do not count: nothing says that all
+/// ranks are there.
 /// \error only if `root` cannot be listed
 StatusOr<LatestStep> FindLatest(const std::string& root,
                                 const FindLatestOptions& options = {},

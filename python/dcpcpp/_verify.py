@@ -148,12 +148,15 @@ def latest(root: str | os.PathLike[str], verify: bool = False) -> pathlib.Path |
     """Return the newest committed step of a run, `root/step-<number>`, or None.
 
     Committed means that `.metadata` is there and can be parsed and, where dcpcpp wrote
-    it, that the file of checksums is there and agrees with it. A directory that is
+    it, that the file of checksums is there and agrees with it; in safetensors, that the
+    headers can be read of `model.safetensors`, or of what `model.safetensors.index.json`
+    names. A directory that is
     broken is skipped, with a warning in the log "dcpcpp" that says why.
 
     Args:
         root: directory of the run. If there is none, there is no step either.
-        verify: whether all data of the step must pass `dcpcpp.verify`, too.
+        verify: whether all data of the step must pass `dcpcpp.verify`, too; no step in
+            safetensors does.
 
     Example:
         >>> step = dcpcpp.latest("/ckpt")

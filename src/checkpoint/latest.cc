@@ -6,32 +6,11 @@
 #include <utility>
 
 #include "base/guarded.h"
-#include "dcp/verify.h"
+#include "checkpoint/step_index.h"
 #include "format/file_names.h"
 
 namespace dcp {
 namespace {
-
-/// Why a step does not count, empty if it does.
-StatusOr<std::string> FindFault(const std::string& path,
-                                const FindLatestOptions& options,
-                                const StorageEnvironment& environment) {
-  const auto reader =
-      MakeFileSystemReader({.path = path, .io = options.io}, environment);
-  DCP_RETURN_IF_ERROR(reader->ReadIndex().status());
-  if (options.check == StepCheck::kCommitted) return std::string();
-  DCP_ASSIGN_OR_RETURN(const VerifyReport report,
-                       Verify(path, {.io = options.io}, environment));
-  if (report.damages.empty()) return std::string();
-  const Damage& first = report.damages.front();
-  std::string fault = first.path + ": " + first.message;
-  if (!first.fqn.empty()) fault += " (" + first.fqn + ")";
-  if (report.damages.size() > 1) {
-    fault +=
-        ", and " + std::to_string(report.damages.size() - 1) + " more damages";
-  }
-  return fault;
-}
 
 StatusOr<std::vector<StepDirectory>> List(FileSystem& file_system,
                                           const std::string& root) {
@@ -58,15 +37,14 @@ StatusOr<LatestStep> Find(const std::string& root,
                        List(*environment.file_system, root));
   LatestStep latest;
   for (StepDirectory& step : steps) {
-    const StatusOr<std::string> fault =
-        FindFault(step.path, options, environment);
-    if (fault.ok() && fault->empty()) {
+    const Status fault =
+        ReadStepIndex(step.path, options, environment).status();
+    if (fault.ok()) {
       latest.found = std::move(step);
       break;
     }
     latest.skipped.push_back(
-        {.directory = std::move(step),
-         .reason = fault.ok() ? *fault : std::string(Message(fault.status()))});
+        {.directory = std::move(step), .reason = std::string(Message(fault))});
   }
   return latest;
 }

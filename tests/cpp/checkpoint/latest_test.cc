@@ -133,6 +133,29 @@ TEST_CASE("damaged data is skipped only if it is looked for",
   CHECK_THAT(latest.skipped[1].reason, Contains("missing"));
 }
 
+TEST_CASE("steps in safetensors count once they are published",
+          "[checkpoint][latest]") {
+  Run run;
+  run.Save("step-1");
+  FileSystem& fs = *run.fs();
+  const std::string header =
+      R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  const std::string file = std::string(1, static_cast<char>(header.size())) +
+                           std::string(7, '\0') + header + std::string(4, '\0');
+  DCP_CHECK_OK(fs.MakeDirectories("/run/step-2"));
+  PutFile(fs, "/run/step-2/model-00001-of-00001.safetensors", file);
+  CHECK(run.Found() == "/run/step-1");
+  CHECK_THAT(run.Find().skipped.at(0).reason,
+             Contains("neither model.safetensors.index.json nor"));
+  PutFile(fs, "/run/step-2/model.safetensors.index.json",
+          R"({"weight_map":{"w":"model-00001-of-00001.safetensors"}})");
+  CHECK(run.Found() == "/run/step-2");
+  DCP_CHECK_OK(fs.MakeDirectories("/run/step-3"));
+  PutFile(fs, "/run/step-3/model.safetensors", file);
+  CHECK(run.Found() == "/run/step-3");
+  CHECK(run.Found(StepCheck::kVerified) == "/run/step-1");
+}
+
 TEST_CASE("stock checkpoints count without a sidecar", "[checkpoint][latest]") {
   Run run;
   run.Save("step-1");

@@ -150,6 +150,13 @@ ROWS: tuple[Row, ...] = (
         python=("tests/python/test_unseen_errors.py",),
     ),
     Row(
+        "R17",
+        "background",
+        "retention beside saves, kills, roll-backs and pins",
+        "100,000 runs beside a model: what should stay stays whole, the last one too",
+        programs=("dcp_manager_test",),
+    ),
+    Row(
         "R18",
         "background",
         "SIGTERM beside an async save",

@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindClean(m);
   dcp::BindConvert(m);
   dcp::BindVerify(m);
+  dcp::BindManager(m);
 }

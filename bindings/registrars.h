@@ -20,6 +20,7 @@ void BindCheckpoint(pybind11::module_& m);
 void BindClean(pybind11::module_& m);
 void BindConvert(pybind11::module_& m);
 void BindVerify(pybind11::module_& m);
+void BindManager(pybind11::module_& m);
 
 }  // namespace dcp
 

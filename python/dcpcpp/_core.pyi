@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'ConvertResult', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'HuggingFaceWriterOptions', 'IoOptions', 'LatestStep', 'LoadEntries', 'Metadata', 'SaveEntries', 'SaveOptions', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'clean', 'convert', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'CheckpointManager', 'ConvertResult', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'convert', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -493,9 +493,115 @@ class LatestStep:
     @property
     def skipped(self) -> list[SkippedStep]:
         ...
+class SaveRules:
+    """
+    dcp::SaveRules
+    """
+    enable_first_step_checkpoint: bool
+    last_save_model_only: bool
+    load_only: bool
+    @property
+    def interval(self) -> int:
+        ...
+    @interval.setter
+    def interval(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class ManagerOptions:
+    """
+    dcp::ManagerOptions
+    """
+    folder: str
+    save: SaveRules
+    def __init__(self) -> None:
+        ...
+    @property
+    def keep_latest_k(self) -> int:
+        ...
+    @keep_latest_k.setter
+    def keep_latest_k(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def state_keys(self) -> list[str]:
+        ...
+    @state_keys.setter
+    def state_keys(self, arg0: collections.abc.Sequence[str]) -> None:
+        ...
+class InitialCheckpoint:
+    """
+    dcp::InitialCheckpoint
+    """
+    def __init__(self, path: str, is_hugging_face: bool, is_model_only: bool, is_assets: bool) -> None:
+        ...
+class LoadedStep:
+    """
+    What dcp::DecideLoad decided.
+    """
+    @property
+    def is_hugging_face(self) -> bool:
+        ...
+    @property
+    def is_model_only(self) -> bool:
+        ...
+    @property
+    def path(self) -> str:
+        ...
+    @property
+    def step(self) -> int | None:
+        ...
+    @property
+    def warnings(self) -> list[str]:
+        ...
+class NotRemoved:
+    """
+    dcp::NotRemoved
+    """
+    @property
+    def path(self) -> str:
+        ...
+    @property
+    def reason(self) -> str:
+        ...
+class RetentionReport:
+    """
+    dcp::RetentionReport
+    """
+    @property
+    def not_removed(self) -> list[NotRemoved]:
+        ...
+    @property
+    def removed(self) -> list[StepDirectory]:
+        ...
+class CheckpointManager:
+    """
+    dcp::CheckpointManager
+    """
+    def __init__(self, options: ManagerOptions) -> None:
+        ...
+    def apply_retention(self) -> RetentionReport:
+        ...
+    def begin_save(self, step: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def end_save(self, step: typing.SupportsInt | typing.SupportsIndex, is_saved: bool) -> None:
+        ...
+    def find_load(self, load_step: typing.SupportsInt | typing.SupportsIndex, initial: InitialCheckpoint | None, require_full_resume: bool) -> LoadedStep:
+        ...
+    def pin(self, step: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def step_path(self, step: typing.SupportsInt | typing.SupportsIndex) -> str:
+        ...
+    def unpin(self, step: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def what_to_save(self, step: typing.SupportsInt | typing.SupportsIndex, is_last: bool) -> str | None:
+        """
+        "full", "model" or None.
+        """
 def as_buffer(address: typing.SupportsInt | typing.SupportsIndex, nbytes: typing.SupportsInt | typing.SupportsIndex) -> memoryview:
     """
     A read-only view of memory that the caller keeps alive.
+    """
+def check_manager_options(options: ManagerOptions) -> None:
+    """
+    Raise if options make no sense.
     """
 def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
     """

@@ -107,6 +107,8 @@ if TYPE_CHECKING:
     from dcpcpp._inspect import Checkpoint as Checkpoint
     from dcpcpp._inspect import load_full as load_full
     from dcpcpp._inspect import open as open
+    from dcpcpp._manager import CheckpointManager as CheckpointManager
+    from dcpcpp._manager_config import CheckpointConfig as CheckpointConfig
     from dcpcpp._plugin_storage import PluginReader as PluginReader
     from dcpcpp._plugin_storage import PluginWriter as PluginWriter
     from dcpcpp._save_load import load as load
@@ -125,7 +127,9 @@ _TORCH = "torch.distributed.checkpoint"
 _LAZY = {
     "AsyncSaveHandle": "dcpcpp._async_save",
     "Checkpoint": "dcpcpp._inspect",
+    "CheckpointConfig": "dcpcpp._manager_config",
     "CheckpointException": "dcpcpp._exceptions",
+    "CheckpointManager": "dcpcpp._manager",
     "ConvertReport": "dcpcpp._convert",
     "async_save": "dcpcpp._async_save",
     "clean": "dcpcpp._clean",

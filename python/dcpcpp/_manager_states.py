@@ -1,0 +1,152 @@
+"""The states of a run as a `CheckpointManager` saves and loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.checkpoint.stateful import Stateful
+
+MODEL = "model"
+OPTIMIZER = "optimizer"
+
+Parts = list[nn.Module]
+
+
+class StateDictAdapter(Protocol):
+    """Translates between a model's own state dict and Hugging Face's, as TorchTitan's does.
+
+    It may have two attributes: `fqn_to_index_mapping`, the number of the safetensors file
+    of each key, and `hf_assets_path`, a directory of the model as Hugging Face ships it.
+    """
+
+    def to_hf(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The tensors of `state_dict` under Hugging Face's names, and in its shapes."""
+
+    def from_hf(self, hf_state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The inverse."""
+
+
+class ModelState(Stateful):
+    """One model, or the parts of one that this rank's pipeline stages have.
+
+    The tensors that `state_dict` returns are the same ones each time, with the values of
+    now, so that what a stager knows of their memory stays true. Wrappers (DDP, compiled
+    and checkpointed modules) leave no trace in the keys.
+    """
+
+    def __init__(self, model: nn.Module | Parts) -> None:
+        self.parts: Parts = [model] if isinstance(model, nn.Module) else list(model)
+        self._tensors: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The parameters and buffers of all parts, by name."""
+        now: dict[str, Any] = {
+            key: value for part in self.parts for key, value in get_model_state_dict(part).items()
+        }
+        for key, value in now.items():
+            known = self._tensors.get(key)
+            if known is not None and _is_copy(known, value):  # a hook has made it
+                known.copy_(value)
+                now[key] = known
+        self._tensors = now
+        return dict(now)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what was loaded into the tensors of `state_dict`; it may lack some."""
+        for part in self.parts:
+            set_model_state_dict(part, state_dict, options=StateDictOptions(strict=False))
+
+
+def _is_copy(known: Any, value: Any) -> bool:
+    """Whether both are tensors alike that do not share memory."""
+    if not (isinstance(known, torch.Tensor) and isinstance(value, torch.Tensor)):
+        return False
+    if known.shape != value.shape or known.dtype != value.dtype:
+        return False
+    return _address(known) != _address(value)
+
+
+def _address(tensor: torch.Tensor) -> int:
+    return int(getattr(tensor, "_local_tensor", tensor).data_ptr())
+
+
+class OptimizerState(Stateful):
+    """An optimizer of torch's, by the names of the model's parameters.
+
+    So it loads under any sharding, and before its first step.
+    """
+
+    def __init__(self, parts: Parts, optimizer: torch.optim.Optimizer) -> None:
+        if len(parts) != 1:
+            raise ValueError(
+                "a torch optimizer goes with one model; for a model of several parts pass a "
+                "Stateful that names its states by the parameters, such as TorchTitan's "
+                "OptimizersContainer"
+            )
+        self._model = parts[0]
+        self._optimizer = optimizer
+        self._options = StateDictOptions(flatten_optimizer_state_dict=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """`state.<parameter>.<name>` and `param_groups.<parameter>.<option>`."""
+        return get_optimizer_state_dict(self._model, self._optimizer, options=self._options)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state dict of this form."""
+        set_optimizer_state_dict(
+            self._model, self._optimizer, optim_state_dict=state_dict, options=self._options
+        )
+
+
+class DictState(Stateful):
+    """A plain dict, which is filled in place."""
+
+    def __init__(self, values: MutableMapping[str, Any]) -> None:
+        self._values = values
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy."""
+        return dict(self._values)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Replace the values of the keys that were loaded."""
+        self._values.update(state_dict)
+
+
+def states_of(states: Mapping[str, Any]) -> tuple[ModelState, dict[str, Stateful]]:
+    """The model, and the other states.
+
+    Raises:
+        ValueError: there is no "model".
+        TypeError: a state that can be neither asked nor filled.
+    """
+    if MODEL not in states:
+        raise ValueError(f'states has no "{MODEL}", only {sorted(states)}')
+    model = states[MODEL]
+    model = model if isinstance(model, ModelState) else ModelState(model)
+    others: dict[str, Stateful] = {}
+    for key, state in states.items():
+        if key == MODEL:
+            continue
+        if isinstance(state, torch.optim.Optimizer):
+            others[key] = OptimizerState(model.parts, state)
+        elif isinstance(state, MutableMapping):
+            others[key] = DictState(state)
+        elif isinstance(state, Stateful):
+            others[key] = state
+        else:
+            raise TypeError(
+                f'state "{key}" is a {type(state).__name__}: neither a dict nor an object with '
+                "state_dict() and load_state_dict()"
+            )
+    return model, others

@@ -163,6 +163,8 @@ class RandomRun {
   void Begin(int64_t step) {
     RequireOk(manager_->BeginSave(step));
     model_.saving.insert(step);
+    // A checkpoint that is there stays whole until the new one is.
+    if (model_.steps.contains(step) && Loads(model_.steps[step].held)) return;
     Put(step, Pick(4) == 0 ? Held::kHalfHf : Held::kHalfNative);
   }
 

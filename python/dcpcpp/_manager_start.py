@@ -51,6 +51,7 @@ def decide_start(
 
     Raises:
         FileNotFoundError, RuntimeError, ValueError: see `CheckpointManager.load`.
+        AssertionError: `initial_load_in_hf` has nothing to load.
     """
     answer: list[Any] = [None]
     if group is None or dist.get_rank(group) == 0:
@@ -75,6 +76,8 @@ def _look(
     for warning in found.warnings:
         logger.warning("%s", warning)
     if not found.path:
+        if config.initial_load_in_hf:
+            raise AssertionError("from_hf=True requires sd_adapter and hf_assets_path.")
         logger.info("No checkpoint was provided, this is a fresh start.")
         return None
     is_initial = found.step is None
@@ -95,8 +98,8 @@ def _initial(config: CheckpointConfig, assets: str | None) -> _core.InitialCheck
             is_model_only=config.initial_load_model_only,
             is_assets=False,
         )
-    if not config.initial_load_in_hf:
+    if not config.initial_load_in_hf or not assets:
         return None
     return _core.InitialCheckpoint(
-        path=assets or "", is_hugging_face=True, is_model_only=True, is_assets=True
+        path=assets, is_hugging_face=True, is_model_only=True, is_assets=True
     )

@@ -171,6 +171,10 @@ def test_what_cannot_be_loaded_is_an_error_and_no_fresh_start(tmp_path: pathlib.
         Run(tmp_path).manager.load()
     with pytest.raises(ValueError, match=r"Checkpoint.initial_load_path is invalid: /nosuch"):
         Run(tmp_path / "new", initial_load_path="/nosuch").manager.load()
+    with pytest.raises(AssertionError, match="from_hf=True requires sd_adapter and hf_assets_p"):
+        Run(tmp_path / "new", initial_load_in_hf=True).manager.load()
+    with pytest.raises(ValueError, match=r"model\.hf_assets_path is being used to load HF wei"):
+        Run(tmp_path / "new", initial_load_in_hf=True, hf_assets_path="/nosuch").manager.load()
 
 
 def test_a_manager_that_is_off_or_only_loads_saves_nothing(tmp_path: pathlib.Path) -> None:

@@ -23,6 +23,7 @@ optim = optimizer = torch.optim.AdamW(model.parameters())
 for parameter in model.parameters():
     parameter.grad = torch.ones_like(parameter)
 optim.step()
+saved = model.embed.weight.detach().clone()
 state = {"model": model.state_dict(), "optim": optim.state_dict()}
 weights = {"embed.weight": torch.zeros(2000, 8)}
 path = "readme"
@@ -34,13 +35,14 @@ safetensors.torch.save_file(dict(model.state_dict()), "models/llama/model.safete
 """
 
 AFTER = """
-assert torch.equal(weights["embed.weight"], model.embed.weight.to(torch.bfloat16).float())
+assert torch.equal(weights["embed.weight"], saved.to(torch.bfloat16).float())
 assert not report.missing and report.nbytes_read > 0, report
 assert checkpoint.keys() == ["model.embed.weight"], checkpoint.keys()
 assert list(state) == ["model"], list(state)
 assert torch.distributed.checkpoint.save is dcp.save
 assert handle.upload_completion.done()
 assert dcp.latest("ckpt").name == "step-100"
+assert dcp.latest("ckpt/run").name == "step-300"
 """
 
 

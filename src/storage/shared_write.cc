@@ -90,9 +90,11 @@ class Operation {
     PipelineOptions options = MakeOptions(source);
     std::unique_ptr<PeerExchange> exchange;
     const std::vector<PeerTraffic> traffic = filler_.Traffic();
-    const bool receives =
+    const bool comes_in_order =
         std::any_of(traffic.begin(), traffic.end(),
-                    [](const PeerTraffic& t) { return !t.incoming.empty(); });
+                    [](const PeerTraffic& t) { return !t.incoming.empty(); }) ||
+        std::any_of(sources_.begin(), sources_.end(),
+                    [](const SharedSource& s) { return s.stream != nullptr; });
     if (!traffic.empty()) {
       DCP_ASSIGN_OR_RETURN(
           exchange, PeerExchange::Start(std::move(listener), traffic, filler_,
@@ -103,7 +105,8 @@ class Operation {
     }
     listener.reset();
     Status written = RunWritePipeline(
-        regions_, receives ? InOrder() : WriteOrder::kAny, filler_, options);
+        regions_, comes_in_order ? InOrder() : WriteOrder::kAny, filler_,
+        options);
     if (!exchange) return written;
     if (!written.ok()) {
       exchange->Cancel(written);

@@ -17,8 +17,20 @@ namespace {
 CheckpointFormat FormatFrom(const std::string& name) {
   if (name == "dcp") return CheckpointFormat::kDcp;
   if (name == "torch") return CheckpointFormat::kTorch;
-  throw py::value_error("a format is \"dcp\" or \"torch\", not \"" + name +
-                        "\"");
+  if (name == "safetensors") return CheckpointFormat::kSafetensors;
+  throw py::value_error(
+      "a format is \"dcp\", \"torch\" or \"safetensors\", not \"" + name +
+      "\"");
+}
+
+/// Asks Python what keys are called; it may raise.
+auto Renamer(const py::object& rename) -> decltype(ConvertOptions::rename) {
+  if (rename.is_none()) return {};
+  // The caller's argument keeps the object.
+  return [callable = py::handle(rename)](const std::string& key) {
+    return CallPython(
+        [&] { return callable(key).cast<std::optional<std::string>>(); });
+  };
 }
 
 /// Has Python told of progress; it may raise.
@@ -31,35 +43,52 @@ std::function<Status(const ConvertProgress&)> Reporter(
   };
 }
 
-ConvertResult ConvertPathsOf(const ConvertPaths& paths, Transport& transport,
-                             std::optional<int> dtype,
-                             const py::object& progress) {
-  ConvertOptions options{.progress = Reporter(progress)};
-  if (dtype) options.dtype = DTypeFromCode(static_cast<uint8_t>(*dtype));
+ConvertResult ConvertPathsOf(const ConvertPaths& paths,
+                             const ConvertOptions& options,
+                             Transport& transport) {
   const py::gil_scoped_release nogil;
   return ValueOrThrow(Convert(paths, transport, options));
+}
+
+void BindConvertPaths(py::module_& m) {
+  using P = ConvertPaths;
+  py::class_<P>(m, "ConvertPaths", "dcp::ConvertPaths")
+      .def(py::init<>())
+      .def_readwrite("source", &P::source)
+      .def_readwrite("destination", &P::destination)
+      .def(
+          "set_format",
+          [](P& paths, const std::string& name) {
+            paths.format = FormatFrom(name);
+          },
+          py::arg("name"), "\"dcp\", \"torch\" or \"safetensors\".")
+      .def_readwrite("file_numbers", &P::file_numbers)
+      .def_readwrite("max_shard_nbytes", &P::max_shard_nbytes);
 }
 
 }  // namespace
 
 void BindConvert(py::module_& m) {
+  BindConvertPaths(m);
   py::class_<ConvertResult>(m, "ConvertResult", "dcp::ConvertResult")
       .def_readonly("tensors", &ConvertResult::tensors)
       .def_readonly("objects", &ConvertResult::objects)
       .def_readonly("nbytes", &ConvertResult::nbytes);
   m.def(
       "convert",
-      [](const std::string& source, const std::string& destination,
-         const std::optional<std::string>& format, std::optional<int> dtype,
-         const py::object& progress, Transport& transport) {
-        ConvertPaths paths{.source = source, .destination = destination};
-        if (format) paths.format = FormatFrom(*format);
-        return ConvertPathsOf(paths, transport, dtype, progress);
+      [](const ConvertPaths& paths, std::optional<int> dtype,
+         const py::object& rename, const py::object& progress,
+         Transport& transport) {
+        ConvertOptions options{.rename = Renamer(rename),
+                               .progress = Reporter(progress)};
+        if (dtype) options.dtype = DTypeFromCode(static_cast<uint8_t>(*dtype));
+        return ConvertPathsOf(paths, options, transport);
       },
-      py::arg("source"), py::arg("destination"), py::arg("format"),
-      py::arg("dtype"), py::arg("progress"), py::arg("transport"),
-      "Convert a checkpoint (dcp/convert.h). `dtype` is a code; `progress` is "
-      "called with bytes done and bytes in all.");
+      py::arg("paths"), py::arg("dtype"), py::arg("rename"),
+      py::arg("progress"), py::arg("transport"),
+      "Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes "
+      "a name, or None, of a key; `progress` is called with bytes done and "
+      "bytes in all.");
 }
 
 }  // namespace dcp

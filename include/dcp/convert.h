@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,12 @@ struct ConvertProgress {
 struct ConvertOptions {
   /// Floating-point tensors become this dtype, rounded as torch does it.
   std::optional<DType> dtype;
+  /// What the key `stored` is called in the destination; nullopt: it is left
+  /// out. Called for each key, in their order, in the caller's thread, before
+  /// anything is written; an error ends the conversion. A key with another name
+  /// is a top-level one. Unset: all keys, under their names.
+  std::function<StatusOr<std::optional<std::string>>(const std::string& stored)>
+      rename;
   /// Called now and then, in the caller's thread; an error ends the conversion.
   std::function<Status(const ConvertProgress&)> progress;
 };
@@ -33,7 +40,7 @@ struct ConvertOptions {
 struct ConvertResult {
   int64_t tensors = 0;  ///< keys of tensors
   int64_t objects = 0;  ///< keys of objects
-  int64_t nbytes = 0;   ///< of tensors, as they were stored
+  int64_t nbytes = 0;   ///< of tensors, as they were stored; tied ones once
 };
 
 /// Saves with `writer` what `reader` reads: all keys, their paths, and objects
@@ -48,16 +55,20 @@ struct ConvertResult {
 /// or not at all, as with Save. `transport` is of one process.
 /// \error kDataLoss  the source is damaged
 /// \error kUnimplemented  a tensor that only torch can rebuild; names the key
+/// \error kInvalidArgument  `rename` leaves nothing, or gives two keys one
+/// name;
+///     of a writer of safetensors, what these cannot hold
 StatusOr<ConvertResult> Convert(StorageReader& reader, StorageWriter& writer,
                                 Transport& transport,
                                 const ConvertOptions& options);
 
 enum class CheckpointFormat : uint8_t {
-  kDcp,    ///< a directory in PyTorch's distributed format
-  kTorch,  ///< one file of torch.save
+  kDcp,          ///< a directory in PyTorch's distributed format
+  kTorch,        ///< one file of torch.save
+  kSafetensors,  ///< a directory: see MakeHuggingFaceWriter
 };
 
-/// By the name: ".pt", ".pth" and ".bin" are torch files.
+/// By the name: ".pt", ".pth" and ".bin" are torch files, others kDcp.
 CheckpointFormat GuessCheckpointFormat(std::string_view path);
 
 struct ConvertPaths {
@@ -67,11 +78,18 @@ struct ConvertPaths {
   /// Replaced if it is there, in one step, when everything is written.
   std::string destination;
   std::optional<CheckpointFormat> format;  ///< unset: GuessCheckpointFormat
+  /// Of safetensors, see HuggingFaceWriterOptions: which tensor, by its name in
+  /// the destination, goes into which file.
+  std::map<std::string, int64_t> file_numbers;
+  int64_t max_shard_nbytes = 5'000'000'000;  ///< likewise, of one file
   IoOptions io;
 };
 
-/// Convert, between paths.
-/// \error kInvalidArgument  source and destination are the same
+/// Convert, between paths. `transport` may be of several ranks, which all call
+/// it: the coordinator converts while the others wait, and all get its result.
+/// \error kInvalidArgument  source and destination are the same, or one of them
+///     is a safetensors file instead of its directory; a name in
+///     paths.file_numbers is no tensor's
 StatusOr<ConvertResult> Convert(const ConvertPaths& paths, Transport& transport,
                                 const ConvertOptions& options,
                                 StorageEnvironment environment = {});

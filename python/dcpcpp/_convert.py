@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dcpcpp import _core
+from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._text import path_text
 
 if TYPE_CHECKING:
     import torch
 
-FORMATS = ("dcp", "torch")
+FORMATS = ("dcp", "torch", "safetensors")
 
 Progress = Callable[[int, int], None]
 
@@ -29,7 +30,7 @@ class ConvertReport:
     Attributes:
         tensors: keys of tensors.
         objects: keys of objects.
-        nbytes: bytes of the tensors, as they are stored now.
+        nbytes: bytes of the tensors, as they are stored now; of tied ones once.
         seconds: how long it took.
     """
 
@@ -45,6 +46,10 @@ def convert(
     *,
     to: str | None = None,
     dtype: str | torch.dtype | None = None,
+    include: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Rename | None = None,
+    max_shard_size: int | str | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Write the checkpoint `source` in another format, or dtype, to `destination`.
@@ -60,9 +65,16 @@ def convert(
             writer, or of safetensors files; or a file of `torch.save`. No code that it
             names is run.
         destination: a directory, or a file.
-        to: "dcp" or "torch", a file for `torch.load(weights_only=True)`; None: "torch" if
-            the name ends in .pt, .pth or .bin, else "dcp".
+        to: "dcp"; "torch", a file for `torch.load(weights_only=True)`; "safetensors", a
+            directory with `model.safetensors`, or several files and their index, for
+            tensors only; None: "torch" if the name ends in .pt, .pth or .bin, else "dcp".
         dtype: what floating-point tensors become, "bfloat16" for example; None: they stay.
+        include: patterns of the keys to convert, as `dcpcpp.save` takes them; None: all.
+        exclude: patterns of keys to leave out.
+        rename: from the source's keys to those of `destination`, as `dcpcpp.save` takes it:
+            {"model.": ""} takes that off the names.
+        max_shard_size: bytes of tensors in one safetensors file, a number or a text such as
+            "5GB", which is the default (of 1000**3 bytes; "5GiB" is of 1024**3).
         progress: called now and then with the bytes that are done and those in all.
 
     Raises:
@@ -71,22 +83,30 @@ def convert(
         NotImplementedError: a tensor that only torch can rebuild (a subclass, a sparse
             one); an object that only Python can copy;
             a URL.
-        ValueError: source and destination are the same; a file of torch before 1.6.
+        ValueError: source and destination are the same; a file of torch before 1.6; no key
+            is selected; a key that is no tensor, or of a dtype that safetensors lacks, where
+            these are wanted: nothing has been written.
 
     Example:
         >>> dcpcpp.convert("/ckpt/step-100", "model.pt", dtype="bfloat16")
+        >>> dcpcpp.convert("/ckpt/step-100", "/models/mine", to="safetensors",
+        ...                include="model", rename={"model.": ""})
     """
     if to is not None and to not in FORMATS:
         raise ValueError(f"to is one of {', '.join(FORMATS)}, not {to!r}")
-    for place in (source, destination):
-        if "://" in os.fspath(place):
-            raise NotImplementedError(f"convert takes paths of this machine, not {place}")
+    if max_shard_size is not None and to != "safetensors":
+        raise ValueError('max_shard_size is for to="safetensors"')
+    paths = convert_paths(source, destination)
+    if to is not None:
+        paths.set_format(to)
+    if max_shard_size is not None:
+        paths.max_shard_nbytes = _core.parse_shard_nbytes(str(max_shard_size))
+    selection = Selection(include, exclude, rename)
     start = time.perf_counter()
     done = _core.convert(
-        path_text(source),
-        path_text(destination),
-        to,
+        paths,
         None if dtype is None else _code_of(dtype),
+        None if selection.is_trivial else selection.name_of,
         progress,
         _core.single_process_transport(),
     )
@@ -96,6 +116,23 @@ def convert(
         nbytes=done.nbytes,
         seconds=time.perf_counter() - start,
     )
+
+
+def convert_paths(
+    source: str | os.PathLike[str], destination: str | os.PathLike[str]
+) -> _core.ConvertPaths:
+    """Both, for libdcp.
+
+    Raises:
+        NotImplementedError: one of them is a URL.
+    """
+    for place in (source, destination):
+        if "://" in os.fspath(place):
+            raise NotImplementedError(f"convert takes paths of this machine, not {place}")
+    paths = _core.ConvertPaths()
+    paths.source = path_text(source)
+    paths.destination = path_text(destination)
+    return paths
 
 
 def _code_of(dtype: str | torch.dtype) -> int:
@@ -113,17 +150,61 @@ def convert_command(
     destination: Annotated[str, typer.Argument(help="Replaced in one step when all is written.")],
     to: Annotated[
         str | None,
-        typer.Option(help="dcp or torch; torch by default for names in .pt, .pth or .bin."),
+        typer.Option(
+            help="dcp, torch or safetensors; torch by default for names in .pt, .pth or .bin."
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="What floating-point tensors become, e.g. bfloat16.")
     ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Keys to convert, e.g. 'model' or 'layers.*'.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Keys to leave out.")] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(help="OLD=NEW names of keys, e.g. 'model.='.")
+    ] = None,
+    max_shard_size: Annotated[
+        str | None, typer.Option(help="Of one safetensors file, e.g. 5GB, the default, or 5GiB.")
+    ] = None,
 ) -> None:
     """Write a checkpoint in another format, or dtype, without a model."""
+    report_conversion(
+        source,
+        destination,
+        to=to,
+        dtype=dtype,
+        include=include,
+        exclude=exclude,
+        rename=_renames(rename or []),
+        max_shard_size=max_shard_size,
+    )
+
+
+def consolidate_command(
+    source: Annotated[str, typer.Argument(help="A directory of files of single ranks.")],
+    destination: Annotated[str, typer.Argument(help="Replaced in one step when all is written.")],
+    max_shard_size: Annotated[
+        str | None, typer.Option(help="Of one file, e.g. 5GB, the default, or 5GiB.")
+    ] = None,
+) -> None:
+    """Make the final safetensors files of those that each rank wrote for itself."""
+    report_conversion(source, destination, to="safetensors", max_shard_size=max_shard_size)
+
+
+def _renames(pairs: list[str]) -> Mapping[str, str] | None:
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"--rename is OLD=NEW, not {pair!r}")
+    return dict(pair.split("=", 1) for pair in pairs) or None
+
+
+def report_conversion(source: str, destination: str, **options: Any) -> None:
+    """`convert` with a bar on a terminal, and a line at the end."""
     if not sys.stderr.isatty():
-        report = convert(source, destination, to=to, dtype=dtype)
+        report = convert(source, destination, **options)
     else:
-        report = _convert_with_bar(source, destination, to, dtype)
+        report = _convert_with_bar(source, destination, **options)
     rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
     typer.echo(
         f"{destination}: {report.tensors:,} tensor(s), {report.objects:,} object(s), "
@@ -131,9 +212,7 @@ def convert_command(
     )
 
 
-def _convert_with_bar(
-    source: str, destination: str, to: str | None, dtype: str | None
-) -> ConvertReport:
+def _convert_with_bar(source: str, destination: str, **options: Any) -> ConvertReport:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
@@ -144,7 +223,6 @@ def _convert_with_bar(
         return convert(
             source,
             destination,
-            to=to,
-            dtype=dtype,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
+            **options,
         )

@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'CheckpointManager', 'ConvertResult', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'convert', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'convert', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -406,6 +406,30 @@ class Checkpoint:
     @property
     def metadata(self) -> Metadata:
         ...
+class ConvertPaths:
+    """
+    dcp::ConvertPaths
+    """
+    destination: str
+    source: str
+    def __init__(self) -> None:
+        ...
+    def set_format(self, name: str) -> None:
+        """
+        "dcp", "torch" or "safetensors".
+        """
+    @property
+    def file_numbers(self) -> dict[str, int]:
+        ...
+    @file_numbers.setter
+    def file_numbers(self, arg0: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
+    @property
+    def max_shard_nbytes(self) -> int:
+        ...
+    @max_shard_nbytes.setter
+    def max_shard_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
 class ConvertResult:
     """
     dcp::ConvertResult
@@ -607,9 +631,9 @@ def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
     """
     Remove what killed saves left; [(name, bytes)].
     """
-def convert(source: str, destination: str, format: str | None, dtype: typing.SupportsInt | typing.SupportsIndex | None, progress: typing.Any, transport: Transport) -> ConvertResult:
+def convert(paths: ConvertPaths, dtype: typing.SupportsInt | typing.SupportsIndex | None, rename: typing.Any, progress: typing.Any, transport: Transport) -> ConvertResult:
     """
-    Convert a checkpoint (dcp/convert.h). `dtype` is a code; `progress` is called with bytes done and bytes in all.
+    Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes a name, or None, of a key; `progress` is called with bytes done and bytes in all.
     """
 def cuda() -> str:
     """

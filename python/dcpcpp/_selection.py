@@ -65,6 +65,10 @@ class Selection:
             return False
         return not any(match(key) for match in self._exclude)
 
+    def name_of(self, key: str) -> str | None:
+        """The name in the checkpoint of `key`; None if it is not selected."""
+        return self.stored_name(key) if self.takes(key) else None
+
     def _includes(self, key: str) -> bool:
         return self._include is None or any(match(key) for match in self._include)
 

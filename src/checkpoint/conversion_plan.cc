@@ -20,19 +20,45 @@ class ConversionPlanner {
 
   StatusOr<ConversionPlan> Plan() && {
     plan_.tensors.reserve(metadata_.entries().size());
-    plan_.save.planner_data.emplace();
     for (const auto& [fqn, stored] : metadata_.entries()) {
-      plan_.save.planner_data->emplace(fqn, PathOf(fqn));
+      DCP_ASSIGN_OR_RETURN(const bool is_wanted, Name(fqn));
+      if (!is_wanted) continue;
       if (const auto* tensor = std::get_if<TensorStorageMetadata>(&stored)) {
         DCP_RETURN_IF_ERROR(AddTensor(fqn, *tensor));
       } else {
         DCP_RETURN_IF_ERROR(AddObject(fqn));
       }
     }
+    if (paths_.empty() && !metadata_.entries().empty()) {
+      return InvalidArgument(
+          "none of the " + std::to_string(metadata_.entries().size()) +
+          " keys of the source (" + metadata_.entries()[0].first +
+          ", ...) is selected");
+    }
+    plan_.save.planner_data = std::move(paths_);
     return std::move(plan_);
   }
 
  private:
+  /// Sets name_; false if the key is left out.
+  StatusOr<bool> Name(const std::string& fqn) {
+    name_ = fqn;
+    if (options_.rename) {
+      DCP_ASSIGN_OR_RETURN(std::optional<std::string> name,
+                           options_.rename(fqn));
+      if (!name) return false;
+      name_ = *std::move(name);
+    }
+    const bool is_new =
+        paths_.emplace(name_, name_ == fqn ? PathOf(fqn) : ObjectPath{name_})
+            .second;
+    if (is_new) return true;
+    return WithDetail(
+        InvalidArgument("two keys of the source would be called " + name_ +
+                        ", one of them " + fqn),
+        {.fqn = fqn});
+  }
+
   ObjectPath PathOf(const std::string& fqn) const {
     if (metadata_.planner_data) {
       const auto path = metadata_.planner_data->find(fqn);
@@ -54,7 +80,9 @@ class ConversionPlanner {
     const MetadataIndex index{.fqn = fqn};
     DCP_ASSIGN_OR_RETURN(const StorageInfo* place, PlaceOf(index));
     Add({.kind = ConvertedKind::kEncoded, .index = index},
-        {.fqn = fqn, .type = WriteItemType::kByteIo, .nbytes = place->length});
+        {.fqn = name_,
+         .type = WriteItemType::kByteIo,
+         .nbytes = place->length});
     return absl::OkStatus();
   }
 
@@ -114,7 +142,7 @@ class ConversionPlanner {
         .dtype = tensor.dtype,
         .requires_grad = tensor.stored->properties.requires_grad};
     Add({.kind = kind, .tensor = plan_.tensors.size() - 1},
-        {.fqn = std::string(tensor.fqn),
+        {.fqn = name_,
          .type = type,
          .chunk = part,
          .global_size = tensor.stored->size,
@@ -156,6 +184,8 @@ class ConversionPlanner {
   const Metadata& metadata_;
   const StorageWriter& writer_;
   const ConvertOptions& options_;
+  std::string name_;  // in the destination, of the key at hand
+  std::unordered_map<std::string, ObjectPath> paths_;  // by such names
   ConversionPlan plan_;
 };
 

@@ -1,23 +1,31 @@
 // A conversion is a save whose source is a reader:
-// 1. The plan comes from the metadata alone (conversion_plan.cc).
+// 1. The plan comes from the metadata alone (conversion_plan.cc), and is fitted
+//    to what safetensors files ask for (safetensors_plan.cc).
 // 2. A thread reads the tensors in the order of the plan, a few pieces ahead
 //    (read_ahead.cc); the writer's threads take them as they fill its blocks.
 // 3. The rest is Save's: checks, durability, the commit.
 
 #include "dcp/convert.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/wire.h"
 #include "checkpoint/convert_source.h"
+#include "checkpoint/rank_exchange.h"
+#include "checkpoint/safetensors_plan.h"
 #include "checkpoint/save_from.h"
 #include "dcp/hugging_face_storage.h"
 #include "dcp/torch_file_storage.h"
 #include "storage/environment.h"
+#include "storage/hugging_face_writer.h"
 
 namespace dcp {
 namespace {
+
+constexpr std::string_view kSafetensorsSuffix = ".safetensors";
 
 /// There are no ranks here for an error to tell of.
 Status AsOfOneProcess(const Status& status) {
@@ -26,24 +34,31 @@ Status AsOfOneProcess(const Status& status) {
   return failures->by_rank.begin()->second;
 }
 
+/// `transport` may be of several ranks: then this one converts alone, and is
+/// told when it is to stop.
 StatusOr<ConvertResult> ConvertNow(StorageReader& reader, StorageWriter& writer,
                                    Transport& transport,
                                    const ConvertOptions& options) {
   DCP_ASSIGN_OR_RETURN(const CheckpointIndex index, reader.ReadIndex());
   DCP_RETURN_IF_ERROR(reader.SetUp(index, {}));
   reader.ExpectParts();
-  DCP_ASSIGN_OR_RETURN(const ConversionPlan plan,
+  DCP_ASSIGN_OR_RETURN(ConversionPlan plan,
                        PlanConversion(index.metadata, writer, options));
+  if (const auto* const hf = dynamic_cast<HuggingFaceWriter*>(&writer)) {
+    DCP_RETURN_IF_ERROR(FitToSafetensors(index, hf->options(), &plan));
+  }
   ConvertSource source(plan, reader, transport, options);
   DCP_RETURN_IF_ERROR(source.Start());
+  const auto alone = MakeSingleProcessTransport();
+  Transport& saving = transport.world_size() == 1 ? transport : *alone;
   DCP_RETURN_IF_ERROR(
-      AsOfOneProcess(SaveFrom(plan.save, source, writer, transport).status()));
-  const auto tensors = static_cast<int64_t>(plan.tensors.size());
-  return ConvertResult{
-      .tensors = tensors,
-      .objects =
-          static_cast<int64_t>(index.metadata.entries().size()) - tensors,
-      .nbytes = plan.nbytes};
+      AsOfOneProcess(SaveFrom(plan.save, source, writer, saving).status()));
+  const auto objects = std::count_if(
+      plan.save.items.begin(), plan.save.items.end(),
+      [](const WriteItem& i) { return i.type == WriteItemType::kByteIo; });
+  return ConvertResult{.tensors = std::ssize(plan.tensors),
+                       .objects = objects,
+                       .nbytes = plan.nbytes};
 }
 
 /// Whether something is at `path` that is no directory.
@@ -52,17 +67,92 @@ StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path) {
   return exists && !file_system.List(path).ok();
 }
 
+Status CheckPaths(const ConvertPaths& paths, FileSystem& file_system,
+                  bool source_is_file) {
+  if (file_system.Absolute(paths.source) ==
+      file_system.Absolute(paths.destination)) {
+    return InvalidArgument("the source and the destination are the same: " +
+                           paths.source);
+  }
+  if (source_is_file && paths.source.ends_with(kSafetensorsSuffix)) {
+    return InvalidArgument(paths.source +
+                           " is one file of a checkpoint; name its directory");
+  }
+  if (paths.destination.ends_with(kSafetensorsSuffix)) {
+    return InvalidArgument(
+        "safetensors are written into a directory, as model.safetensors; name "
+        "that, not " +
+        paths.destination);
+  }
+  return absl::OkStatus();
+}
+
 std::unique_ptr<StorageWriter> MakeWriter(const ConvertPaths& paths,
                                           const StorageEnvironment& seams) {
   switch (paths.format.value_or(GuessCheckpointFormat(paths.destination))) {
     case CheckpointFormat::kTorch:
       return MakeTorchFileWriter({.path = paths.destination, .io = paths.io},
                                  seams);
+    case CheckpointFormat::kSafetensors:
+      return MakeHuggingFaceWriter({.path = paths.destination,
+                                    .file_numbers = paths.file_numbers,
+                                    .max_shard_nbytes = paths.max_shard_nbytes,
+                                    .io = paths.io},
+                                   seams);
     case CheckpointFormat::kDcp:
       break;
   }
   return MakeFileSystemWriter({.path = paths.destination, .io = paths.io},
                               seams);
+}
+
+StatusOr<ConvertResult> ConvertPathsNow(const ConvertPaths& paths,
+                                        Transport& transport,
+                                        const ConvertOptions& options,
+                                        const StorageEnvironment& seams) {
+  FileSystem& file_system = *seams.file_system;
+  DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, paths.source));
+  DCP_RETURN_IF_ERROR(CheckPaths(paths, file_system, is_file));
+  const std::unique_ptr<StorageReader> reader =
+      is_file
+          ? MakeTorchFileReader({.path = paths.source, .io = paths.io}, seams)
+          : MakeReaderByContent({.path = paths.source, .io = paths.io}, seams);
+  const auto writer = MakeWriter(paths, seams);
+  return ConvertNow(*reader, *writer, transport, options);
+}
+
+std::string SerializeResult(const ConvertResult& result) {
+  WireWriter out;
+  out.PutSigned(result.tensors);
+  out.PutSigned(result.objects);
+  out.PutSigned(result.nbytes);
+  return std::move(out).Take();
+}
+
+StatusOr<ConvertResult> ParseResult(std::string_view data) {
+  WireReader in(data, "the result of a conversion");
+  ConvertResult result{.tensors = in.Signed()};
+  result.objects = in.Signed();
+  result.nbytes = in.Signed();
+  DCP_RETURN_IF_ERROR(in.Finish());
+  return result;
+}
+
+/// What `convert` gives on the coordinator, which alone runs it.
+StatusOr<ConvertResult> OnCoordinator(
+    Transport& transport,
+    const std::function<StatusOr<ConvertResult>()>& convert) {
+  StatusOr<ConvertResult> result = ConvertResult();
+  if (transport.rank() == transport.coordinator()) result = Guarded(convert);
+  if (WasInterrupted(result.status())) return result;
+  DCP_RETURN_IF_ERROR(transport.AwaitAll("convert"));
+  DCP_ASSIGN_OR_RETURN(
+      const std::string told,
+      BroadcastFrom(transport, "write", [&]() -> StatusOr<std::string> {
+        DCP_RETURN_IF_ERROR(result.status());
+        return SerializeResult(*result);
+      }));
+  return ParseResult(told);
 }
 
 }  // namespace
@@ -86,24 +176,11 @@ StatusOr<ConvertResult> Convert(const ConvertPaths& paths, Transport& transport,
                                 StorageEnvironment environment) {
   return Guarded([&]() -> StatusOr<ConvertResult> {
     const StorageEnvironment seams = WithDefaults(std::move(environment));
-    FileSystem& file_system = *seams.file_system;
-    if (file_system.Absolute(paths.source) ==
-        file_system.Absolute(paths.destination)) {
-      return InvalidArgument("the source and the destination are the same: " +
-                             paths.source);
-    }
-    DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, paths.source));
-    if (is_file && paths.source.ends_with(".safetensors")) {
-      return InvalidArgument(
-          paths.source + " is one file of a checkpoint; name its directory");
-    }
-    const std::unique_ptr<StorageReader> reader =
-        is_file
-            ? MakeTorchFileReader({.path = paths.source, .io = paths.io}, seams)
-            : MakeReaderByContent({.path = paths.source, .io = paths.io},
-                                  seams);
-    const auto writer = MakeWriter(paths, seams);
-    return Convert(*reader, *writer, transport, options);
+    const auto convert = [&] {
+      return ConvertPathsNow(paths, transport, options, seams);
+    };
+    if (transport.world_size() == 1) return convert();
+    return OnCoordinator(transport, convert);
   });
 }
 

@@ -41,13 +41,16 @@ StatusOr<WritePayload> ConvertSource::Resolve(const WriteItem& item) {
 StatusOr<WritePayload> ConvertSource::ResolveObject(const WriteItem& item) {
   const MutexLock lock(mutex_);
   if (!has_objects_) DCP_RETURN_IF_ERROR(ReadObjects());
-  return WritePayload(std::string_view(objects_.at(item.fqn)));
+  return WritePayload(
+      std::string_view(objects_.at(ConvertedOf(item).index.fqn)));
 }
 
 Status ConvertSource::ReadObjects() {
   std::vector<std::string_view> keys;
   for (const WriteItem& item : plan_.save.items) {
-    if (item.type == WriteItemType::kByteIo) keys.push_back(item.fqn);
+    if (item.type == WriteItemType::kByteIo) {
+      keys.push_back(ConvertedOf(item).index.fqn);
+    }
   }
   DCP_ASSIGN_OR_RETURN(std::vector<std::string> objects,
                        reader_.ReadObjects(keys));

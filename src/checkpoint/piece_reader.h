@@ -28,6 +28,8 @@ struct SourceTensor {
   int64_t unit_nbytes = 0;
   /// Quantized: it is stored as an object, and not read in pieces.
   bool is_encoded = false;
+  /// Another name of a tensor that is stored once, under that: it is not read.
+  bool is_alias = false;
 
   int64_t nbytes() const { return Numel(stored->size) * ItemSize(dtype); }
 };

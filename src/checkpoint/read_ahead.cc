@@ -33,7 +33,7 @@ ReadAhead::ReadAhead(std::span<const SourceTensor> tensors, PieceReader& reader,
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const SourceTensor& tensor = tensors_[i];
     first_pieces_.push_back(pieces_.size());
-    if (tensor.nbytes() == 0 || tensor.is_encoded) continue;
+    if (tensor.nbytes() == 0 || tensor.is_encoded || tensor.is_alias) continue;
     int64_t begin = 0;
     for (const Box& box :
          CutIntoPieces(tensor.stored->size, ItemSize(tensor.dtype),

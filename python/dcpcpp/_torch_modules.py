@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 __all__ = ["TORCH_MODULES"]
 
-# Those of torch.distributed.checkpoint that trainers use. Of format_utils there is one of ours,
-# which comes first and hands out the rest of torch's.
+# Those of torch.distributed.checkpoint that trainers use. Of _consolidate_hf_safetensors and
+# format_utils there are ours, which come first and hand out the rest of torch's.
 TORCH_MODULES = frozenset(
     {
+        "_consolidate_hf_safetensors",
         "_extension",
         "_fsspec_filesystem",
         "_nested_dict",

@@ -10,7 +10,7 @@ import typer
 
 import dcpcpp
 from dcpcpp._clean import clean_command
-from dcpcpp._convert import convert_command
+from dcpcpp._convert import consolidate_command, convert_command
 from dcpcpp._verify_command import verify
 from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
@@ -54,6 +54,7 @@ def show_config(
 
 app.command("bench")(bench)
 app.command("clean")(clean_command)
+app.command("consolidate")(consolidate_command)
 app.command("convert")(convert_command)
 app.command("verify")(verify)
 

@@ -49,6 +49,14 @@ _TABLE: list[tuple[str, str, str, str]] = [
         for name in ("dcp_to_torch_save", "torch_save_to_dcp")
     ),
     *(
+        (f"{_TORCH}.{module}", name, "dcpcpp._consolidate_hf_safetensors", name)
+        for name, modules in {
+            "consolidate_safetensors_files": ("_consolidate_hf_safetensors", "hf_storage"),
+            "consolidate_safetensors_files_on_every_rank": ("_consolidate_hf_safetensors",),
+        }.items()
+        for module in modules
+    ),
+    *(
         (f"{_TORCH}._fsspec_filesystem", name, "dcpcpp._fsspec_storage", name)
         for name in ("FsspecReader", "FsspecWriter")
     ),

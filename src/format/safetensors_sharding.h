@@ -19,6 +19,14 @@ namespace dcp {
 
 /// The key in `__metadata__`.
 inline constexpr std::string_view kShardingInfoKey = "DCP_SHARDING_INFO";
+/// That of the framework, in every file that torch wrote.
+inline constexpr std::string_view kFrameworkKey = "format";
+
+/// Whether `key` of `__metadata__` has a meaning of its own: it cannot tell of
+/// a tensor's other name.
+inline bool IsReservedKey(std::string_view key) {
+  return key == kShardingInfoKey || key == kFrameworkKey;
+}
 
 /// Tensor -> where in the whole of it the file's part begins.
 /// \error kDataLoss  not of that form

@@ -106,7 +106,9 @@ Status HuggingFaceBuilder::AddFile(const std::string& name,
   }
   // As safetensors.torch.save_model, and a save of ours, tells of tied weights.
   for (const auto& [alias, key] : header.metadata) {
-    if (!offsets && tensors.contains(key)) aliases_.emplace(alias, key);
+    if (!offsets && !IsReservedKey(alias) && tensors.contains(key)) {
+      aliases_.emplace(alias, key);
+    }
   }
   for (const auto& [key, tensor] : tensors) {
     std::optional<Dims> offset;

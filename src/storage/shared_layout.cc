@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "format/safetensors_sharding.h"
 #include "format/safetensors_shards.h"
 
 namespace dcp {
@@ -71,7 +72,7 @@ std::map<std::string, std::string> TakeAliases(
   }
   const auto is_alias = [&](const PlannedTensor& tensor) {
     const auto of = kept.find(tensor.tied_to.value_or(""));
-    return of != kept.end() &&
+    return of != kept.end() && !IsReservedKey(tensor.fqn) &&
            of->second->metadata->size == tensor.metadata->size &&
            of->second->metadata->properties.dtype ==
                tensor.metadata->properties.dtype;
@@ -159,7 +160,8 @@ StatusOr<SharedLayoutFile> LayOutFile(
     by_name.emplace(tensors[i].fqn, &tensors[i]);
   }
   // As safetensors.torch.save_model names them.
-  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  std::map<std::string, std::string> metadata = {
+      {std::string(kFrameworkKey), "pt"}};
   for (const auto& [alias, fqn] : aliases) {
     if (by_name.contains(fqn)) metadata.emplace(alias, fqn);
   }

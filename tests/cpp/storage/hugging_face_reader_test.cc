@@ -144,6 +144,14 @@ TEST_CASE("one file of one may have numbers", "[storage]") {
   CHECK(place.status().ok());
 }
 
+TEST_CASE("the framework's name is no tensor's other name", "[storage]") {
+  Place place;
+  place.PutTensors("model.safetensors", {F32("pt", {3})}, {{"format", "pt"}});
+  const auto index = place.ReadIndex();
+  REQUIRE(index.ok());
+  CHECK(index->metadata.entries().size() == 1);
+}
+
 TEST_CASE("parts that contradict each other are damage", "[storage]") {
   Place place;
   place.PutPart(1, {2, 3}, "[0, 0]");

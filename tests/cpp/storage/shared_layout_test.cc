@@ -67,6 +67,18 @@ TEST_CASE("another name of a tensor is stored in the metadata",
   }
 }
 
+TEST_CASE("a name that the metadata has a meaning for is no other name",
+          "[storage][shared_layout]") {
+  GlobalPlan plan = PlanOf({{"embed", {4, 2}}, {"format", {4, 2}}});
+  plan.plans[0].ties = {{"format", "embed"}};
+  const auto layout = LayOutSharedFiles(plan, {});
+  REQUIRE(layout.ok());
+  CHECK(layout->aliases.empty());
+  CHECK(layout->files[0].fqns == std::vector<std::string>{"embed", "format"});
+  CHECK(layout->files[0].head.header.metadata ==
+        std::map<std::string, std::string>{{"format", "pt"}});
+}
+
 TEST_CASE("what safetensors cannot store is refused by name",
           "[storage][shared_layout]") {
   GlobalPlan plan = PlanOf({{"a", {2}}});

@@ -44,7 +44,7 @@ struct StagingOptions {
   /// Saves the state in the place of threads of this process: Save gives it
   /// all that it needs, and waits for its result. `max_nbytes` is for the
   /// memory that is shared with it, and a state that does not fit fails the
-  /// save, as do storages that are not files of the native format. May be null.
+  /// save, as do storages that are not dcp's own, on files. May be null.
   std::shared_ptr<Saver> saver;
   /// Pins the memory that devices copy to; where that fails, or without it, the
   /// copies are several times as slow. It stays pinned for the next state.

@@ -23,7 +23,9 @@ StagedSource::~StagedSource() {
 }
 
 Status StagedSource::Begin(SavePlan& plan) {
-  DCP_RETURN_IF_ERROR(staged_.snapshot().BeginUse([this] { return Ask(); }));
+  begun_ = staged_.snapshot().BeginUse([this] { return Ask(); });
+  has_failed_ = !begun_.ok();
+  DCP_RETURN_IF_ERROR(begun_);
   has_begun_ = true;
   const auto first_staged = std::stable_partition(
       plan.items.begin(), plan.items.end(),
@@ -42,15 +44,16 @@ Status StagedSource::Begin(SavePlan& plan) {
 }
 
 StatusOr<WritePayload> StagedSource::Resolve(const WriteItem& item) {
+  DCP_RETURN_IF_ERROR(begun_);
   const SaveEntry& entry = staged_.entries()[EntryOf(item)];
   const auto* shard = std::get_if<TensorShard>(&entry.value);
   if (shard == nullptr) {
     return WritePayload(std::get<SerializedObject>(entry.value).view());
   }
-  DCP_ASSIGN_OR_RETURN(
-      const TensorView copy,
-      staged_.snapshot().AwaitView(StagedViewOf(entry), EntryOf(item),
-                                   [this] { return Ask(); }));
+  StatusOr<TensorView> awaited = staged_.snapshot().AwaitView(
+      StagedViewOf(entry), EntryOf(item), [this] { return Ask(); });
+  if (!awaited.ok()) has_failed_ = true;
+  DCP_ASSIGN_OR_RETURN(const TensorView copy, std::move(awaited));
   if (IsStreamed(item) && copy.device.type != DeviceType::kCpu) {
     DCP_RETURN_IF_ERROR(staged_.snapshot().AwaitCopyRate(
         item.nbytes, [this] { return Ask(); }));
@@ -73,6 +76,7 @@ void StagedSource::NoteResolved(const WriteItem& item) {
 }
 
 bool StagedSource::JoinsBatch(const WriteItem& item) {
+  if (!begun_.ok()) return true;
   const bool is_streamed = IsStreamed(item);
   const bool is_there = staged_.snapshot().IsThere(EntryOf(item));
   const MutexLock lock(mutex_);
@@ -96,7 +100,9 @@ void StagedSource::Release() {
 }
 
 Status StagedSource::Proceed() {
-  DCP_RETURN_IF_ERROR(staged_.snapshot().Check());
+  if (!has_failed_) {
+    DCP_RETURN_IF_ERROR(staged_.snapshot().Check());
+  }
   return transport_.Check();
 }
 

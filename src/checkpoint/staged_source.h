@@ -3,6 +3,7 @@
 #ifndef DCP_CHECKPOINT_STAGED_SOURCE_H_
 #define DCP_CHECKPOINT_STAGED_SOURCE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <thread>
@@ -28,7 +29,8 @@ class StagedSource final : public WriteSource {
   ~StagedSource() override;
 
   /// Waits until it is known which items of `plan` are streamed, and puts these
-  /// first.
+  /// first. Where that fails, so does every Resolve: a storage may have ranks
+  /// to tell that wait for this one.
   Status Begin(SavePlan& plan);
 
   StatusOr<WritePayload> Resolve(const WriteItem& item) override;
@@ -54,6 +56,10 @@ class StagedSource final : public WriteSource {
   const std::shared_ptr<Trace> trace_;
   const std::thread::id thread_ = std::this_thread::get_id();
   bool has_begun_ = false;
+  Status begun_;  // does not change after Begin
+  /// Resolve tells of it; the storage may then tell others, which Proceed must
+  /// not end.
+  std::atomic<bool> has_failed_{false};
   Mutex mutex_;
   Batch batch_ ABSL_GUARDED_BY(mutex_);
   /// By entry: streamed, and not resolved yet.

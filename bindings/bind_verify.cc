@@ -54,6 +54,11 @@ void BindVerify(py::module_& m) {
       .def_readonly("nbytes", &Damage::nbytes)
       .def_readonly("message", &Damage::message);
   py::class_<VerifyReport>(m, "VerifyReport", "dcp::VerifyReport")
+      .def_property_readonly(
+          "format",
+          [](const VerifyReport& self) {
+            return std::string(StoredFormatName(self.format));
+          })
       .def_readonly("save_id", &VerifyReport::save_id)
       .def_readonly("is_ours", &VerifyReport::is_ours)
       .def_readonly("files", &VerifyReport::files)

@@ -10,6 +10,7 @@
 
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
+#include "dcp/stored_format.h"
 
 namespace dcp {
 
@@ -28,11 +29,13 @@ struct Damage {
 };
 
 struct VerifyReport {
+  StoredFormat format = StoredFormat::kDcp;
   /// StorageMeta::save_id; empty if the checkpoint has none, or one for every
   /// rank (`__<rank>.metadata`).
   std::string save_id;
-  /// Whether dcp wrote it: then its sidecar vouches for every byte, in a
-  /// checkpoint of stock torch's the CRC-32s inside its items.
+  /// Whether dcp wrote it: then its sidecar vouches for every byte. In a
+  /// checkpoint of stock torch's the CRC-32s inside its items do; the data of
+  /// others' safetensors files has no checksums.
   bool is_ours = false;
   int64_t files = 0;    ///< data files
   int64_t tensors = 0;  ///< keys of tensors
@@ -46,16 +49,18 @@ struct VerifyOptions {
   IoOptions io;
 };
 
-/// Checks a whole checkpoint in the native format, dcp's own or stock torch's,
-/// and goes on after damage.
+/// Checks a whole checkpoint, a directory in the native format, dcp's own or
+/// stock torch's, or else of safetensors files; goes on after damage.
 ///
 /// Checked: what the metadata promises (a place for every item, chunks that
 /// cover their tensor and do not overlap), that files are there and as long as
 /// they should be, and their bytes. In dcp's checkpoints those are all bytes
 /// of all files, against the sidecar; in stock torch's the structure and the
 /// CRC-32s of every item, transformed ones expanded, and that the tensor in it
-/// is the one that the metadata describes. What could not be read is a Damage,
-/// too.
+/// is the one that the metadata describes. Of safetensors files the
+/// headers are checked, that the sizes of the files are what these say, that
+/// every tensor is where the index has it, and, where dcp wrote them, all
+/// bytes. What could not be read is a Damage, too.
 ///
 /// Reads with several threads, past the page cache as a load does, within
 /// options.io.max_buffer_nbytes and what one compressed item takes.

@@ -51,9 +51,10 @@ class VerifyReport:
 
     Attributes:
         path: the checkpoint.
+        format: "dcp", or "safetensors".
         save_id: the id of the save that wrote it, or None.
         is_ours: whether dcpcpp wrote it, with checksums of every byte; else stock torch,
-            with those inside its items.
+            with those inside its items, or whoever wrote safetensors files, which have none.
         files: data files.
         tensors: keys of tensors.
         objects: keys of objects.
@@ -63,6 +64,7 @@ class VerifyReport:
     """
 
     path: str
+    format: str
     save_id: str | None
     is_ours: bool
     files: int
@@ -77,20 +79,28 @@ class VerifyReport:
         """Whether there is no damage."""
         return not self.damages
 
+    @property
+    def written_by(self) -> str | None:
+        """The program: "dcpcpp", "torch", or None where safetensors files do not tell."""
+        if self.is_ours:
+            return "dcpcpp"
+        return "torch" if self.format == "dcp" else None
+
     def to_json(self) -> dict[str, Any]:
         """What `dcpcpp verify --json` prints.
 
         Keys: `schema` (1; it changes when a key changes its meaning or goes), `path`,
-        `status` ("clean" or "damaged"), `written_by` ("dcpcpp" or "torch"), `save_id` (or
-        null), `files`, `tensors`, `objects`, `nbytes`, `seconds`, and `damages`: a list of
-        objects with `key`, `path`, `byte_offset`, `nbytes` (each but `path` may be null)
-        and `message`.
+        `format` ("dcp" or "safetensors"), `status` ("clean" or "damaged"), `written_by`
+        ("dcpcpp", "torch", or null if that is not known), `save_id` (or null), `files`,
+        `tensors`, `objects`, `nbytes`, `seconds`, and `damages`: a list of objects with
+        `key`, `path`, `byte_offset`, `nbytes` (each but `path` may be null) and `message`.
         """
         return {
             "schema": JSON_SCHEMA,
             "path": self.path,
+            "format": self.format,
             "status": "clean" if self.ok else "damaged",
-            "written_by": "dcpcpp" if self.is_ours else "torch",
+            "written_by": self.written_by,
             "save_id": self.save_id,
             "files": self.files,
             "tensors": self.tensors,
@@ -104,10 +114,11 @@ class VerifyReport:
 def verify(path: str | os.PathLike[str]) -> VerifyReport:
     """Check every byte of a checkpoint, dcpcpp's or stock torch's, and go on after damage.
 
-    Needs neither torch nor memory for the tensors.
+    Of safetensors files that dcpcpp did not write, the headers are checked, the files' sizes
+    and the index: their data has no checksums. Needs neither torch nor memory for the tensors.
 
     Args:
-        path: directory, or URL for fsspec.
+        path: directory in PyTorch's format or of safetensors files, or URL for fsspec.
 
     Returns:
         A report that names every bad tensor, file and offset. What cannot be read is
@@ -133,6 +144,7 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
     )
     return VerifyReport(
         path=os.fspath(path),
+        format=found.format,
         save_id=found.save_id or None,
         is_ours=found.is_ours,
         files=found.files,
@@ -175,7 +187,7 @@ def _place_of(path: str | os.PathLike[str]) -> tuple[str, Any]:
     if "://" not in place:
         return place, None
     if _plugins.serves(place):
-        raise NotImplementedError(f"verify reads PyTorch's own format only, not {place}")
+        raise NotImplementedError(f"verify reads files of the two formats only, not {place}")
     from fsspec.core import url_to_fs
 
     from dcpcpp._fsspec import FsspecFileSystem

@@ -23,7 +23,7 @@ def verify(
         bool, typer.Option("--json", help="Print the report as one JSON object.")
     ] = False,
 ) -> None:
-    """Check every byte of a checkpoint, dcpcpp's or stock torch's.
+    """Check every byte of a checkpoint, dcpcpp's or stock torch's, or of safetensors files.
 
     Exit code 0: whole; 1: damaged; 2: could not be checked.
     """
@@ -59,10 +59,16 @@ def _print(report: dcpcpp.VerifyReport, console: Console) -> None:
     rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
     console.print(
         f"{_count(report.tensors, 'tensor')}, {_count(report.objects, 'object')}, "
-        f"{_count(report.files, 'file')}, written by {'dcpcpp' if report.is_ours else 'torch'}; "
+        f"{_count(report.files, 'file')}, {_origin(report)}; "
         f"checked {report.nbytes:,} bytes in {report.seconds:.2f} s ({rate:.2f} GB/s)",
         markup=False,
     )
+
+
+def _origin(report: dcpcpp.VerifyReport) -> str:
+    if report.written_by is None:
+        return "without checksums of their data"
+    return f"written by {report.written_by}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,16 +2,22 @@
 //    all `__<rank>.metadata`.
 // 2. What the metadata promises is checked without looking at data.
 // 3. Files that a sidecar lists are read as a whole, others item by item.
+//
+// Without any metadata, it may be a directory of safetensors files
+// (verify_safetensors.cc).
 
 #include "dcp/verify.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/guarded.h"
+#include "checkpoint/verify_safetensors.h"
 #include "format/file_names.h"
 #include "storage/environment.h"
 #include "storage/file_check.h"
+#include "storage/hugging_face_directory.h"
 #include "storage/index_check.h"
 #include "storage/metadata_check.h"
 
@@ -24,8 +30,8 @@ class Verifier {
            const StorageEnvironment& environment)
       : directory_(std::move(directory)),
         options_(options),
-        file_system_(*environment.file_system),
-        device_(*environment.device_runtime) {}
+        environment_(environment),
+        file_system_(*environment.file_system) {}
 
   StatusOr<VerifyReport> Run() && {
     const std::string global(kMetadataFileName);
@@ -36,7 +42,12 @@ class Verifier {
       report_.is_ours = index->is_ours;
       DCP_RETURN_IF_ERROR(Check(global, *index, CoverageRule::kRequireFull));
     } else if (index.status().code() == absl::StatusCode::kNotFound) {
-      DCP_RETURN_IF_ERROR(CheckRanks());
+      DCP_ASSIGN_OR_RETURN(const auto entries, file_system_.List(directory_));
+      const std::vector<std::string> names = RankNames(entries);
+      if (names.empty() && HasSafetensors(entries)) {
+        return VerifySafetensors(directory_, options_, environment_);
+      }
+      DCP_RETURN_IF_ERROR(CheckRanks(names));
     } else {
       return index.status();
     }
@@ -45,11 +56,10 @@ class Verifier {
   }
 
  private:
-  Status CheckRanks() {
-    DCP_ASSIGN_OR_RETURN(const std::vector<std::string> names, RankNames());
+  Status CheckRanks(const std::vector<std::string>& names) {
     if (names.empty()) {
       return NotFound("there is no checkpoint in " + directory_ +
-                      ": it has no .metadata");
+                      ": it has neither .metadata nor safetensors files");
     }
     report_.is_ours = true;
     for (const std::string& name : names) {
@@ -62,8 +72,8 @@ class Verifier {
     return absl::OkStatus();
   }
 
-  StatusOr<std::vector<std::string>> RankNames() {
-    DCP_ASSIGN_OR_RETURN(const auto entries, file_system_.List(directory_));
+  static std::vector<std::string> RankNames(
+      std::span<const DirectoryEntry> entries) {
     std::vector<std::string> names;
     for (const DirectoryEntry& entry : entries) {
       if (ParseRankMetadataFileName(entry.name)) names.push_back(entry.name);
@@ -86,7 +96,7 @@ class Verifier {
     DCP_ASSIGN_OR_RETURN(
         const FileCheckTotals totals,
         CheckFiles({.file_system = file_system_,
-                    .device = device_,
+                    .device = *environment_.device_runtime,
                     .directory = directory_,
                     .sidecar = index.sidecar.value_or(Sidecar()),
                     .items = items,
@@ -107,8 +117,8 @@ class Verifier {
 
   const std::string directory_;
   const VerifyOptions& options_;
+  const StorageEnvironment& environment_;
   FileSystem& file_system_;
-  DeviceRuntime& device_;
   DamageLog log_;
   VerifyReport report_;
 };

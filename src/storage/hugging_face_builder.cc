@@ -104,16 +104,16 @@ Status HuggingFaceBuilder::AddFile(const std::string& name,
   if (keys != nullptr) {
     DCP_ASSIGN_OR_RETURN(tensors, Listed(tensors, *keys, path));
   }
+  for (const auto& [key, tensor] : tensors) {
+    std::optional<Dims> offset;
+    if (offsets) offset = offsets->at(tensor->name);
+    DCP_RETURN_IF_ERROR(Add(*tensor, header.data_offset, offset, name));
+  }
   // As safetensors.torch.save_model, and a save of ours, tells of tied weights.
   for (const auto& [alias, key] : header.metadata) {
     if (!offsets && !IsReservedKey(alias) && tensors.contains(key)) {
       aliases_.emplace(alias, key);
     }
-  }
-  for (const auto& [key, tensor] : tensors) {
-    std::optional<Dims> offset;
-    if (offsets) offset = offsets->at(tensor->name);
-    DCP_RETURN_IF_ERROR(Add(*tensor, header.data_offset, offset, name));
   }
   return absl::OkStatus();
 }

@@ -48,8 +48,20 @@ struct Reading {
   const std::string& directory;
   std::span<const DirectoryEntry> entries;
   SidecarUse use;
+  const OnFileDamage& on_damage;
   HuggingFaceBuilder& builder;
   Sidecar& sidecar;
+
+  /// What to do about `status` of a file.
+  Status Judge(const Status& status) const {
+    return status.ok() || !on_damage ? status : on_damage(status);
+  }
+
+  /// Has the sidecar of what is read, and checks headers by it if asked.
+  void Use(Sidecar found) const {
+    sidecar = std::move(found);
+    if (use == SidecarUse::kCheck) builder.CheckBy(sidecar);
+  }
 };
 
 Status AddIndexed(const Reading& reading, const std::string& name) {
@@ -64,17 +76,16 @@ Status AddIndexed(const Reading& reading, const std::string& name) {
     return CorruptionError(Message(index.status()),
                            {.op = "read", .path = path});
   }
-  if (reading.use == SidecarUse::kCheck) {
-    DCP_ASSIGN_OR_RETURN(
-        auto sidecar,
+  if (reading.use != SidecarUse::kIgnore) {
+    auto sidecar =
         SidecarOfIndex(reading.file_system, reading.directory, reading.entries,
-                       {.path = path, .text = text, .index = *index}));
-    if (sidecar) reading.sidecar = *std::move(sidecar);
-    reading.builder.CheckBy(reading.sidecar);
+                       {.path = path, .text = text, .index = *index});
+    DCP_RETURN_IF_ERROR(reading.Judge(sidecar.status()));
+    if (sidecar.ok() && *sidecar) reading.Use(**std::move(sidecar));
   }
   for (const auto& [file, keys] : ByFile(*index)) {
-    DCP_RETURN_IF_ERROR(
-        Annotate(reading.builder.AddFile(file, &keys), "by the index " + path));
+    DCP_RETURN_IF_ERROR(reading.Judge(Annotate(
+        reading.builder.AddFile(file, &keys), "by the index " + path)));
   }
   return absl::OkStatus();
 }
@@ -115,19 +126,19 @@ Status NoneThatCounts(const UnlistedFiles& files,
 }
 
 Status AddUnlisted(const Reading& reading) {
-  DCP_ASSIGN_OR_RETURN(
-      UnlistedFiles files,
-      SortOutFiles(reading.file_system, reading.directory, reading.entries,
-                   SafetensorsNames(reading.entries)));
+  const std::vector<std::string> all = SafetensorsNames(reading.entries);
+  StatusOr<UnlistedFiles> sorted = SortOutFiles(
+      reading.file_system, reading.directory, reading.entries, all);
+  DCP_RETURN_IF_ERROR(reading.Judge(sorted.status()));
+  UnlistedFiles files =
+      sorted.ok() ? *std::move(sorted) : UnlistedFiles{.names = all};
   if (files.names.empty()) return NoneThatCounts(files, reading.directory);
-  if (reading.use == SidecarUse::kCheck) {
-    reading.sidecar = std::move(files.sidecar);
-    reading.builder.CheckBy(reading.sidecar);
-  }
+  if (reading.use != SidecarUse::kIgnore) reading.Use(std::move(files.sidecar));
   for (const std::string& name : files.names) {
-    DCP_RETURN_IF_ERROR(reading.builder.AddFile(name, nullptr));
+    DCP_RETURN_IF_ERROR(reading.Judge(reading.builder.AddFile(name, nullptr)));
   }
-  return RequireAll(reading.builder.whole_files(), reading.directory);
+  return reading.Judge(
+      RequireAll(reading.builder.whole_files(), reading.directory));
 }
 
 }  // namespace
@@ -156,7 +167,8 @@ bool HasSafetensors(std::span<const DirectoryEntry> entries) {
 }
 
 StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceDirectory(
-    FileSystem& file_system, const std::string& directory, SidecarUse use) {
+    FileSystem& file_system, const std::string& directory, SidecarUse use,
+    const OnFileDamage& on_damage) {
   DCP_ASSIGN_OR_RETURN(const std::vector<DirectoryEntry> entries,
                        file_system.List(directory));
   DCP_ASSIGN_OR_RETURN(const std::optional<std::string> index,
@@ -167,6 +179,7 @@ StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceDirectory(
                         .directory = directory,
                         .entries = entries,
                         .use = use,
+                        .on_damage = on_damage,
                         .builder = builder,
                         .sidecar = checkpoint.sidecar};
   DCP_RETURN_IF_ERROR(index ? AddIndexed(reading, *index)

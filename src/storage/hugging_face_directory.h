@@ -4,6 +4,7 @@
 #define DCP_STORAGE_HUGGING_FACE_DIRECTORY_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,8 +39,16 @@ struct HuggingFaceCheckpoint {
   Sidecar sidecar;
 };
 
-/// Whether files that dcp wrote are checked by their sidecar.
-enum class SidecarUse : uint8_t { kCheck, kIgnore };
+/// What a sidecar is for.
+enum class SidecarUse : uint8_t {
+  kCheck,  ///< headers are checked by it
+  kFind,   ///< it is read, for who checks whole files
+  kIgnore,
+};
+
+/// Told of what is wrong with one file. If it returns OK, the reading goes on
+/// without that file, else it ends with what is returned. Empty: it ends.
+using OnFileDamage = std::function<Status(const Status& damage)>;
 
 /// Reads the headers of the safetensors files in `directory`.
 ///
@@ -63,7 +72,8 @@ enum class SidecarUse : uint8_t { kCheck, kIgnore };
 ///     or tensor that is not there, files contradict each other, or their
 ///     sidecar
 StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceDirectory(
-    FileSystem& file_system, const std::string& directory, SidecarUse use);
+    FileSystem& file_system, const std::string& directory, SidecarUse use,
+    const OnFileDamage& on_damage = {});
 
 }  // namespace dcp
 

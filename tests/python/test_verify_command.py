@@ -58,6 +58,7 @@ def test_the_command_prints_json_of_a_stable_schema(originals: Path, tmp_path: P
     assert report == {
         "schema": 1,
         "path": str(directory),
+        "format": "dcp",
         "status": "clean",
         "written_by": "dcpcpp",
         "save_id": dcpcpp.verify(directory).save_id,

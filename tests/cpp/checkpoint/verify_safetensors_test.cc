@@ -1,0 +1,158 @@
+// Verify, of directories of safetensors files.
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "checkpoint/hugging_face_place.h"
+#include "checkpoint/verify_testing.h"
+#include "format/safetensors_index.h"
+
+namespace dcp {
+namespace {
+
+using Catch::Matchers::Contains;
+using conformance::State;
+
+State ModelState() {
+  State state = MixedState();
+  state.objects.clear();
+  return state;
+}
+
+const std::string kFirst = "/m/model-00001-of-00002.safetensors";
+const std::string kSecond = "/m/model-00002-of-00002.safetensors";
+const std::string kIndex = "/m/model.safetensors.index.json";
+
+/// Two files with an index, which dcp wrote.
+std::shared_ptr<FileSystem> SavedModel() {
+  Place place(MakeMemoryFileSystem(), "/m");
+  place.options.max_shard_nbytes = int64_t{2} << 20;
+  RequireAllSucceed(place.Save(Sharded(ModelState(), 2)));
+  REQUIRE(place.names().size() == 3);
+  return place.fs;
+}
+
+/// The same, as another program would have written it.
+std::shared_ptr<FileSystem> AsOthersSave(
+    const std::shared_ptr<FileSystem>& fs) {
+  auto index = ParseSafetensorsIndex(GetFile(*fs, kIndex)).value();
+  index.save_id.reset();
+  PutFile(*fs, kIndex, SerializeSafetensorsIndex(index).value());
+  const auto entries = fs->List("/m").value();
+  for (const DirectoryEntry& entry : entries) {
+    if (!entry.name.starts_with(".dcpcpp-")) continue;
+    DCP_CHECK_OK(fs->Remove(JoinPath("/m", entry.name)));
+  }
+  return fs;
+}
+
+VerifyReport ReportOf(std::shared_ptr<FileSystem> fs) {
+  auto report = VerifyStored(std::move(fs), "/m");
+  CAPTURE(Message(report.status()));
+  REQUIRE(report.ok());
+  return *std::move(report);
+}
+
+TEST_CASE("whole safetensors files have no damage",
+          "[checkpoint][verify][hugging_face]") {
+  const bool is_ours = GENERATE(true, false);
+  const auto fs = is_ours ? SavedModel() : AsOthersSave(SavedModel());
+  const int64_t stored =
+      std::ssize(GetFile(*fs, kFirst)) + std::ssize(GetFile(*fs, kSecond));
+  const auto report = ReportOf(fs);
+  CHECK(Describe(report.damages).empty());
+  CHECK(report.format == StoredFormat::kSafetensors);
+  CHECK(report.is_ours == is_ours);
+  CHECK(report.save_id.empty() == !is_ours);
+  CHECK(report.files == 2);
+  CHECK(report.tensors == 4);
+  CHECK(report.objects == 0);
+  CHECK(report.nbytes == (is_ours ? stored : 0));
+}
+
+TEST_CASE("a single safetensors file is checked",
+          "[checkpoint][verify][hugging_face]") {
+  Place place(MakeMemoryFileSystem(), "/m");
+  RequireAllSucceed(place.Save(Sharded(ModelState(), 2)));
+  const auto report = ReportOf(place.fs);
+  CHECK(report.damages.empty());
+  CHECK(report.is_ours);
+  const std::string path = "/m/model.safetensors";
+  const std::string good = GetFile(*place.fs, path);
+  FlipBit(*place.fs, path, good.size() - 1, 3);
+  const auto damages = ReportOf(place.fs).damages;
+  // Small tensors share the block that has one checksum.
+  CHECK(KeysIn(damages, path).contains("flag"));
+  // In the header.
+  PutFile(*place.fs, path, good);
+  FlipBit(*place.fs, path, 60, 0);
+  CHECK_FALSE(ReportOf(place.fs).damages.empty());
+}
+
+TEST_CASE("a bit that flips is found with its tensor and place",
+          "[checkpoint][verify][hugging_face]") {
+  const auto fs = SavedModel();
+  const size_t middle = GetFile(*fs, kSecond).size() / 2;
+  FlipBit(*fs, kSecond, middle, 5);
+  const auto damages = ReportOf(fs).damages;
+  INFO(Describe(damages));
+  REQUIRE_FALSE(damages.empty());
+  for (const Damage& damage : damages) {
+    CHECK(damage.path == kSecond);
+    CHECK(damage.byte_offset.value() <= static_cast<int64_t>(middle));
+    CHECK_FALSE(damage.fqn.empty());
+  }
+}
+
+TEST_CASE("damage of one safetensors file does not hide that of another",
+          "[checkpoint][verify][hugging_face]") {
+  const bool is_ours = GENERATE(true, false);
+  const auto fs = is_ours ? SavedModel() : AsOthersSave(SavedModel());
+  PutFile(*fs, kFirst, GetFile(*fs, kFirst).substr(0, 5000));
+  DCP_CHECK_OK(fs->Remove(kSecond));
+  const auto damages = ReportOf(fs).damages;
+  INFO(Describe(damages));
+  CHECK_FALSE(KeysIn(damages, kFirst).empty());
+  CHECK_FALSE(KeysIn(damages, kSecond).empty());
+}
+
+TEST_CASE("a header that breaks the format's rules is damage",
+          "[checkpoint][verify][hugging_face]") {
+  const auto fs = AsOthersSave(SavedModel());
+  std::string bytes = GetFile(*fs, kFirst);
+  bytes[0] = static_cast<char>(bytes[0] + 1);  // the header's length
+  PutFile(*fs, kFirst, bytes);
+  const auto damages = ReportOf(fs).damages;
+  REQUIRE(damages.size() == 1);
+  CHECK(damages[0].path == kFirst);
+}
+
+TEST_CASE("an index that lists what is not there is damage",
+          "[checkpoint][verify][hugging_face]") {
+  const auto fs = AsOthersSave(SavedModel());
+  auto index = ParseSafetensorsIndex(GetFile(*fs, kIndex)).value();
+  index.weight_map["ghost"] = "model-00001-of-00002.safetensors";
+  PutFile(*fs, kIndex, SerializeSafetensorsIndex(index).value());
+  const auto damages = ReportOf(fs).damages;
+  REQUIRE(damages.size() == 1);
+  CHECK_THAT(damages[0].message, Contains("the index names a file"));
+  PutFile(*fs, kIndex, "{}");
+  CHECK_FALSE(ReportOf(fs).damages.empty());
+}
+
+TEST_CASE("a lost sidecar is damage, and headers are still checked",
+          "[checkpoint][verify][hugging_face]") {
+  const auto fs = SavedModel();
+  const auto index = ParseSafetensorsIndex(GetFile(*fs, kIndex)).value();
+  const std::string sidecar = "/m/." + index.save_id.value();
+  DCP_CHECK_OK(fs->Remove(sidecar));
+  PutFile(*fs, kFirst, "short");
+  const auto damages = ReportOf(fs).damages;
+  INFO(Describe(damages));
+  CHECK_FALSE(KeysIn(damages, sidecar).empty());
+  CHECK_FALSE(KeysIn(damages, kFirst).empty());
+}
+
+}  // namespace
+}  // namespace dcp

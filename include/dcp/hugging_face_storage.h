@@ -66,6 +66,9 @@ struct HuggingFaceReaderOptions {
   /// A directory with `*.safetensors` files and maybe an index; a snapshot in a
   /// hub cache too.
   std::string path;
+  /// Only this file of the directory, by its header alone: neither an index nor
+  /// checksums are looked at.
+  std::optional<std::string> only_file;
   /// Unset: quantized weights are read as they are stored.
   std::optional<DequantizeOptions> dequantize;
   /// Files that dcp wrote are checked against its CRC-32s as they are read.

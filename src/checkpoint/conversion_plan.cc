@@ -162,23 +162,9 @@ class ConversionPlanner {
                                         : stored);
   }
 
-  /// The rows of a compressed chunk, which cannot be read in parts.
   int64_t UnitOf(const std::string& fqn,
                  const TensorStorageMetadata& tensor) const {
-    if (tensor.size.empty() || Numel(tensor.size) == 0) return 0;
-    const int64_t row_nbytes = Numel(tensor.size) / tensor.size[0] *
-                               ItemSize(DTypeOf(tensor.properties.dtype));
-    int64_t unit = 0;
-    for (const Box& chunk : tensor.chunks) {
-      const auto place =
-          metadata_.storage_data.find({.fqn = fqn, .offset = chunk.offsets});
-      if (place == metadata_.storage_data.end() ||
-          place->second.transform_descriptors.empty()) {
-        continue;
-      }
-      unit = std::max(unit, chunk.sizes[0] * row_nbytes);
-    }
-    return unit;
+    return UnitNbytes(metadata_, fqn, DTypeOf(tensor.properties.dtype));
   }
 
   const Metadata& metadata_;
@@ -190,6 +176,27 @@ class ConversionPlanner {
 };
 
 }  // namespace
+
+int64_t UnitNbytes(const Metadata& metadata, const std::string& fqn,
+                   DType dtype) {
+  const TensorStorageMetadata* tensor = metadata.FindTensor(fqn);
+  if (tensor == nullptr || tensor->size.empty() || Numel(tensor->size) == 0) {
+    return 0;
+  }
+  const int64_t row_nbytes =
+      Numel(tensor->size) / tensor->size[0] * ItemSize(dtype);
+  int64_t unit = 0;
+  for (const Box& chunk : tensor->chunks) {
+    const auto place =
+        metadata.storage_data.find({.fqn = fqn, .offset = chunk.offsets});
+    if (place == metadata.storage_data.end() ||
+        place->second.transform_descriptors.empty()) {
+      continue;
+    }
+    unit = std::max(unit, chunk.sizes[0] * row_nbytes);
+  }
+  return unit;
+}
 
 StatusOr<ConversionPlan> PlanConversion(const Metadata& metadata,
                                         const StorageWriter& writer,

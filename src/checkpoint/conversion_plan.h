@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "checkpoint/piece_reader.h"
@@ -39,6 +40,11 @@ struct ConversionPlan {
 
 /// Pieces of a tensor that a writer cannot stream, in bytes.
 inline constexpr int64_t kPieceNbytes = int64_t{64} << 20;
+
+/// SourceTensor::unit_nbytes of the tensor `fqn`, read as `dtype`: the rows of
+/// its largest compressed chunk, which cannot be read in parts.
+int64_t UnitNbytes(const Metadata& metadata, const std::string& fqn,
+                   DType dtype);
 
 /// Plans from the metadata alone, which outlives the plan. A tensor becomes one
 /// chunk, or pieces where `writer` takes no streams.

@@ -14,6 +14,7 @@
 #include "base/guarded.h"
 #include "base/wire.h"
 #include "checkpoint/convert_source.h"
+#include "checkpoint/opened_path.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/safetensors_plan.h"
 #include "checkpoint/save_from.h"
@@ -59,12 +60,6 @@ StatusOr<ConvertResult> ConvertNow(StorageReader& reader, StorageWriter& writer,
   return ConvertResult{.tensors = std::ssize(plan.tensors),
                        .objects = objects,
                        .nbytes = plan.nbytes};
-}
-
-/// Whether something is at `path` that is no directory.
-StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path) {
-  DCP_ASSIGN_OR_RETURN(const bool exists, file_system.Exists(path));
-  return exists && !file_system.List(path).ok();
 }
 
 Status CheckPaths(const ConvertPaths& paths, FileSystem& file_system,

@@ -188,4 +188,12 @@ StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceDirectory(
   return checkpoint;
 }
 
+StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceFile(
+    FileSystem& file_system, const std::string& directory,
+    const std::string& name) {
+  HuggingFaceBuilder builder(file_system, directory);
+  DCP_RETURN_IF_ERROR(builder.AddFile(name, nullptr));
+  return HuggingFaceCheckpoint{.metadata = std::move(builder).Take()};
+}
+
 }  // namespace dcp

@@ -75,6 +75,11 @@ StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceDirectory(
     FileSystem& file_system, const std::string& directory, SidecarUse use,
     const OnFileDamage& on_damage = {});
 
+/// The same of the one file `name`, whatever is beside it.
+StatusOr<HuggingFaceCheckpoint> ReadHuggingFaceFile(
+    FileSystem& file_system, const std::string& directory,
+    const std::string& name);
+
 }  // namespace dcp
 
 #endif  // DCP_STORAGE_HUGGING_FACE_DIRECTORY_H_

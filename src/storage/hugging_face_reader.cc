@@ -7,7 +7,6 @@
 #include "base/wire.h"
 #include "storage/dequantizing_sink.h"
 #include "storage/environment.h"
-#include "storage/hugging_face_directory.h"
 #include "storage/tensor_sink.h"
 
 namespace dcp {
@@ -126,6 +125,20 @@ class HuggingFaceReader::ReadJob {
   std::vector<std::unique_ptr<ExtentSink>> sinks_;
 };
 
+StatusOr<HuggingFaceNotes> ParseHuggingFaceNotes(
+    std::string_view storage_data) {
+  storage_data.remove_prefix(kHuggingFaceNotes.size());
+  WireReader in(storage_data, "what is known of safetensors files");
+  const std::string_view quantized = in.String();
+  const std::string_view sidecar = in.String();
+  DCP_RETURN_IF_ERROR(in.Finish());
+  HuggingFaceNotes notes;
+  DCP_ASSIGN_OR_RETURN(notes.quantized, ParseQuantized(quantized));
+  if (sidecar.empty()) return notes;
+  DCP_ASSIGN_OR_RETURN(notes.sidecar, ParseSidecar(sidecar));
+  return notes;
+}
+
 HuggingFaceReader::HuggingFaceReader(HuggingFaceReaderOptions options,
                                      StorageEnvironment environment)
     : options_(std::move(options)),
@@ -147,12 +160,18 @@ StatusOr<CheckpointIndex> HuggingFaceReader::ReadIndex() {
   return again.ok() ? std::move(again) : std::move(index);
 }
 
+StatusOr<HuggingFaceCheckpoint> HuggingFaceReader::ReadHeaders() const {
+  if (options_.only_file) {
+    return ReadHuggingFaceFile(*file_system_, options_.path,
+                               *options_.only_file);
+  }
+  return ReadHuggingFaceDirectory(
+      *file_system_, options_.path,
+      options_.verify ? SidecarUse::kCheck : SidecarUse::kIgnore);
+}
+
 StatusOr<CheckpointIndex> HuggingFaceReader::ReadDirectory() {
-  DCP_ASSIGN_OR_RETURN(
-      HuggingFaceCheckpoint checkpoint,
-      ReadHuggingFaceDirectory(
-          *file_system_, options_.path,
-          options_.verify ? SidecarUse::kCheck : SidecarUse::kIgnore));
+  DCP_ASSIGN_OR_RETURN(HuggingFaceCheckpoint checkpoint, ReadHeaders());
   CheckpointIndex index{.metadata = std::move(checkpoint.metadata)};
   QuantizedTensors quantized;
   if (options_.dequantize) {
@@ -175,13 +194,14 @@ StatusOr<CheckpointIndex> HuggingFaceReader::ReadRankIndex(int) {
 
 Status HuggingFaceReader::SetUp(const CheckpointIndex& index,
                                 const StorageRole&) {
-  std::string_view notes = index.storage_data;
   files_.reset();
   quantized_.clear();
   sidecar_ = Sidecar();
-  if (notes.starts_with(kHuggingFaceNotes)) {
-    notes.remove_prefix(kHuggingFaceNotes.size());
-    DCP_RETURN_IF_ERROR(TakeNotes(notes));
+  if (index.storage_data.starts_with(kHuggingFaceNotes)) {
+    DCP_ASSIGN_OR_RETURN(HuggingFaceNotes notes,
+                         ParseHuggingFaceNotes(index.storage_data));
+    quantized_ = std::move(notes.quantized);
+    sidecar_ = std::move(notes.sidecar);
   } else if (options_.dequantize) {
     return InvalidArgument(
         "the metadata does not say which tensors are quantized: it is not what "
@@ -191,17 +211,6 @@ Status HuggingFaceReader::SetUp(const CheckpointIndex& index,
   files_ = std::make_unique<PlannedFiles>(*file_system_, options_.path,
                                           options_.io.direct_io, *metadata_,
                                           sidecar_);
-  return absl::OkStatus();
-}
-
-Status HuggingFaceReader::TakeNotes(std::string_view notes) {
-  WireReader in(notes, "what is known of safetensors files");
-  const std::string_view quantized = in.String();
-  const std::string_view sidecar = in.String();
-  DCP_RETURN_IF_ERROR(in.Finish());
-  DCP_ASSIGN_OR_RETURN(quantized_, ParseQuantized(quantized));
-  if (sidecar.empty()) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(sidecar_, ParseSidecar(sidecar));
   return absl::OkStatus();
 }
 

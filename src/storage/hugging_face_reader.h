@@ -8,6 +8,7 @@
 
 #include "dcp/hugging_face_storage.h"
 #include "format/sidecar.h"
+#include "storage/hugging_face_directory.h"
 #include "storage/planned_files.h"
 #include "storage/quantized_tensors.h"
 
@@ -16,6 +17,15 @@ namespace dcp {
 /// How CheckpointIndex::storage_data of a HuggingFaceReader begins, before the
 /// list of quantized tensors and the sidecar. No sidecar does.
 inline constexpr std::string_view kHuggingFaceNotes = "safetensors";
+
+struct HuggingFaceNotes {
+  QuantizedTensors quantized;
+  Sidecar sidecar;  ///< without files if there is none
+};
+
+/// Of `storage_data` that begins so.
+/// \error kDataLoss  not what a HuggingFaceReader has written
+StatusOr<HuggingFaceNotes> ParseHuggingFaceNotes(std::string_view storage_data);
 
 class HuggingFaceReader final : public StorageReader {
  public:
@@ -35,7 +45,7 @@ class HuggingFaceReader final : public StorageReader {
   class ReadJob;
 
   StatusOr<CheckpointIndex> ReadDirectory();
-  Status TakeNotes(std::string_view notes);
+  StatusOr<HuggingFaceCheckpoint> ReadHeaders() const;
 
   HuggingFaceReaderOptions options_;
   std::shared_ptr<FileSystem> file_system_;

@@ -1,0 +1,63 @@
+#include "checkpoint/opened_path.h"
+
+#include <utility>
+
+#include "dcp/hugging_face_storage.h"
+#include "dcp/plan.h"
+#include "dcp/torch_file_storage.h"
+#include "io/paths.h"
+#include "storage/hugging_face_reader.h"
+
+namespace dcp {
+namespace {
+
+std::unique_ptr<StorageReader> MakeFileReader(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment) {
+  if (!path.ends_with(".safetensors")) {
+    return MakeTorchFileReader({.path = path, .io = io}, environment);
+  }
+  const std::string absolute = environment.file_system->Absolute(path);
+  return MakeHuggingFaceReader(
+      {.path = ParentPath(absolute), .only_file = LastName(absolute), .io = io},
+      environment);
+}
+
+StoredFormat FormatOf(const CheckpointIndex& index, bool is_file) {
+  if (index.storage_data.starts_with(kHuggingFaceNotes)) {
+    return StoredFormat::kSafetensors;
+  }
+  return is_file ? StoredFormat::kTorch : StoredFormat::kDcp;
+}
+
+}  // namespace
+
+StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path) {
+  DCP_ASSIGN_OR_RETURN(const bool exists, file_system.Exists(path));
+  return exists && !file_system.List(path).ok();
+}
+
+StatusOr<std::unique_ptr<OpenedPath>> OpenPath(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment) {
+  DCP_ASSIGN_OR_RETURN(const bool is_file,
+                       IsFile(*environment.file_system, path));
+  auto opened = std::make_unique<OpenedPath>();
+  opened->reader =
+      is_file ? MakeFileReader(path, io, environment)
+              : MakeReaderByContent({.path = path, .io = io}, environment);
+  DCP_ASSIGN_OR_RETURN(opened->index, opened->reader->ReadIndex());
+  opened->format = FormatOf(opened->index, is_file);
+  return opened;
+}
+
+Status PrepareToRead(OpenedPath& opened) {
+  const Status valid =
+      ValidateChunks(opened.index.metadata, CoverageRule::kRequireFull);
+  if (!valid.ok()) return DataLoss(Message(valid));
+  DCP_RETURN_IF_ERROR(opened.reader->SetUp(opened.index, {}));
+  opened.reader->ExpectParts();
+  return absl::OkStatus();
+}
+
+}  // namespace dcp

@@ -1,0 +1,40 @@
+// OpenedPath: a checkpoint of whichever format, by its path.
+
+#ifndef DCP_CHECKPOINT_OPENED_PATH_H_
+#define DCP_CHECKPOINT_OPENED_PATH_H_
+
+#include <memory>
+#include <string>
+
+#include "dcp/filesystem_storage.h"
+#include "dcp/status.h"
+#include "dcp/storage.h"
+#include "dcp/stored_format.h"
+
+namespace dcp {
+
+/// Whether something is at `path` that is no directory.
+StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path);
+
+/// Metadata that was read, and the reader that can read the rest.
+struct OpenedPath {
+  StoredFormat format = StoredFormat::kDcp;
+  CheckpointIndex index;
+  std::unique_ptr<StorageReader> reader;
+};
+
+/// Opens a directory in the native format or of safetensors files, a single
+/// safetensors file, or a file of torch.save. `environment` is complete.
+/// \error kNotFound  there is no checkpoint
+/// \error kInvalidArgument  the directory holds both formats
+StatusOr<std::unique_ptr<OpenedPath>> OpenPath(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment);
+
+/// Gets `opened`, which stays where it is, ready to have tensors read in parts.
+/// \error kDataLoss  chunks overlap or leave gaps
+Status PrepareToRead(OpenedPath& opened);
+
+}  // namespace dcp
+
+#endif  // DCP_CHECKPOINT_OPENED_PATH_H_

@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindCheckpoint(m);
   dcp::BindClean(m);
   dcp::BindConvert(m);
+  dcp::BindDescribe(m);
   dcp::BindVerify(m);
   dcp::BindManager(m);
 }

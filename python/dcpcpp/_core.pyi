@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointIndex', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'Damage', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'Trace', 'Transport', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'convert', 'cuda', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_statistics', 'convert', 'cuda', 'describe', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -443,6 +443,205 @@ class ConvertResult:
     @property
     def tensors(self) -> int:
         ...
+class DescribedTensor:
+    """
+    dcp::DescribedTensor
+    """
+    @property
+    def chunks(self) -> int:
+        ...
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def files(self) -> list[int]:
+        ...
+    @property
+    def fqn(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def shape(self) -> tuple:
+        ...
+class DescribedObject:
+    """
+    dcp::DescribedObject
+    """
+    @property
+    def files(self) -> list[int]:
+        ...
+    @property
+    def fqn(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+class DescribedFile:
+    """
+    dcp::DescribedFile
+    """
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+class TensorTotal:
+    """
+    dcp::TensorTotal
+    """
+    @property
+    def elements(self) -> int:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def tensors(self) -> int:
+        ...
+class CheckpointDescription:
+    """
+    dcp::CheckpointDescription
+    """
+    @property
+    def by_dtype(self) -> list[TensorTotal]:
+        ...
+    @property
+    def by_module(self) -> list[TensorTotal]:
+        ...
+    @property
+    def elements(self) -> int:
+        ...
+    @property
+    def files(self) -> list[DescribedFile]:
+        ...
+    @property
+    def format(self) -> str:
+        ...
+    @property
+    def is_ours(self) -> bool:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def object_count(self) -> int:
+        """
+        len(objects), without making them.
+        """
+    @property
+    def objects(self) -> list[DescribedObject]:
+        ...
+    @property
+    def ranks(self) -> int | None:
+        ...
+    @property
+    def save_id(self) -> str:
+        ...
+    @property
+    def step(self) -> int | None:
+        ...
+    @property
+    def tensor_count(self) -> int:
+        """
+        len(tensors), without making them.
+        """
+    @property
+    def tensors(self) -> list[DescribedTensor]:
+        ...
+class FormDifference:
+    """
+    dcp::FormDifference
+    """
+    @property
+    def a(self) -> tuple[str, list[int]] | None:
+        ...
+    @property
+    def b(self) -> tuple[str, list[int]] | None:
+        ...
+    @property
+    def fqn(self) -> str:
+        ...
+class ValueDifference:
+    """
+    dcp::ValueDifference
+    """
+    @property
+    def elements(self) -> int:
+        ...
+    @property
+    def fqn(self) -> str:
+        ...
+    @property
+    def max_distance(self) -> float | None:
+        ...
+class CheckpointDifference:
+    """
+    dcp::CheckpointDifference
+    """
+    @property
+    def empty(self) -> bool:
+        ...
+    @property
+    def forms(self) -> list[FormDifference]:
+        ...
+    @property
+    def keys_in_common(self) -> int:
+        ...
+    @property
+    def nbytes_compared(self) -> int:
+        ...
+    @property
+    def only_in_a(self) -> list[str]:
+        ...
+    @property
+    def only_in_b(self) -> list[str]:
+        ...
+    @property
+    def values(self) -> list[ValueDifference]:
+        ...
+class TensorStatistics:
+    """
+    dcp::TensorStatistics
+    """
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def elements(self) -> int:
+        ...
+    @property
+    def max(self) -> float:
+        ...
+    @property
+    def mean(self) -> float:
+        ...
+    @property
+    def min(self) -> float:
+        ...
+    @property
+    def nans(self) -> int:
+        ...
+    @property
+    def negative_infinities(self) -> int:
+        ...
+    @property
+    def positive_infinities(self) -> int:
+        ...
+    @property
+    def shape(self) -> tuple:
+        ...
+    @property
+    def standard_deviation(self) -> float:
+        ...
+    @property
+    def zeros(self) -> int:
+        ...
 class Damage:
     """
     dcp::Damage
@@ -471,6 +670,9 @@ class VerifyReport:
         ...
     @property
     def files(self) -> int:
+        ...
+    @property
+    def format(self) -> str:
         ...
     @property
     def is_ours(self) -> bool:
@@ -632,12 +834,25 @@ def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
     Remove what killed saves left; [(name, bytes)].
     """
 def convert(paths: ConvertPaths, dtype: typing.SupportsInt | typing.SupportsIndex | None, rename: typing.Any, progress: typing.Any, transport: Transport) -> ConvertResult:
+def compare(a: str, b: str, values: bool) -> CheckpointDifference:
+    """
+    What two checkpoints do not have in common (dcp/compare.h).
+    """
+def compute_statistics(path: str, key: str) -> TensorStatistics:
+    """
+    The numbers in a tensor (dcp/tensor_statistics.h).
+    """
+def convert(source: str, destination: str, format: str | None, dtype: typing.SupportsInt | typing.SupportsIndex | None, progress: typing.Any, transport: Transport) -> ConvertResult:
     """
     Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes a name, or None, of a key; `progress` is called with bytes done and bytes in all.
     """
 def cuda() -> str:
     """
     What was found of CUDA.
+    """
+def describe(path: str) -> CheckpointDescription:
+    """
+    What a checkpoint holds (dcp/describe.h).
     """
 def direct_io(path: str) -> tuple[bool, str]:
     """

@@ -11,6 +11,8 @@ import typer
 import dcpcpp
 from dcpcpp._clean import clean_command
 from dcpcpp._convert import consolidate_command, convert_command
+from dcpcpp._diff_command import diff, stats
+from dcpcpp._look_commands import info, ls, tree
 from dcpcpp._verify_command import verify
 from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
@@ -56,6 +58,11 @@ app.command("bench")(bench)
 app.command("clean")(clean_command)
 app.command("consolidate")(consolidate_command)
 app.command("convert")(convert_command)
+app.command("diff")(diff)
+app.command("info")(info)
+app.command("ls")(ls)
+app.command("stats")(stats)
+app.command("tree")(tree)
 app.command("verify")(verify)
 
 

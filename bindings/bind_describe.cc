@@ -63,7 +63,7 @@ void BindDescription(py::module_& m) {
       .def_property_readonly(
           "format",
           [](const CheckpointDescription& self) {
-            return std::string(StoredFormatName(self.format));
+            return std::string(CheckpointFormatName(self.format));
           })
       .def_readonly("save_id", &CheckpointDescription::save_id)
       .def_readonly("is_ours", &CheckpointDescription::is_ours)

@@ -26,7 +26,7 @@ struct LoadedStep {
 
 template <typename Source>
 void Describe(const Source& source, LoadedStep* loaded) {
-  loaded->is_hugging_face = source.format == StepFormat::kHuggingFace;
+  loaded->is_hugging_face = source.format == CheckpointFormat::kSafetensors;
   loaded->is_model_only = source.extent == StepExtent::kModelOnly;
 }
 
@@ -67,8 +67,8 @@ void BindOptions(py::module_& m) {
                        bool is_model_only, bool is_assets) {
              return InitialCheckpoint{
                  .path = path,
-                 .format = is_hugging_face ? StepFormat::kHuggingFace
-                                           : StepFormat::kNative,
+                 .format = is_hugging_face ? CheckpointFormat::kSafetensors
+                                           : CheckpointFormat::kDcp,
                  .extent = ExtentFrom(is_model_only),
                  .origin = is_assets ? InitialOrigin::kHfAssetsPath
                                      : InitialOrigin::kInitialLoadPath};

@@ -57,7 +57,7 @@ void BindVerify(py::module_& m) {
       .def_property_readonly(
           "format",
           [](const VerifyReport& self) {
-            return std::string(StoredFormatName(self.format));
+            return std::string(CheckpointFormatName(self.format));
           })
       .def_readonly("save_id", &VerifyReport::save_id)
       .def_readonly("is_ours", &VerifyReport::is_ours)

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "dcp/checkpoint_format.h"
 #include "dcp/dtype.h"
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
@@ -61,12 +62,6 @@ struct ConvertResult {
 StatusOr<ConvertResult> Convert(StorageReader& reader, StorageWriter& writer,
                                 Transport& transport,
                                 const ConvertOptions& options);
-
-enum class CheckpointFormat : uint8_t {
-  kDcp,          ///< a directory in PyTorch's distributed format
-  kTorch,        ///< one file of torch.save
-  kSafetensors,  ///< a directory: see MakeHuggingFaceWriter
-};
 
 /// By the name: ".pt", ".pth" and ".bin" are torch files, others kDcp.
 CheckpointFormat GuessCheckpointFormat(std::string_view path);

@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "dcp/checkpoint_format.h"
 #include "dcp/dims.h"
 #include "dcp/dtype.h"
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
-#include "dcp/stored_format.h"
 
 namespace dcp {
 
@@ -47,7 +47,7 @@ struct TensorTotal {
 };
 
 struct CheckpointDescription {
-  StoredFormat format = StoredFormat::kDcp;
+  CheckpointFormat format = CheckpointFormat::kDcp;
   std::string save_id;  ///< empty if there is none
   /// Whether dcp wrote it, with checksums of its own.
   bool is_ours = false;

@@ -13,15 +13,11 @@
 #include <variant>
 #include <vector>
 
+#include "dcp/checkpoint_format.h"
 #include "dcp/latest.h"
 #include "dcp/status.h"
 
 namespace dcp {
-
-enum class StepFormat : uint8_t {
-  kNative,       ///< PyTorch's own, with `.metadata`
-  kHuggingFace,  ///< safetensors
-};
 
 /// What a checkpoint holds, or what of it is saved or loaded.
 enum class StepExtent : uint8_t {
@@ -32,7 +28,7 @@ enum class StepExtent : uint8_t {
 /// What is known of a step's directory.
 struct StepFacts {
   StepDirectory directory;
-  StepFormat format = StepFormat::kNative;
+  CheckpointFormat format = CheckpointFormat::kDcp;
   StepExtent extent = StepExtent::kFull;
   /// OK if it can be loaded; else why not, and format and extent mean nothing.
   Status fault;
@@ -75,7 +71,7 @@ enum class InitialOrigin : uint8_t { kInitialLoadPath, kHfAssetsPath };
 /// A checkpoint from which a run without steps starts.
 struct InitialCheckpoint {
   std::string path;
-  StepFormat format = StepFormat::kNative;
+  CheckpointFormat format = CheckpointFormat::kDcp;
   StepExtent extent = StepExtent::kModelOnly;  ///< what of it is loaded
   InitialOrigin origin = InitialOrigin::kInitialLoadPath;
 };
@@ -96,7 +92,7 @@ struct FreshStart {};
 /// A step to load, and what of it.
 struct StepToLoad {
   StepDirectory directory;
-  StepFormat format = StepFormat::kNative;
+  CheckpointFormat format = CheckpointFormat::kDcp;
   StepExtent extent = StepExtent::kFull;
 };
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "dcp/checkpoint_format.h"
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
-#include "dcp/stored_format.h"
 
 namespace dcp {
 
@@ -29,7 +29,7 @@ struct Damage {
 };
 
 struct VerifyReport {
-  StoredFormat format = StoredFormat::kDcp;
+  CheckpointFormat format = CheckpointFormat::kDcp;
   /// StorageMeta::save_id; empty if the checkpoint has none, or one for every
   /// rank (`__<rank>.metadata`).
   std::string save_id;

@@ -175,7 +175,7 @@ class Describer {
 /// The sidecar that the reader found, one without a save id if there is none.
 StatusOr<Sidecar> SidecarOf(const OpenedPath& opened) {
   const std::string& notes = opened.index.storage_data;
-  if (opened.format == StoredFormat::kSafetensors) {
+  if (opened.format == CheckpointFormat::kSafetensors) {
     DCP_ASSIGN_OR_RETURN(HuggingFaceNotes parsed, ParseHuggingFaceNotes(notes));
     return std::move(parsed.sidecar);
   }

@@ -23,11 +23,11 @@ std::unique_ptr<StorageReader> MakeFileReader(
       environment);
 }
 
-StoredFormat FormatOf(const CheckpointIndex& index, bool is_file) {
+CheckpointFormat FormatOf(const CheckpointIndex& index, bool is_file) {
   if (index.storage_data.starts_with(kHuggingFaceNotes)) {
-    return StoredFormat::kSafetensors;
+    return CheckpointFormat::kSafetensors;
   }
-  return is_file ? StoredFormat::kTorch : StoredFormat::kDcp;
+  return is_file ? CheckpointFormat::kTorch : CheckpointFormat::kDcp;
 }
 
 }  // namespace

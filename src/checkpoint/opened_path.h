@@ -6,10 +6,10 @@
 #include <memory>
 #include <string>
 
+#include "dcp/checkpoint_format.h"
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
-#include "dcp/stored_format.h"
 
 namespace dcp {
 
@@ -18,7 +18,7 @@ StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path);
 
 /// Metadata that was read, and the reader that can read the rest.
 struct OpenedPath {
-  StoredFormat format = StoredFormat::kDcp;
+  CheckpointFormat format = CheckpointFormat::kDcp;
   CheckpointIndex index;
   std::unique_ptr<StorageReader> reader;
 };

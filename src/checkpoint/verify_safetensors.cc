@@ -48,7 +48,7 @@ StatusOr<VerifyReport> VerifySafetensors(
     const std::string& directory, const VerifyOptions& options,
     const StorageEnvironment& environment) {
   DamageLog log;
-  VerifyReport report{.format = StoredFormat::kSafetensors};
+  VerifyReport report{.format = CheckpointFormat::kSafetensors};
   const auto add = [&](const Status& status) -> Status {
     if (!IsDamage(status)) return status;
     log.Add(status, {.path = directory});

@@ -48,8 +48,8 @@ StepFacts StepExaminer::Examine(const StepDirectory& directory,
   const auto index = ReadStepIndex(path, {.io = options_.io}, environment_);
   facts.fault = index.status();
   if (!index.ok()) return facts;
-  facts.format =
-      IsSafetensors(*index) ? StepFormat::kHuggingFace : StepFormat::kNative;
+  facts.format = IsSafetensors(*index) ? CheckpointFormat::kSafetensors
+                                       : CheckpointFormat::kDcp;
   facts.extent = ExtentOf(*index, options_.state_keys);
   if (check == StepCheck::kCommitted) return facts;
   const std::string content = NameOfContent(path, *index);

@@ -50,7 +50,7 @@ inline std::vector<std::string> TensorsIn(const Place& place) {
 }
 
 /// Twelve tensors whose order in the source is not that of a file.
-inline conformance::State MixedState() {
+inline conformance::State StateOfManyTypes() {
   conformance::State state;
   const DType dtypes[] = {DType::kUInt8, DType::kFloat64, DType::kBFloat16,
                           DType::kInt64};

@@ -45,7 +45,7 @@ TEST_CASE("a checkpoint becomes the file that safetensors makes",
 
 TEST_CASE("compressed tensors and large ones become safetensors",
           "[checkpoint][convert]") {
-  State state = MixedState();
+  State state = StateOfManyTypes();
   state.tensors["large"] = RandomTensor(5, DType::kFloat32, {17, 1100, 1001});
   const auto fs = Saved(state, {.compression = Compression::kZstd});
   DCP_CHECK_OK(ToSafetensors(fs).status());
@@ -54,7 +54,7 @@ TEST_CASE("compressed tensors and large ones become safetensors",
 
 TEST_CASE("safetensors that were converted come back byte for byte",
           "[checkpoint][convert]") {
-  const State state = MixedState();
+  const State state = StateOfManyTypes();
   const Place place(MakeMemoryFileSystem(), "/first");
   RequireAllSucceed(place.Save(Replicated(state, 1)));
   DCP_CHECK_OK(ToDcp(place.fs, "/first", "/ckpt"));
@@ -65,7 +65,7 @@ TEST_CASE("safetensors that were converted come back byte for byte",
 
 TEST_CASE("tensors are read in the order of the files that they go to",
           "[checkpoint][convert]") {
-  const State state = MixedState();
+  const State state = StateOfManyTypes();
   const auto fs = Saved(state, {});
   const auto by_number = GENERATE(false, true);
   HuggingFaceWriterOptions options{.path = "/hf", .max_shard_nbytes = 5000};
@@ -181,7 +181,7 @@ TEST_CASE("parts that ranks wrote become whole tensors, or an error",
 
 TEST_CASE("ranks that convert together get one result",
           "[checkpoint][convert]") {
-  const State state = MixedState();
+  const State state = StateOfManyTypes();
   const auto fs = Saved(state, {});
   const auto convert = [&](const std::string& source) {
     const auto transports = MakeThreadTransports(3, kRankTimeoutSeconds);

@@ -33,7 +33,7 @@ TEST_CASE("another name is stored itself where the first one is left out",
 
 TEST_CASE("what safetensors cannot hold is refused before anything is written",
           "[checkpoint][convert]") {
-  State state = MixedState();
+  State state = StateOfManyTypes();
   state.objects = {{"step", EncodeObject({0.5}).value()}};
   const auto fs = Saved(state, {});
   const Status object = ToSafetensors(fs).status();
@@ -85,7 +85,7 @@ TEST_CASE("a conversion renames keys and leaves some out",
 
 TEST_CASE("a selection of nothing, and two keys of one name, are refused",
           "[checkpoint][convert]") {
-  const auto fs = Saved(MixedState(), {});
+  const auto fs = Saved(StateOfManyTypes(), {});
   const auto renamed = [&](std::optional<std::string> name) {
     const Status status =
         ToSafetensors(fs, {}, {.rename = [&](const auto&) { return name; }})
@@ -98,7 +98,7 @@ TEST_CASE("a selection of nothing, and two keys of one name, are refused",
 }
 
 TEST_CASE("a number of a file belongs to a tensor", "[checkpoint][convert]") {
-  const State state = MixedState();
+  const State state = StateOfManyTypes();
   const auto fs = Saved(state, {});
   std::map<std::string, int64_t> numbers;
   for (const auto& [fqn, tensor] : state.tensors) numbers[fqn] = 1;
@@ -114,7 +114,7 @@ TEST_CASE("a number of a file belongs to a tensor", "[checkpoint][convert]") {
 
 TEST_CASE("safetensors are converted into directories",
           "[checkpoint][convert]") {
-  const auto fs = Saved(MixedState(), {});
+  const auto fs = Saved(StateOfManyTypes(), {});
   const Status status =
       ToSafetensors(fs, {.destination = "/m.safetensors"}).status();
   CHECK(status.code() == absl::StatusCode::kInvalidArgument);

@@ -53,7 +53,7 @@ TEST_CASE("a description tells tensors, objects, files and ranks",
           "[checkpoint][describe]") {
   const auto fs = Saved(MixedState(), {});
   const auto about = Described(fs, "/ckpt");
-  CHECK(about.format == StoredFormat::kDcp);
+  CHECK(about.format == CheckpointFormat::kDcp);
   CHECK(about.is_ours);
   CHECK(about.save_id == ReadMetadata(*fs).storage_meta->save_id);
   CHECK_FALSE(about.step.has_value());
@@ -130,7 +130,7 @@ TEST_CASE("safetensors files are described, together or one of them",
   if (has_index) place.options.max_shard_nbytes = 100;
   RequireAllSucceed(place.Save(Sharded(ModelState(), 2)));
   const auto about = Described(place.fs, "/m");
-  CHECK(about.format == StoredFormat::kSafetensors);
+  CHECK(about.format == CheckpointFormat::kSafetensors);
   CHECK(about.is_ours);
   CHECK(about.save_id.starts_with("dcpcpp-"));
   CHECK_FALSE(about.ranks.has_value());
@@ -139,7 +139,7 @@ TEST_CASE("safetensors files are described, together or one of them",
   const size_t file = Find(about, "head").files.at(0);
   const std::string& name = about.files[file].name;
   const auto one = Described(place.fs, "/m/" + name);
-  CHECK(one.format == StoredFormat::kSafetensors);
+  CHECK(one.format == CheckpointFormat::kSafetensors);
   CHECK(one.files.size() == 1);
   CHECK(one.nbytes == about.files[file].nbytes);
   CHECK(Find(one, "head").shape == Dims{100, 2});
@@ -175,7 +175,7 @@ TEST_CASE("a torch file is described", "[checkpoint][describe]") {
                        *transport, {}, {.file_system = fs})
                    .status());
   const auto about = Described(fs, "/m.pt");
-  CHECK(about.format == StoredFormat::kTorch);
+  CHECK(about.format == CheckpointFormat::kTorch);
   CHECK(about.save_id.empty());
   CHECK(about.nbytes == kModelNbytes);
   CHECK(about.objects.size() == 1);

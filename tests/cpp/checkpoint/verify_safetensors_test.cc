@@ -62,7 +62,7 @@ TEST_CASE("whole safetensors files have no damage",
       std::ssize(GetFile(*fs, kFirst)) + std::ssize(GetFile(*fs, kSecond));
   const auto report = ReportOf(fs);
   CHECK(Describe(report.damages).empty());
-  CHECK(report.format == StoredFormat::kSafetensors);
+  CHECK(report.format == CheckpointFormat::kSafetensors);
   CHECK(report.is_ours == is_ours);
   CHECK(report.save_id.empty() == !is_ours);
   CHECK(report.files == 2);

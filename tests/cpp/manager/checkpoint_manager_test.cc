@@ -38,9 +38,9 @@ TEST_CASE("a manager tells full steps, those of the model and broken ones",
   CHECK_THAT(std::string(Message(steps[0].fault)),
              Contains("/run/step-5") && Contains("index.json"));
   CHECK_THAT(std::string(Message(steps[1].fault)), Contains("/run/step-4"));
-  CHECK(steps[2].format == StepFormat::kHuggingFace);
+  CHECK(steps[2].format == CheckpointFormat::kSafetensors);
   CHECK(steps[2].extent == StepExtent::kModelOnly);
-  CHECK(steps[3].format == StepFormat::kNative);
+  CHECK(steps[3].format == CheckpointFormat::kDcp);
   CHECK(steps[3].extent == StepExtent::kModelOnly);
   CHECK(steps[3].is_pinned);
   CHECK(steps[4].extent == StepExtent::kFull);
@@ -72,7 +72,8 @@ TEST_CASE("a run goes on after a last save in safetensors from the full step",
   const StepToLoad step = Loaded(run);
   CHECK(step.directory.path == "/run/step-20");
   CHECK(step.extent == StepExtent::kFull);
-  CHECK(Loaded(run, {.load_step = 30}).format == StepFormat::kHuggingFace);
+  CHECK(Loaded(run, {.load_step = 30}).format ==
+        CheckpointFormat::kSafetensors);
   CHECK(run.Manager()->FindLoad({.load_step = 40}).status().code() ==
         absl::StatusCode::kNotFound);
 }
@@ -81,7 +82,7 @@ TEST_CASE("safetensors put into step 0 are a seed", "[manager][load]") {
   RunOnDisk run;
   run.Put(0, Held::kHfFile);
   const StepToLoad step = Loaded(run);
-  CHECK(step.format == StepFormat::kHuggingFace);
+  CHECK(step.format == CheckpointFormat::kSafetensors);
   CHECK(step.extent == StepExtent::kModelOnly);
 }
 

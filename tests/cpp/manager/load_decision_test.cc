@@ -31,7 +31,7 @@ RunFolder Folder(std::vector<StepFacts> steps) {
 }
 
 InitialCheckpoint Pretrained() {
-  return {.path = "/models/base", .format = StepFormat::kHuggingFace};
+  return {.path = "/models/base", .format = CheckpointFormat::kSafetensors};
 }
 
 /// "fresh", "initial <path>", "step 7" or "model of step 7".

@@ -1,27 +1,27 @@
-// StoredFormat: the formats of checkpoints that are read.
+// CheckpointFormat: the formats of checkpoints.
 
-#ifndef DCP_STORED_FORMAT_H_
-#define DCP_STORED_FORMAT_H_
+#ifndef DCP_CHECKPOINT_FORMAT_H_
+#define DCP_CHECKPOINT_FORMAT_H_
 
 #include <cstdint>
 #include <string_view>
 
 namespace dcp {
 
-enum class StoredFormat : uint8_t {
+enum class CheckpointFormat : uint8_t {
   kDcp,          ///< a directory in PyTorch's distributed format
   kSafetensors,  ///< Hugging Face's files, one or several
   kTorch,        ///< one file of torch.save
 };
 
 /// "dcp", "safetensors" or "torch".
-constexpr std::string_view StoredFormatName(StoredFormat format) {
+constexpr std::string_view CheckpointFormatName(CheckpointFormat format) {
   switch (format) {
-    case StoredFormat::kDcp:
+    case CheckpointFormat::kDcp:
       return "dcp";
-    case StoredFormat::kSafetensors:
+    case CheckpointFormat::kSafetensors:
       return "safetensors";
-    case StoredFormat::kTorch:
+    case CheckpointFormat::kTorch:
       return "torch";
   }
   return "";
@@ -29,4 +29,4 @@ constexpr std::string_view StoredFormatName(StoredFormat format) {
 
 }  // namespace dcp
 
-#endif  // DCP_STORED_FORMAT_H_
+#endif  // DCP_CHECKPOINT_FORMAT_H_

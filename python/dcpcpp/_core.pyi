@@ -833,7 +833,6 @@ def clean(path: str, dry_run: bool) -> list[tuple[str, int]]:
     """
     Remove what killed saves left; [(name, bytes)].
     """
-def convert(paths: ConvertPaths, dtype: typing.SupportsInt | typing.SupportsIndex | None, rename: typing.Any, progress: typing.Any, transport: Transport) -> ConvertResult:
 def compare(a: str, b: str, values: bool) -> CheckpointDifference:
     """
     What two checkpoints do not have in common (dcp/compare.h).
@@ -842,7 +841,7 @@ def compute_statistics(path: str, key: str) -> TensorStatistics:
     """
     The numbers in a tensor (dcp/tensor_statistics.h).
     """
-def convert(source: str, destination: str, format: str | None, dtype: typing.SupportsInt | typing.SupportsIndex | None, progress: typing.Any, transport: Transport) -> ConvertResult:
+def convert(paths: ConvertPaths, dtype: typing.SupportsInt | typing.SupportsIndex | None, rename: typing.Any, progress: typing.Any, transport: Transport) -> ConvertResult:
     """
     Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes a name, or None, of a key; `progress` is called with bytes done and bytes in all.
     """

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checkpoint/convert_cases.h"
+#include "checkpoint/random_state.h"
 #include "checkpoint/safetensors_plan.h"
 #include "format/safetensors_index.h"
 
@@ -30,7 +31,7 @@ TEST_CASE("a checkpoint becomes the file that safetensors makes",
           "[checkpoint][convert]") {
   Random random(50);
   for (int round = 0; round < 8; ++round) {
-    State state = RandomState(&random);
+    State state = RandomTensors(&random);
     state.tensors["scalar"] = RandomTensor(1, DType::kFloat32, {});
     state.tensors["none"] = RandomTensor(2, DType::kInt64, {0, 3});
     const auto fs = random.OneIn(2) ? Saved(state, {}) : SavedAsStock(state);

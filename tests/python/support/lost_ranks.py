@@ -174,8 +174,11 @@ def save_new_at_go(me: Rank, directory: Path, way: Way) -> float:
 def held() -> Counter[str]:
     """Threads, and open files by name; sockets have none that lasts."""
     gc.collect()  # errors and the frames in their tracebacks refer to each other
-    paths = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    files = ["socket" if path.startswith("socket:") else path for path in paths]
+    files = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread has closed it meanwhile
+            path = str(link.readlink())
+            files.append("socket" if path.startswith("socket:") else path)
     if dist.get_rank() == 0:  # it serves the store, whose clients come and go
         files = [path for path in files if path != "socket"]
     return Counter(files + [thread.name for thread in threading.enumerate()])

@@ -130,9 +130,9 @@ struct RetentionRules {
   int64_t keep_latest_k = 10;
   /// Steps that are being saved. They are kept and do not count.
   std::set<int64_t> saving;
-  /// The step that this run saved last is kept whatever its number: a run that
-  /// went back by load_step saves below steps of its past.
-  std::optional<int64_t> saved_last;
+  /// The newest steps that this run has saved are kept whatever their numbers:
+  /// a run that went back by load_step saves below steps of its past.
+  std::set<int64_t> saved;
 };
 
 /// Whether facts of older steps than these, newest first, cannot change what
@@ -146,11 +146,12 @@ bool IsEnoughForRetention(std::span<const StepFacts> newest_first,
 /// - never the newest full one that can be loaded, even if more than
 ///   keep_latest_k that hold the model only are newer,
 /// - no pinned one,
-/// - none of rules.saving, nor rules.saved_last.
+/// - none of rules.saving, nor of rules.saved.
 ///
-/// What cannot be loaded never counts as one of keep_latest_k; it goes when it
-/// is older than they are. So of the checkpoints that can be loaded at least
-/// min(keep_latest_k, all of them) are left.
+/// What cannot be loaded never counts as one of keep_latest_k. It goes when it
+/// is older than they are and than a full one: that it cannot be loaded may
+/// pass, and it may be the only full one. So of the checkpoints that can be
+/// loaded at least min(keep_latest_k, all of them) are left.
 std::vector<StepDirectory> DecideRetention(
     std::span<const StepFacts> newest_first, const RetentionRules& rules);
 

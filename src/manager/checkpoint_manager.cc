@@ -68,7 +68,12 @@ class CheckpointManager::State {
   void EndSave(int64_t step, const Status& saved) {
     const MutexLock lock(mutex_);
     saving_.erase(step);
-    if (saved.ok()) saved_last_ = step;
+    if (!saved.ok()) return;
+    std::erase(saved_, step);
+    saved_.push_back(step);
+    if (std::ssize(saved_) > options_.keep_latest_k) {
+      saved_.erase(saved_.begin());
+    }
   }
 
   enum class Mark : uint8_t { kSet, kRemove };
@@ -99,7 +104,8 @@ class CheckpointManager::State {
 
   Mutex mutex_;  // held only while a step begins, ends or loses its name
   std::set<int64_t> saving_ ABSL_GUARDED_BY(mutex_);
-  std::optional<int64_t> saved_last_ ABSL_GUARDED_BY(mutex_);
+  /// Of this run, the last ones, as many as are kept; the newest is last.
+  std::vector<int64_t> saved_ ABSL_GUARDED_BY(mutex_);
 
   Mutex retention_mutex_;  // taken before mutex_
   StepExaminer for_retention_ ABSL_GUARDED_BY(retention_mutex_);
@@ -146,7 +152,7 @@ StatusOr<std::vector<StepDirectory>> CheckpointManager::State::FindOldSteps() {
   {
     const MutexLock lock(mutex_);
     rules.saving = saving_;
-    rules.saved_last = saved_last_;
+    rules.saved.insert(saved_.begin(), saved_.end());
   }
   std::vector<StepDirectory> old;
   if (rules.keep_latest_k == 0) return old;
@@ -171,7 +177,8 @@ StatusOr<std::string> CheckpointManager::State::TakeAway(
   if (saving_.contains(step.step)) {
     return MakeStatus(absl::StatusCode::kAborted, "it is being saved");
   }
-  if (saved_last_ == step.step || IsPinned(fs(), step.path)) {
+  if (std::find(saved_.begin(), saved_.end(), step.step) != saved_.end() ||
+      IsPinned(fs(), step.path)) {
     return MakeStatus(absl::StatusCode::kAborted,
                       "it was saved or pinned meanwhile");
   }

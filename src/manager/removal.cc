@@ -1,9 +1,10 @@
 // The removal of a step. Whoever is killed in it, and whenever, leaves the step
 // whole or gone, and what is left can be told by its name.
 //
-// 1. The directory is claimed as by a save (COMMIT.md, "One writer at a time"),
-//    so a step into which any process saves stays. What dead saves left beside
-//    it goes.
+// 1. A directory without any file of a checkpoint is somebody else's and stays.
+//    The others are claimed as by a save (COMMIT.md, "One writer at a time"),
+//    so a step into which any process saves stays, too. What dead saves left
+//    beside it goes.
 // 2. `step-<N>` is renamed to `.step-<N>.removed-<id>`, in one step: from here
 //    on it is no step, and a save of step N may begin. Files are not touched
 //    before; a reader who has them open goes on.
@@ -26,6 +27,7 @@
 #include "format/file_names.h"
 #include "io/paths.h"
 #include "storage/directory_claim.h"
+#include "storage/leftovers.h"
 #include "storage/sibling_directory.h"
 
 namespace dcp {
@@ -42,6 +44,24 @@ bool IsDirectoryError(const Status& status) {
   return detail && detail->error_number == EISDIR;
 }
 
+bool IsOfACheckpoint(const DirectoryEntry& entry) {
+  const std::string_view name = entry.name;
+  return name == kMetadataFileName || name.starts_with(".dcpcpp") ||
+         name.ends_with(".safetensors") ||
+         name.ends_with(".safetensors.index.json") ||
+         ParseRankMetadataFileName(name) || CouldBeOurs(name);
+}
+
+/// An empty directory is one that a save had just made.
+Status RequireACheckpoint(FileSystem& file_system, const std::string& path) {
+  DCP_ASSIGN_OR_RETURN(const auto entries, file_system.List(path));
+  if (entries.empty() ||
+      std::any_of(entries.begin(), entries.end(), IsOfACheckpoint)) {
+    return absl::OkStatus();
+  }
+  return FailedPrecondition("it has no file of a checkpoint, but others");
+}
+
 Status UnlessGone(const Status& status) {
   return status.code() == absl::StatusCode::kNotFound ? absl::OkStatus()
                                                       : status;
@@ -52,11 +72,13 @@ Status UnlessGone(const Status& status) {
 StatusOr<std::string> TakeStepAway(const StorageEnvironment& environment,
                                    const std::string& path) {
   FileSystem& file_system = *environment.file_system;
+  DCP_RETURN_IF_ERROR(RequireACheckpoint(file_system, path));
+  const ClaimRequest request{.directory = path,
+                             .save_id = "dcpcpp-" + MakeRandomHex()};
   DCP_ASSIGN_OR_RETURN(
       const auto claim,
-      ClaimDirectory(
-          environment.file_system, environment.clock,
-          {.directory = path, .save_id = "dcpcpp-" + MakeRandomHex()}));
+      ClaimDirectory(environment.file_system, environment.clock, request));
+  DCP_RETURN_IF_ERROR(RequireNoOtherKind(file_system, request));
   for (const Sibling& sibling : FindSiblings(file_system, path)) {
     RemoveWithFiles(file_system, sibling.path);
   }

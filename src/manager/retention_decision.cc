@@ -15,7 +15,7 @@ class Kept {
     if (is_complete()) return false;
     const bool is_young = loadable_ < rules_.keep_latest_k;
     if (rules_.saving.contains(step.directory.step)) return true;
-    if (!step.fault.ok()) return is_young;
+    if (!step.fault.ok()) return is_young || !has_full_;
     const bool is_full = step.extent == StepExtent::kFull;
     const bool is_newest_full = is_full && !has_full_;
     ++loadable_;
@@ -51,7 +51,7 @@ std::vector<StepDirectory> DecideRetention(
   for (const StepFacts& step : newest_first) {
     const int64_t number = step.directory.step;
     const bool is_in_use =
-        rules.saving.contains(number) || rules.saved_last == number;
+        rules.saving.contains(number) || rules.saved.contains(number);
     if (!kept.Keeps(step) && !is_in_use && !step.is_pinned) {
       removed.push_back(step.directory);
     }

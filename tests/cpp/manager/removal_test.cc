@@ -73,6 +73,33 @@ TEST_CASE("what is being saved is not taken away", "[manager][removal]") {
   CHECK(run.Names() == std::vector<std::string>{"step-7"});
 }
 
+TEST_CASE("what ranks save for themselves is not taken away",
+          "[manager][removal]") {
+  const testing::TempDirectory directory;
+  const auto fs = MakePosixFileSystem();
+  const std::string step = directory.path() + "/step-7";
+  RequireOk(fs->MakeDirectories(step));
+  const auto lock = fs->Lock(step + "/.dcpcpp.3.lock", "rank 3");
+  REQUIRE(lock.ok());
+  const auto removal = TakeStepAway(WithDefaults({.file_system = fs}), step);
+  CHECK(removal.status().code() == absl::StatusCode::kAborted);
+  CHECK_THAT(std::string(Message(removal.status())), Catch::Contains("rank 3"));
+  CHECK(fs->Exists(step).value());
+}
+
+TEST_CASE("a directory of other files is not taken away",
+          "[manager][removal]") {
+  RunOnDisk run;
+  RequireOk(run.fs()->MakeDirectories("/run/step-7"));
+  RequireOk(WriteFile(*run.fs(), "/run/step-7/model.pt", "", SyncMode::kNone));
+  const auto environment = WithDefaults({.file_system = run.fs()});
+  const auto removal = TakeStepAway(environment, "/run/step-7");
+  CHECK(removal.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(run.NamesIn("/run/step-7") == std::vector<std::string>{"model.pt"});
+  RequireOk(run.fs()->Remove("/run/step-7/model.pt"));
+  RequireOk(TakeStepAway(environment, "/run/step-7").status());
+}
+
 TEST_CASE("a dead save's directory beside a step goes with it",
           "[manager][removal]") {
   RunOnDisk run;

@@ -55,7 +55,8 @@ TEST_CASE("the newest full step stays behind newer ones of the model only",
           "[manager][retention]") {
   CHECK(After("MFFF", {.keep_latest_k = 2}) == "MF--");
   CHECK(After("MMMFF", {.keep_latest_k = 2}) == "MM-F-");
-  CHECK(After("MMXFF", {.keep_latest_k = 2}) == "MM-F-");
+  CHECK(After("MMXFF", {.keep_latest_k = 2}) == "MMXF-");
+  CHECK(After("MMXMX", {.keep_latest_k = 2}) == "MMX-X");
   CHECK(After("MMMM", {.keep_latest_k = 2}) == "MM--");
 }
 
@@ -75,8 +76,9 @@ TEST_CASE("steps that are being saved stay and do not count",
 
 TEST_CASE("a run that went back keeps what it saved last",
           "[manager][retention]") {
-  CHECK(After("FFFFF", {.keep_latest_k = 2, .saved_last = 2}) == "FF-F-");
-  CHECK(After("FFFFF", {.keep_latest_k = 2, .saved_last = 5}) == "FF---");
+  CHECK(After("FFFFF", {.keep_latest_k = 2, .saved = {2}}) == "FF-F-");
+  CHECK(After("FFFMFF", {.keep_latest_k = 2, .saved = {2, 3}}) == "FF-MF-");
+  CHECK(After("FFFFF", {.keep_latest_k = 2, .saved = {5}}) == "FF---");
 }
 
 TEST_CASE("older steps are looked at until they cannot matter",

@@ -59,7 +59,7 @@ struct Model {
 
   std::map<int64_t, Step> steps;
   std::set<int64_t> saving;
-  std::optional<int64_t> saved_last;
+  std::vector<int64_t> saved;  // the newest is last
   int64_t keep = 2;
 
   bool Counts(int64_t number) const {
@@ -71,7 +71,7 @@ struct Model {
 
   bool Keeps(int64_t number) const {
     if (keep == 0 || steps.at(number).is_pinned || saving.contains(number) ||
-        saved_last == number) {
+        std::find(saved.begin(), saved.end(), number) != saved.end()) {
       return true;
     }
     int64_t newer = 0;
@@ -80,7 +80,8 @@ struct Model {
       newer += Counts(it->first) ? 1 : 0;
       has_newer_full |= IsFull(it->first);
     }
-    return newer < keep || (IsFull(number) && !has_newer_full);
+    const bool may_be_full = IsFull(number) || !Loads(steps.at(number).held);
+    return newer < keep || (may_be_full && !has_newer_full);
   }
 
   void Remove() {
@@ -126,7 +127,7 @@ class RandomRun {
   void Restart() {
     manager_ = disk_.Manager({.keep_latest_k = model_.keep});
     model_.saving.clear();
-    model_.saved_last.reset();
+    model_.saved.clear();
   }
 
   void Act() {
@@ -174,7 +175,11 @@ class RandomRun {
     Put(step, kEnds[Pick(4)]);
     manager_->EndSave(step, absl::OkStatus());
     model_.saving.erase(step);
-    model_.saved_last = step;
+    std::erase(model_.saved, step);
+    model_.saved.push_back(step);
+    if (std::ssize(model_.saved) > model_.keep) {
+      model_.saved.erase(model_.saved.begin());
+    }
   }
 
   void Save() {

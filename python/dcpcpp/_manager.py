@@ -19,8 +19,11 @@ from torch.distributed.checkpoint.metadata import Metadata
 
 from dcpcpp import _core
 from dcpcpp._async_save import AsyncSaveHandle
+from dcpcpp._manager_aside import set_aside
 from dcpcpp._manager_config import CheckpointConfig
 from dcpcpp._manager_io import RunStates
+from dcpcpp._manager_log import tell_loaded, tell_saved
+from dcpcpp._manager_ranks import on_first_rank, require_open
 from dcpcpp._manager_retention import remove_old_steps
 from dcpcpp._manager_start import decide_start
 from dcpcpp._manager_states import StateDictAdapter
@@ -64,12 +67,10 @@ class CheckpointManager:
         >>> states = {"model": model, "optimizer": optimizer, "train_state": progress}
         >>> with dcpcpp.CheckpointManager(config, states) as manager:
         ...     manager.load()
-        ...     while progress["step"] < steps:
-        ...         progress["step"] += 1
-        ...         train()
-        ...         manager.maybe_wait_for_staging()
-        ...         optimizer.step()
-        ...         manager.save(progress["step"], last_step=progress["step"] == steps)
+        ...     for step in range(progress["step"] + 1, steps + 1):
+        ...         train(manager.maybe_wait_for_staging)  # called before optimizer.step()
+        ...         progress["step"] = step
+        ...         manager.save(step, last_step=step == steps)
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class CheckpointManager:
         self.config = config
         self.folder = os.path.join(base_folder, config.folder)  # noqa: PTH118
         self._core: _core.CheckpointManager | None = None
+        self._is_closed = False
         if not config.enable:
             return
         if config.last_save_in_hf and sd_adapter is None:
@@ -107,8 +109,9 @@ class CheckpointManager:
     def save(self, step: int, last_step: bool = False) -> bool:
         """Save, if `step` is one to save; whether it is.
 
-        In an async mode it returns before the save has ended; the next call, or `wait`,
-        raises what went wrong. The last step is always saved synchronously.
+        In an async mode it returns before the save has ended; the next call, once it has
+        saved its own step, or `wait` raises what went wrong. The last step is always saved
+        synchronously. What an earlier run left at this step in the other format is renamed.
 
         Args:
             step: how many steps have been trained.
@@ -116,14 +119,19 @@ class CheckpointManager:
 
         Raises:
             CheckpointException: this save failed, or the one before.
+            RuntimeError: the manager is closed.
         """
+        require_open(self._is_closed)
         what = None if self._core is None else self._core.what_to_save(step, last_step)
         if self._core is None or what is None:
             return False
-        self.wait()
+        earlier: Exception | None = None
+        try:
+            self.wait()
+        except Exception as error:  # which is no reason to lose this step, too
+            earlier = error
         gc.collect(1)
-        if self._is_first:
-            self._core.begin_save(step)
+        on_first_rank(self._group, functools.partial(self._begin_save, self._core, step, what))
         self._has_ended.clear()
         stats = SaveStats()
         begin = time.perf_counter()
@@ -145,7 +153,13 @@ class CheckpointManager:
             # Not exception() of the future itself: nobody has seen the error by this.
             self._upload.add_done_callback(lambda upload: end(Future.exception(upload)))
         gc.collect(1)
+        if earlier is not None:
+            raise earlier
         return True
+
+    def _begin_save(self, core: _core.CheckpointManager, step: int, what: str) -> None:
+        set_aside(core.step_path(step), in_hf=self._is_in_hf(what))
+        core.begin_save(step)
 
     def save_seed(self) -> None:
         """Save step 0 of a model that no step has trained, on one process.
@@ -153,15 +167,17 @@ class CheckpointManager:
         A run of any parallelism that finds it starts from its model.
 
         Raises:
-            ValueError: there are several processes, or checkpoints are off.
+            ValueError: there are several processes, or checkpoints are off, or `load_only`.
         """
+        require_open(self._is_closed)
         if self._core is None:
             raise ValueError("Must enable checkpointing when creating a seed checkpoint.")
         if self._group is not None and dist.get_world_size(self._group) > 1:
             raise ValueError(
                 "Must create seed checkpoint using a single device, to disable sharding."
             )
-        self.save(0, last_step=True)
+        if not self.save(0, last_step=True):
+            raise ValueError("load_only is set: no seed checkpoint can be saved")
 
     @torch.no_grad()
     def load(self, step: int | None = None) -> bool:
@@ -180,10 +196,13 @@ class CheckpointManager:
             ValueError: what a run without steps is to start from is not there, or a key of
                 `exclude_from_loading` is unknown.
             CheckpointException: the checkpoint cannot be loaded; see `dcpcpp.load`.
+            RuntimeError: the manager is closed.
         """
+        require_open(self._is_closed)
         if self._core is None:
             return False
         self.wait()
+        self._remover.submit(lambda: None).result()  # or it might take what is loaded
         wanted = self.config.load_step if step is None else step
         assets = self.config.hf_assets_path or getattr(self._states.adapter, "hf_assets_path", None)
         start = decide_start(self._core, self.config, wanted, assets, self._group)
@@ -193,14 +212,7 @@ class CheckpointManager:
         report = LoadReport()
         self._states.load(start, report)
         gc.collect(1)
-        seconds = time.perf_counter() - begin
-        logger.info(
-            "Loaded %s of %s in %.2f seconds (%.2f GB/s on this rank).",
-            "the model" if start.model_only else "all states",
-            start.path,
-            seconds,
-            report.nbytes_read / seconds / 1e9,
-        )
+        tell_loaded(start, seconds=time.perf_counter() - begin, nbytes=report.nbytes_read)
         return True
 
     def maybe_wait_for_staging(self) -> None:
@@ -232,23 +244,29 @@ class CheckpointManager:
         self._upload = self._staging = None
 
     def pin(self, step: int) -> None:
-        """Keep a step for good, whatever `keep_latest_k` says, also in later runs."""
-        if self._core is not None and self._is_first:
-            self._core.pin(step)
+        """Keep a step for good, whatever `keep_latest_k` says, also in later runs.
+
+        Raises:
+            FileNotFoundError: there is no such step.
+        """
+        require_open(self._is_closed)
+        if self._core is not None:
+            on_first_rank(self._group, functools.partial(self._core.pin, step))
 
     def unpin(self, step: int) -> None:
         """The opposite of `pin`."""
-        if self._core is not None and self._is_first:
-            self._core.unpin(step)
+        require_open(self._is_closed)
+        if self._core is not None:
+            on_first_rank(self._group, functools.partial(self._core.unpin, step))
 
     def close(self) -> None:
         """Wait for what is being saved and removed. The manager may not be used any more."""
-        if self._core is None:
-            return
+        self._is_closed = True
         try:
             self.wait()
         finally:
-            self._remover.shutdown()
+            if self._core is not None:
+                self._remover.shutdown()
             self._core = None
 
     def __enter__(self) -> CheckpointManager:
@@ -267,22 +285,16 @@ class CheckpointManager:
     ) -> None:
         """A save has ended; of an async one, in its thread."""
         try:
-            if error is None:
-                self._tell_saved(step, what, time.perf_counter() - begin, stats)
+            seconds = time.perf_counter() - begin
             if self._core is not None and self._is_first:
                 self._core.end_save(step, error is None)
                 if error is None:
                     self._remover.submit(remove_old_steps, self._core)
+            if error is None:
+                in_hf = self._is_in_hf(what)
+                tell_saved(step, what, in_hf=in_hf, seconds=seconds, nbytes=stats.nbytes)
         finally:
             self._has_ended.set()
 
-    def _tell_saved(self, step: int, what: str, seconds: float, stats: SaveStats) -> None:
-        is_model = what == "model"
-        logger.info(
-            "Saved step %d (%s, %s) in %.2f seconds (%.2f GB/s on this rank).",
-            step,
-            "model only" if is_model else "all states",
-            "safetensors" if is_model and self.config.last_save_in_hf else "DCP",
-            seconds,
-            stats.nbytes / seconds / 1e9,
-        )
+    def _is_in_hf(self, what: str) -> bool:
+        return what == "model" and self.config.last_save_in_hf

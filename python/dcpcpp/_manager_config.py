@@ -145,6 +145,8 @@ class CheckpointConfig:
             )
         if self.load_step < -1:
             raise ValueError(f"load_step is a step, or -1 for the newest one, not {self.load_step}")
+        if "://" in self.folder:
+            raise ValueError(f"checkpoint.folder is a local path, not {self.folder}")
         if self.create_seed_checkpoint and not self.enable:
             raise ValueError("Must enable checkpointing when creating a seed checkpoint.")
 

@@ -120,7 +120,17 @@ class RunStates:
         reader = QuantizedHuggingFaceStorageReader if start.quantized else HuggingFaceStorageReader
         hf_state = self.adapter.to_hf(state)
         load(hf_state, storage_reader=reader(start.path), report=report, **self._ranks)
-        self._model.load_state_dict(self.adapter.from_hf(hf_state))
+        loaded = self.adapter.from_hf(hf_state)
+        missing = [key for key in state if key not in loaded]
+        if missing:
+            logger.warning(
+                "%s does not have %s: %d of %d tensors stay as they are.",
+                start.path,
+                ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
+                len(missing),
+                len(state),
+            )
+        self._model.load_state_dict(loaded)
 
     def _all(self) -> dict[str, Any]:
         """The model's tensors, and the other states, at the top level."""

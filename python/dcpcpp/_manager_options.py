@@ -60,9 +60,10 @@ def given_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
 def _parse_toml(text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
-
-        return tomllib.loads(text)
-    raise NotImplementedError("TOML needs Python 3.11 or newer")
+    else:
+        import tomli as tomllib
+    document: dict[str, Any] = tomllib.loads(text)
+    return document
 
 
 def _field(config: Any, name: str) -> dataclasses.Field[Any]:

@@ -6,10 +6,9 @@ import dataclasses
 import logging
 from typing import Any
 
-import torch.distributed as dist
-
 from dcpcpp import _core
 from dcpcpp._manager_config import CheckpointConfig
+from dcpcpp._manager_ranks import on_first_rank
 
 logger = logging.getLogger("dcpcpp")
 
@@ -53,20 +52,7 @@ def decide_start(
         FileNotFoundError, RuntimeError, ValueError: see `CheckpointManager.load`.
         AssertionError: `initial_load_in_hf` has nothing to load.
     """
-    answer: list[Any] = [None]
-    if group is None or dist.get_rank(group) == 0:
-        try:
-            answer = [_look(core, config, load_step, assets)]
-        except Exception as error:
-            if group is None:
-                raise
-            answer = [error]
-    if group is not None:
-        dist.broadcast_object_list(answer, src=dist.get_global_rank(group, 0), group=group)
-    if isinstance(answer[0], Exception):
-        raise answer[0]
-    start: Start | None = answer[0]
-    return start
+    return on_first_rank(group, lambda: _look(core, config, load_step, assets))
 
 
 def _look(

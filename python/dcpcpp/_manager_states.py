@@ -46,20 +46,26 @@ class ModelState(Stateful):
 
     def __init__(self, model: nn.Module | Parts) -> None:
         self.parts: Parts = [model] if isinstance(model, nn.Module) else list(model)
-        self._tensors: dict[str, Any] = {}
+        self._made: dict[str, torch.Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """The parameters and buffers of all parts, by name."""
         now: dict[str, Any] = {
             key: value for part in self.parts for key, value in get_model_state_dict(part).items()
         }
-        for key, value in now.items():
-            known = self._tensors.get(key)
-            if known is not None and _is_copy(known, value):  # a hook has made it
+        own = {_memory(t) for part in self.parts for t in (*part.parameters(), *part.buffers())}
+        made = {  # by hooks; what the model has itself is not ours to write to
+            key: value
+            for key, value in now.items()
+            if isinstance(value, torch.Tensor) and _memory(value) not in own
+        }
+        for key, value in made.items():
+            known = self._made.get(key)
+            if known is not None and _is_copy(known, value):
                 known.copy_(value)
-                now[key] = known
-        self._tensors = now
-        return dict(now)
+                now[key] = made[key] = known
+        self._made = made
+        return now
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take what was loaded into the tensors of `state_dict`; it may lack some."""
@@ -67,17 +73,17 @@ class ModelState(Stateful):
             set_model_state_dict(part, state_dict, options=StateDictOptions(strict=False))
 
 
-def _is_copy(known: Any, value: Any) -> bool:
-    """Whether both are tensors alike that do not share memory."""
-    if not (isinstance(known, torch.Tensor) and isinstance(value, torch.Tensor)):
-        return False
+def _is_copy(known: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether both are alike and do not share memory."""
     if known.shape != value.shape or known.dtype != value.dtype:
         return False
-    return _address(known) != _address(value)
+    return _memory(known) != _memory(value)
 
 
-def _address(tensor: torch.Tensor) -> int:
-    return int(getattr(tensor, "_local_tensor", tensor).data_ptr())
+def _memory(tensor: torch.Tensor) -> int:
+    """The address of what it, or its part on this rank, is a view of."""
+    local: torch.Tensor = getattr(tensor, "_local_tensor", tensor)
+    return local.untyped_storage().data_ptr()
 
 
 class OptimizerState(Stateful):

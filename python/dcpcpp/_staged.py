@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import threading
@@ -127,7 +128,7 @@ def is_done(future: Future[Any], timeout: float | None) -> bool:
     """Whether `future` is done, after `timeout` seconds at most; raises its error."""
     try:
         future.result(timeout)
-    except TimeoutError:
+    except concurrent.futures.TimeoutError:  # not the built-in one before Python 3.11
         if not future.done():
             return False
         raise

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import dcpcpp
 from dcpcpp import CheckpointConfig, CheckpointManager
+from dcpcpp._manager_states import ModelState
 from support.ranks import run_on_ranks
 
 
@@ -193,9 +194,64 @@ def test_a_failed_async_save_is_raised_by_the_next_call(tmp_path: pathlib.Path) 
     assert run.manager.save(2)
     with pytest.raises(dcpcpp.CheckpointException):
         run.manager.wait()
-    assert run.manager.save(4)
+    assert run.manager.save(2)
+    with pytest.raises(dcpcpp.CheckpointException):  # and does not cost the next step
+        run.manager.save(4, last_step=True)
     run.manager.close()
     assert steps_in(tmp_path) == ["step-2", "step-4"]
+    assert "0.weight" in dcpcpp.open(tmp_path / "checkpoint" / "step-4").keys()  # noqa: SIM118
+
+
+def test_a_run_goes_on_past_its_last_save_in_safetensors(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Run(tmp_path, last_save_in_hf=True).train(4, last=4)
+    longer = Run(tmp_path, seed=1, last_save_in_hf=True)
+    assert longer.manager.load()
+    assert longer.progress["step"] == 2
+    with caplog.at_level(logging.WARNING, logger="dcpcpp"):
+        longer.train(6, last=6)
+    assert "step-4.hf from now on" in caplog.text
+    assert steps_in(tmp_path) == ["step-2", "step-4", "step-4.hf", "step-6"]
+    again = Run(tmp_path, last_save_in_hf=True)
+    assert again.manager.load()
+    assert again.progress["step"] == 4
+    again.train(6, last=6)  # over safetensors of an earlier run
+
+
+def test_a_closed_manager_says_so(tmp_path: pathlib.Path) -> None:
+    run = Run(tmp_path)
+    run.manager.close()
+    for call in (lambda: run.manager.save(2), run.manager.load, lambda: run.manager.pin(2)):
+        with pytest.raises(RuntimeError, match="is closed"):
+            call()
+    run.manager.close()
+
+
+def test_tensors_of_the_user_are_never_written_to() -> None:
+    model = nn.Linear(2, 2)
+    state = ModelState(model)
+    averages = torch.full((2, 2), 7.0)
+    weights = model.weight.data
+    before = weights.clone()
+    state.state_dict()
+    model.weight.data = averages  # as for an evaluation
+    assert torch.equal(state.state_dict()["weight"], averages)
+    assert torch.equal(weights, before)
+
+
+def test_what_a_hook_makes_is_refreshed_in_place() -> None:
+    model = nn.Linear(2, 2)
+    model.register_state_dict_post_hook(
+        lambda _module, found, _prefix, _local: found.update(twice=found["weight"] * 2)
+    )
+    state = ModelState(model)
+    first = state.state_dict()["twice"]
+    with torch.no_grad():
+        model.weight.fill_(3)
+    second = state.state_dict()["twice"]
+    assert second.data_ptr() == first.data_ptr()
+    assert torch.equal(second, torch.full((2, 2), 6.0))
 
 
 def test_states_that_are_none_are_refused(tmp_path: pathlib.Path) -> None:

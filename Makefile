@@ -51,7 +51,7 @@ test-cpp: build
 	cd $(BUILD) && $(CURDIR)/$(BIN)/ctest --output-on-failure --parallel $(JOBS)
 
 test-python: build
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest
 
 # Loads of our files by transformers, and of published weights, whose package would
 # bring another torch along: packages of 100 MB.

@@ -13,12 +13,7 @@ for version in "$@"; do
   test -x "$environment/bin/python" || "$python" -m venv "$environment"
   "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
     "torch==$version" "numpy<2.4" hypothesis pytest pytest-timeout rich typer
-  site=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
-  rm -rf "$site/dcpcpp"
-  cp -r python/dcpcpp "$site/dcpcpp"
-  for component in python library; do
-    "$(dirname "$python")/cmake" --install "$build" --prefix "$site/dcpcpp" --component "$component" >/dev/null
-  done
+  tools/copy_package.sh "$build" "$python" "$environment"
   echo "torch $version:"
   "$environment/bin/python" -m pytest -q --rootdir . tests/python/test_any_torch.py || failed+=("$version")
 done

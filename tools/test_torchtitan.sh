@@ -13,10 +13,5 @@ test -x "$environment/bin/python" || "$python" -m venv "$environment"
   tokenizers torch_checkpointing torchdata typer tyro wandb
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
   torchtitan==0.3.0
-site=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
-rm -rf "$site/dcpcpp"
-cp -r python/dcpcpp "$site/dcpcpp"
-for component in python library; do
-  "$(dirname "$python")/cmake" --install "$build" --prefix "$site/dcpcpp" --component "$component" >/dev/null
-done
+tools/copy_package.sh "$build" "$python" "$environment"
 "$environment/bin/python" tests/torchtitan/run.py

@@ -8,13 +8,13 @@ What is not here is torch's own.
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dcpcpp import _core
 from dcpcpp._convert import convert_paths
+from dcpcpp._torch_modules import name_of_torchs
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -106,8 +106,4 @@ def _consolidate(
 
 
 def __getattr__(name: str) -> Any:
-    torchs = importlib.import_module("torch.distributed.checkpoint._consolidate_hf_safetensors")
-    try:
-        return getattr(torchs, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return name_of_torchs("_consolidate_hf_safetensors", name)

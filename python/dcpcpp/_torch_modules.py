@@ -9,8 +9,9 @@ import importlib.util
 import sys
 import types
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["TORCH_MODULES"]
+__all__ = ["TORCH_MODULES", "name_of_torchs"]
 
 # Those of torch.distributed.checkpoint that trainers use. Of _consolidate_hf_safetensors and
 # format_utils there are ours, which come first and hand out the rest of torch's.
@@ -41,6 +42,19 @@ TORCH_MODULES = frozenset(
     }
 )
 _PREFIX = "dcpcpp."
+
+
+def name_of_torchs(module: str, name: str) -> Any:
+    """What torch's `module` calls `name`: for a module of ours that stands in for it.
+
+    Raises:
+        AttributeError: nothing.
+    """
+    torchs = importlib.import_module(f"torch.distributed.checkpoint.{module}")
+    try:
+        return getattr(torchs, name)
+    except AttributeError:
+        raise AttributeError(f"module {_PREFIX + module!r} has no attribute {name!r}") from None
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

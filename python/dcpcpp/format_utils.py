@@ -10,13 +10,13 @@ is torch's own.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcpcpp._convert import convert
+from dcpcpp._torch_modules import name_of_torchs
 from dcpcpp.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -70,11 +70,7 @@ def torch_save_to_dcp(
 
 
 def __getattr__(name: str) -> Any:
-    torchs = importlib.import_module("torch.distributed.checkpoint.format_utils")
-    try:
-        return getattr(torchs, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return name_of_torchs("format_utils", name)
 
 
 def main() -> None:

@@ -24,9 +24,7 @@ std::unique_ptr<StorageReader> MakeFileReader(
 }
 
 CheckpointFormat FormatOf(const CheckpointIndex& index, bool is_file) {
-  if (index.storage_data.starts_with(kHuggingFaceNotes)) {
-    return CheckpointFormat::kSafetensors;
-  }
+  if (IsSafetensors(index)) return CheckpointFormat::kSafetensors;
   return is_file ? CheckpointFormat::kTorch : CheckpointFormat::kDcp;
 }
 

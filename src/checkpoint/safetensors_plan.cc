@@ -125,9 +125,7 @@ Status FitToSafetensors(const CheckpointIndex& index,
     DCP_RETURN_IF_ERROR(CheckHuggingFaceItem(item));
   }
   DCP_RETURN_IF_ERROR(CheckNumbers(options.file_numbers, *plan));
-  if (index.storage_data.starts_with(kHuggingFaceNotes)) {
-    TieNames(index.metadata, plan);
-  }
+  if (IsSafetensors(index)) TieNames(index.metadata, plan);
   OrderReads(FilesOf(options, *plan), plan);
   return absl::OkStatus();
 }

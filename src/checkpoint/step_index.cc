@@ -66,8 +66,4 @@ StatusOr<CheckpointIndex> ReadStepIndex(const std::string& path,
   return index;
 }
 
-bool IsSafetensors(const CheckpointIndex& index) {
-  return index.storage_data.starts_with(kHuggingFaceNotes);
-}
-
 }  // namespace dcp

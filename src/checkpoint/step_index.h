@@ -18,9 +18,6 @@ StatusOr<CheckpointIndex> ReadStepIndex(const std::string& path,
                                         const FindLatestOptions& options,
                                         const StorageEnvironment& environment);
 
-/// Whether ReadStepIndex found safetensors.
-bool IsSafetensors(const CheckpointIndex& index);
-
 }  // namespace dcp
 
 #endif  // DCP_CHECKPOINT_STEP_INDEX_H_

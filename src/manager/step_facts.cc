@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "checkpoint/step_index.h"
+#include "storage/hugging_face_reader.h"
 
 namespace dcp {
 namespace {

@@ -12,6 +12,10 @@
 namespace dcp {
 namespace {
 
+/// How CheckpointIndex::storage_data of a HuggingFaceReader begins, before the
+/// list of quantized tensors and the sidecar. No sidecar does.
+constexpr std::string_view kHuggingFaceNotes = "safetensors";
+
 /// Where the bytes of `item` lie: a safetensors file has tensors as they are.
 StatusOr<TensorPlace> PlaceOf(const StoredItem& item) {
   TensorPlace place{.data_begin = item.info.offset,
@@ -125,6 +129,10 @@ class HuggingFaceReader::ReadJob {
   std::vector<std::unique_ptr<ExtentSink>> sinks_;
 };
 
+bool IsSafetensors(const CheckpointIndex& index) {
+  return index.storage_data.starts_with(kHuggingFaceNotes);
+}
+
 StatusOr<HuggingFaceNotes> ParseHuggingFaceNotes(
     std::string_view storage_data) {
   storage_data.remove_prefix(kHuggingFaceNotes.size());
@@ -197,7 +205,7 @@ Status HuggingFaceReader::SetUp(const CheckpointIndex& index,
   files_.reset();
   quantized_.clear();
   sidecar_ = Sidecar();
-  if (index.storage_data.starts_with(kHuggingFaceNotes)) {
+  if (IsSafetensors(index)) {
     DCP_ASSIGN_OR_RETURN(HuggingFaceNotes notes,
                          ParseHuggingFaceNotes(index.storage_data));
     quantized_ = std::move(notes.quantized);

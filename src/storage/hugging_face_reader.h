@@ -14,16 +14,15 @@
 
 namespace dcp {
 
-/// How CheckpointIndex::storage_data of a HuggingFaceReader begins, before the
-/// list of quantized tensors and the sidecar. No sidecar does.
-inline constexpr std::string_view kHuggingFaceNotes = "safetensors";
+/// Whether `index` is one that a HuggingFaceReader has read.
+bool IsSafetensors(const CheckpointIndex& index);
 
 struct HuggingFaceNotes {
   QuantizedTensors quantized;
   Sidecar sidecar;  ///< without files if there is none
 };
 
-/// Of `storage_data` that begins so.
+/// Of the `storage_data` of an index that IsSafetensors().
 /// \error kDataLoss  not what a HuggingFaceReader has written
 StatusOr<HuggingFaceNotes> ParseHuggingFaceNotes(std::string_view storage_data);
 

@@ -53,9 +53,7 @@ class ReaderByContent final : public StorageReader {
   }
 
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override {
-    in_use_ = index.storage_data.starts_with(kHuggingFaceNotes)
-                  ? hugging_face_.get()
-                  : native_.get();
+    in_use_ = IsSafetensors(index) ? hugging_face_.get() : native_.get();
     return in_use_->SetUp(index, role);
   }
 

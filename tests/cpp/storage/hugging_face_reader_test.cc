@@ -107,7 +107,7 @@ TEST_CASE("a reader by content tells the ranks which format there is",
   place.PutTensors("model.safetensors", {F32("a", {3})});
   const auto index = place.ReadIndex();
   REQUIRE(index.ok());
-  CHECK(index->storage_data.starts_with(kHuggingFaceNotes));
+  CHECK(IsSafetensors(*index));
   CHECK_FALSE(index->metadata.planner_data.has_value());
 }
 

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <limits>
+#include <utility>
 
 #include "format/json_reader.h"
 
@@ -81,7 +82,7 @@ class TreeBuilder final : public JsonHandler {
       array->push_back(std::move(value));
     } else {
       std::get<JsonValue::Object>(parent.value.value)
-          .emplace_back(std::move(parent.key), std::move(value));
+          .push_back({.key = std::move(parent.key), .value = std::move(value)});
     }
   }
 

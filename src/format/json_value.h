@@ -7,13 +7,14 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
 #include "dcp/status.h"
 
 namespace dcp {
+
+struct JsonMember;
 
 /// Of a text for ParseJson: a tree takes about 40 times as much memory.
 inline constexpr size_t kMaxJsonValueNbytes = size_t{4} << 20;
@@ -22,7 +23,7 @@ inline constexpr size_t kMaxJsonValueNbytes = size_t{4} << 20;
 struct JsonValue {
   using Array = std::vector<JsonValue>;
   /// In the order of the text; no key is there twice.
-  using Object = std::vector<std::pair<std::string, JsonValue>>;
+  using Object = std::vector<JsonMember>;
   /// std::monostate is null. A number is an int64_t if it is a whole one, is
   /// written as such and fits, else a double.
   std::variant<std::monostate, bool, int64_t, double, std::string, Array,
@@ -36,6 +37,12 @@ struct JsonValue {
   }
   /// The member `key` of an object; null if there is none.
   const JsonValue* Find(std::string_view key) const;
+};
+
+/// Of an object.
+struct JsonMember {
+  std::string key;
+  JsonValue value;
 };
 
 /// Reads `text` as ReadJson does.

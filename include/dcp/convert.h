@@ -13,6 +13,7 @@
 #include "dcp/checkpoint_format.h"
 #include "dcp/dtype.h"
 #include "dcp/filesystem_storage.h"
+#include "dcp/mapping.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
 #include "dcp/transport.h"
@@ -34,6 +35,11 @@ struct ConvertOptions {
   /// is a top-level one. Unset: all keys, under their names.
   std::function<StatusOr<std::optional<std::string>>(const std::string& stored)>
       rename;
+  /// Set: what the mapping makes of the keys, under the names that `rename`
+  /// gives, is written. Of objects it can only drop some, and paths are not
+  /// kept. To native, a directory with quantized weights for which it has rules
+  /// (Mapping::dequantizes) is read as floats.
+  std::optional<ModelMapping> mapping;
   /// Called now and then, in the caller's thread; an error ends the conversion.
   std::function<Status(const ConvertProgress&)> progress;
 };
@@ -58,7 +64,7 @@ struct ConvertResult {
 /// \error kUnimplemented  a tensor that only torch can rebuild; names the key
 /// \error kInvalidArgument  `rename` leaves nothing, or gives two keys one
 /// name;
-///     of a writer of safetensors, what these cannot hold
+///     of a writer of safetensors, what these cannot hold; see Mapping::Plan
 StatusOr<ConvertResult> Convert(StorageReader& reader, StorageWriter& writer,
                                 Transport& transport,
                                 const ConvertOptions& options);
@@ -74,7 +80,8 @@ struct ConvertPaths {
   std::string destination;
   std::optional<CheckpointFormat> format;  ///< unset: GuessCheckpointFormat
   /// Of safetensors, see HuggingFaceWriterOptions: which tensor, by its name in
-  /// the destination, goes into which file.
+  /// the destination, goes into which file. With a mapping, names that it does
+  /// not make are left out.
   std::map<std::string, int64_t> file_numbers;
   int64_t max_shard_nbytes = 5'000'000'000;  ///< likewise, of one file
   IoOptions io;

@@ -1,9 +1,10 @@
 // A conversion is a save whose source is a reader:
-// 1. The plan comes from the metadata alone (conversion_plan.cc), and is fitted
+// 1. A mapping is between the reader and all that follows (mapped_reader.cc).
+// 2. The plan comes from the metadata alone (conversion_plan.cc), and is fitted
 //    to what safetensors files ask for (safetensors_plan.cc).
-// 2. A thread reads the tensors in the order of the plan, a few pieces ahead
+// 3. A thread reads the tensors in the order of the plan, a few pieces ahead
 //    (read_ahead.cc); the writer's threads take them as they fill its blocks.
-// 3. The rest is Save's: checks, durability, the commit.
+// 4. The rest is Save's: checks, durability, the commit.
 
 #include "dcp/convert.h"
 
@@ -14,6 +15,7 @@
 #include "base/guarded.h"
 #include "base/wire.h"
 #include "checkpoint/convert_source.h"
+#include "checkpoint/mapped_reader.h"
 #include "checkpoint/opened_path.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/safetensors_plan.h"
@@ -35,12 +37,17 @@ Status AsOfOneProcess(const Status& status) {
   return failures->by_rank.begin()->second;
 }
 
+/// Gives the writer for what has this metadata; it outlives the conversion.
+using WriterFor = std::function<StorageWriter&(const Metadata&)>;
+
 /// `transport` may be of several ranks: then this one converts alone, and is
-/// told when it is to stop.
-StatusOr<ConvertResult> ConvertNow(StorageReader& reader, StorageWriter& writer,
-                                   Transport& transport,
-                                   const ConvertOptions& options) {
+/// told when it is to stop. Without a mapping.
+StatusOr<ConvertResult> ConvertPlain(StorageReader& reader,
+                                     const WriterFor& writer_for,
+                                     Transport& transport,
+                                     const ConvertOptions& options) {
   DCP_ASSIGN_OR_RETURN(const CheckpointIndex index, reader.ReadIndex());
+  StorageWriter& writer = writer_for(index.metadata);
   DCP_RETURN_IF_ERROR(reader.SetUp(index, {}));
   reader.ExpectParts();
   DCP_ASSIGN_OR_RETURN(ConversionPlan plan,
@@ -60,6 +67,18 @@ StatusOr<ConvertResult> ConvertNow(StorageReader& reader, StorageWriter& writer,
   return ConvertResult{.tensors = std::ssize(plan.tensors),
                        .objects = objects,
                        .nbytes = plan.nbytes};
+}
+
+StatusOr<ConvertResult> ConvertNow(StorageReader& reader,
+                                   const WriterFor& writer_for,
+                                   Transport& transport,
+                                   const ConvertOptions& options) {
+  if (!options.mapping) {
+    return ConvertPlain(reader, writer_for, transport, options);
+  }
+  MappedReader mapped(reader, *options.mapping, options.rename);
+  return ConvertPlain(mapped, writer_for, transport,
+                      {.dtype = options.dtype, .progress = options.progress});
 }
 
 Status CheckPaths(const ConvertPaths& paths, FileSystem& file_system,
@@ -101,19 +120,48 @@ std::unique_ptr<StorageWriter> MakeWriter(const ConvertPaths& paths,
                               seams);
 }
 
+/// Sets in `*options` whether quantized weights are read as floats.
+std::unique_ptr<StorageReader> MakeReader(const ConvertPaths& paths,
+                                          bool source_is_file,
+                                          const StorageEnvironment& seams,
+                                          ConvertOptions* options) {
+  if (source_is_file) {
+    return MakeTorchFileReader({.path = paths.source, .io = paths.io}, seams);
+  }
+  if (options->mapping && options->mapping->mapping.dequantizes() &&
+      options->mapping->options.direction == MappingDirection::kToNative) {
+    options->mapping->options.is_dequantized = true;
+    return MakeHuggingFaceReader({.path = paths.source,
+                                  .dequantize = DequantizeOptions(),
+                                  .io = paths.io},
+                                 seams);
+  }
+  return MakeReaderByContent({.path = paths.source, .io = paths.io}, seams);
+}
+
+/// `paths` without numbers of files for what `metadata` has not.
+ConvertPaths Numbered(ConvertPaths paths, const Metadata& metadata) {
+  std::erase_if(paths.file_numbers, [&](const auto& number) {
+    return metadata.FindTensor(number.first) == nullptr;
+  });
+  return paths;
+}
+
 StatusOr<ConvertResult> ConvertPathsNow(const ConvertPaths& paths,
                                         Transport& transport,
-                                        const ConvertOptions& options,
+                                        ConvertOptions options,
                                         const StorageEnvironment& seams) {
   FileSystem& file_system = *seams.file_system;
   DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, paths.source));
   DCP_RETURN_IF_ERROR(CheckPaths(paths, file_system, is_file));
-  const std::unique_ptr<StorageReader> reader =
-      is_file
-          ? MakeTorchFileReader({.path = paths.source, .io = paths.io}, seams)
-          : MakeReaderByContent({.path = paths.source, .io = paths.io}, seams);
-  const auto writer = MakeWriter(paths, seams);
-  return ConvertNow(*reader, *writer, transport, options);
+  const auto reader = MakeReader(paths, is_file, seams, &options);
+  std::unique_ptr<StorageWriter> writer;
+  const WriterFor writer_for = [&](const Metadata& metadata) -> StorageWriter& {
+    writer =
+        MakeWriter(options.mapping ? Numbered(paths, metadata) : paths, seams);
+    return *writer;
+  };
+  return ConvertNow(*reader, writer_for, transport, options);
 }
 
 std::string SerializeResult(const ConvertResult& result) {
@@ -155,8 +203,11 @@ StatusOr<ConvertResult> OnCoordinator(
 StatusOr<ConvertResult> Convert(StorageReader& reader, StorageWriter& writer,
                                 Transport& transport,
                                 const ConvertOptions& options) {
-  return Guarded(
-      [&] { return ConvertNow(reader, writer, transport, options); });
+  return Guarded([&] {
+    return ConvertNow(
+        reader, [&](const Metadata&) -> StorageWriter& { return writer; },
+        transport, options);
+  });
 }
 
 CheckpointFormat GuessCheckpointFormat(std::string_view path) {

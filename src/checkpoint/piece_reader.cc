@@ -31,10 +31,7 @@ class PieceTarget final : public ReadTarget {
                     " came where a tensor was asked for");
   }
   Status LoadOpaqueTensor(const ReadItem& item, std::string) override {
-    return Unimplemented(
-        "the tensor " + item.storage_index.fqn +
-        " is stored in a form that only torch can rebuild (a tensor subclass, "
-        "or big-endian data); load and save it with torch");
+    return NeedsTorch(item.storage_index.fqn);
   }
   Status CommitTensor(const ReadItem&) override { return absl::OkStatus(); }
   Status Proceed() override { return Ask(proceed_); }
@@ -77,6 +74,13 @@ class EncodedTarget final : public ReadTarget {
 };
 
 }  // namespace
+
+Status NeedsTorch(const std::string& fqn) {
+  return Unimplemented(
+      "the tensor " + fqn +
+      " is stored in a form that only torch can rebuild (a tensor subclass, "
+      "or big-endian data); load and save it with torch");
+}
 
 Status PieceReader::ReadPlan(const LoadPlan& plan, ReadTarget& target) {
   const MutexLock lock(mutex_);

@@ -34,6 +34,9 @@ struct SourceTensor {
   int64_t nbytes() const { return Numel(stored->size) * ItemSize(dtype); }
 };
 
+/// The error of a tensor that is stored in a form that only torch can rebuild.
+Status NeedsTorch(const std::string& fqn);
+
 /// Elements `box` of `tensor`, row-major at `memory`.
 struct PieceRead {
   const SourceTensor* tensor = nullptr;

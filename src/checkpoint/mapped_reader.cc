@@ -1,0 +1,168 @@
+#include "checkpoint/mapped_reader.h"
+
+#include <span>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "checkpoint/piece_reader.h"
+
+namespace dcp {
+namespace {
+
+/// Reads of the source at once: what is known of each takes memory.
+constexpr size_t kMaxReads = 16384;
+
+/// Where `read` puts its box into `view`, the memory of the target's box.
+TensorView Landing(const MappedRead& read, const TensorView& view) {
+  TensorView landing = view;
+  int64_t first = 0;
+  for (int d = 0; d < read.target_offsets.size(); ++d) {
+    first += read.target_offsets[d] * view.strides[d];
+  }
+  landing.data =
+      static_cast<std::byte*>(view.data) + first * ItemSize(view.dtype);
+  landing.sizes = read.box.sizes;
+  landing.strides = Dims::Filled(read.box.ndim(), 1);
+  for (int d = 0; d < read.box.ndim(); ++d) {
+    if (read.target_steps[d] == 0) continue;
+    landing.strides[d] = read.target_steps[d] *
+                         view.strides[static_cast<int>(read.target_dims[d])];
+  }
+  return landing;
+}
+
+/// Delivers reads of the source; ReadItem::destination is the view.
+class LandingTarget final : public ReadTarget {
+ public:
+  LandingTarget(std::span<const TensorView> views, ReadTarget& target)
+      : views_(views), target_(target) {}
+
+  StatusOr<TensorView> ResolveTensor(const ReadItem& item) override {
+    return Narrow(views_[static_cast<size_t>(item.destination)],
+                  {.offsets = item.dest_offsets, .sizes = item.lengths});
+  }
+  Status LoadObject(const ReadItem& item, std::string) override {
+    return Internal("the object " + item.storage_index.fqn +
+                    " came where a tensor was asked for");
+  }
+  Status LoadOpaqueTensor(const ReadItem& item, std::string) override {
+    return NeedsTorch(item.storage_index.fqn);
+  }
+  Status CommitTensor(const ReadItem&) override { return absl::OkStatus(); }
+  Status Proceed() override { return target_.Proceed(); }
+
+ private:
+  const std::span<const TensorView> views_;
+  ReadTarget& target_;
+};
+
+}  // namespace
+
+MappedReader::MappedReader(StorageReader& source, const ModelMapping& mapping,
+                           const decltype(ConvertOptions::rename)& rename)
+    : source_(source), mapping_(mapping), rename_(rename) {}
+
+StatusOr<std::vector<MappingSource>> MappedReader::Sources() {
+  std::vector<MappingSource> sources;
+  for (const auto& [fqn, stored] : index_.metadata.entries()) {
+    MappingSource source{.name = fqn};
+    if (rename_) {
+      DCP_ASSIGN_OR_RETURN(std::optional<std::string> name, rename_(fqn));
+      if (!name) continue;
+      source.name = *std::move(name);
+    }
+    const auto* const tensor = std::get_if<TensorStorageMetadata>(&stored);
+    source.is_object = tensor == nullptr;
+    if (tensor != nullptr) {
+      source.sizes = tensor->size;
+      source.dtype = tensor->properties.dtype;
+    }
+    sources.push_back(std::move(source));
+    stored_.push_back({.fqn = fqn, .tensor = tensor});
+  }
+  return sources;
+}
+
+StatusOr<CheckpointIndex> MappedReader::ReadIndex() {
+  DCP_ASSIGN_OR_RETURN(index_, source_.ReadIndex());
+  const Status valid =
+      ValidateChunks(index_.metadata, CoverageRule::kRequireFull);
+  if (!valid.ok()) return DataLoss(Message(valid));
+  stored_.clear();
+  positions_.clear();
+  finder_.reset();
+  DCP_ASSIGN_OR_RETURN(const std::vector<MappingSource> sources, Sources());
+  DCP_ASSIGN_OR_RETURN(tensors_,
+                       mapping_.mapping.Plan(sources, mapping_.options));
+  if (tensors_.empty()) {
+    return InvalidArgument("the mapping makes nothing of the " +
+                           std::to_string(sources.size()) +
+                           " keys of the source");
+  }
+  CheckpointIndex mapped;
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const MappedTensor& tensor = tensors_[i];
+    if (GetDTypeInfo(tensor.dtype).kind == DTypeKind::kQuantized) {
+      return NeedsTorch(tensor.name);
+    }
+    positions_.emplace(tensor.name, i);
+    mapped.metadata.Add(tensor.name, TensorStorageMetadata{
+                                         .properties = {.dtype = tensor.dtype},
+                                         .size = tensor.sizes,
+                                         .chunks = {WholeBox(tensor.sizes)}});
+  }
+  return mapped;
+}
+
+StatusOr<CheckpointIndex> MappedReader::ReadRankIndex(int rank) {
+  return Unimplemented("what rank " + std::to_string(rank) +
+                       " has saved for itself is not mapped");
+}
+
+Status MappedReader::SetUp(const CheckpointIndex&, const StorageRole& role) {
+  return source_.SetUp(index_, role);
+}
+
+Status MappedReader::Add(const MappedRead& read, const TensorView& view,
+                         Batch* batch) {
+  const Stored& stored = stored_[read.source];
+  if (finder_ == nullptr || finder_source_ != read.source) {
+    finder_ = std::make_unique<ChunkFinder>(*stored.tensor);
+    finder_source_ = read.source;
+  }
+  const auto destination = std::ssize(batch->views);
+  batch->views.push_back(Landing(read, view));
+  return AppendReadItems(stored.fqn, *finder_, *stored.tensor, read.box,
+                         destination, &batch->plan);
+}
+
+Status MappedReader::Read(Batch* batch, ReadTarget& target) {
+  if (batch->plan.items.empty()) return absl::OkStatus();
+  LandingTarget landing(batch->views, target);
+  DCP_RETURN_IF_ERROR(source_.ReadData(batch->plan, landing));
+  *batch = {};
+  return absl::OkStatus();
+}
+
+Status MappedReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
+  Batch batch;
+  for (const ReadItem& item : plan.items) {
+    const MappedTensor& tensor =
+        tensors_[positions_.at(item.storage_index.fqn)];
+    DCP_ASSIGN_OR_RETURN(const TensorView view, target.ResolveTensor(item));
+    const Box box{.offsets = item.storage_offsets, .sizes = item.lengths};
+    for (const MappedRead& read : ReadsOf(tensor, box)) {
+      DCP_RETURN_IF_ERROR(Add(read, view, &batch));
+      if (batch.plan.items.size() < kMaxReads) continue;
+      DCP_RETURN_IF_ERROR(Read(&batch, target));
+    }
+  }
+  DCP_RETURN_IF_ERROR(Read(&batch, target));
+  for (const ReadItem& item : plan.items) {
+    DCP_RETURN_IF_ERROR(target.CommitTensor(item));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace dcp

@@ -50,6 +50,28 @@ ConvertResult ConvertPathsOf(const ConvertPaths& paths,
   return ValueOrThrow(Convert(paths, transport, options));
 }
 
+void BindModelMapping(py::module_& m) {
+  py::class_<ModelMapping>(m, "ModelMapping", "dcp::ModelMapping");
+  m.def(
+      "make_model_mapping",
+      [](const std::string& model, const std::string& rules,
+         const std::string& flavor, const std::string& config, bool to_native,
+         const std::string& dialect) {
+        return ValueOrThrow(MakeModelMapping(
+            {.model = model,
+             .rules_json = rules,
+             .flavor = flavor,
+             .config_json = config,
+             .direction = to_native ? MappingDirection::kToNative
+                                    : MappingDirection::kToHuggingFace,
+             .dialect = dialect}));
+      },
+      py::kw_only(), py::arg("model") = "", py::arg("rules") = "",
+      py::arg("flavor") = "", py::arg("config") = "",
+      py::arg("to_native") = false, py::arg("dialect") = "",
+      "Of dcp/mapping.h; `rules` and `config` are JSON texts.");
+}
+
 void BindConvertPaths(py::module_& m) {
   using P = ConvertPaths;
   py::class_<P>(m, "ConvertPaths", "dcp::ConvertPaths")
@@ -70,6 +92,7 @@ void BindConvertPaths(py::module_& m) {
 
 void BindConvert(py::module_& m) {
   BindConvertPaths(m);
+  BindModelMapping(m);
   py::class_<ConvertResult>(m, "ConvertResult", "dcp::ConvertResult")
       .def_readonly("tensors", &ConvertResult::tensors)
       .def_readonly("objects", &ConvertResult::objects)
@@ -78,17 +101,19 @@ void BindConvert(py::module_& m) {
       "convert",
       [](const ConvertPaths& paths, std::optional<int> dtype,
          const py::object& rename, const py::object& progress,
-         Transport& transport) {
+         Transport& transport, std::optional<ModelMapping> mapping) {
         ConvertOptions options{.rename = Renamer(rename),
+                               .mapping = std::move(mapping),
                                .progress = Reporter(progress)};
         if (dtype) options.dtype = DTypeFromCode(static_cast<uint8_t>(*dtype));
         return ConvertPathsOf(paths, options, transport);
       },
       py::arg("paths"), py::arg("dtype"), py::arg("rename"),
       py::arg("progress"), py::arg("transport"),
+      py::arg("mapping") = py::none(),
       "Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes "
       "a name, or None, of a key; `progress` is called with bytes done and "
-      "bytes in all.");
+      "bytes in all; `mapping` is what make_model_mapping returned.");
 }
 
 }  // namespace dcp

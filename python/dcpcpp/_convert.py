@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcpcpp import _core
+from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._text import path_text
 
@@ -50,6 +51,12 @@ def convert(
     exclude: Patterns | None = None,
     rename: Rename | None = None,
     max_shard_size: int | str | None = None,
+    model: str | None = None,
+    reverse: bool = False,
+    mapping: str | os.PathLike[str] | None = None,
+    model_flavor: str | None = None,
+    hf_assets_path: str | os.PathLike[str] | None = None,
+    dialect: str | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Write the checkpoint `source` in another format, or dtype, to `destination`.
@@ -75,6 +82,19 @@ def convert(
             {"model.": ""} takes that off the names.
         max_shard_size: bytes of tensors in one safetensors file, a number or a text such as
             "5GB", which is the default (of 1000**3 bytes; "5GiB" is of 1024**3).
+        model: "llama3", "llama4", "qwen3", "deepseek_v3", "gpt_oss" or "flux": tensors of
+            TorchTitan become those of Hugging Face, in safetensors if neither `to` nor the
+            name says otherwise. `include`, `exclude` and `rename` come before that. A key
+            for which the model has no rule is an error. "none": as None.
+        reverse: tensors of Hugging Face become those of TorchTitan.
+        mapping: a file with rules of your own (src/mapping/MAPPING.md), which come before
+            those of `model`, or are all.
+        model_flavor: TorchTitan's name of the model's size, "8B" for example, which tells
+            what rules need, as config.json does.
+        hf_assets_path: a directory of Hugging Face's: its config.json has numbers that rules
+            need, its index says which file each tensor goes into (without
+            `max_shard_size`), and config and tokenizer are copied to safetensors.
+        dialect: "0.2" for the names of TorchTitan 0.2; None: the source's, or the latest.
         progress: called now and then with the bytes that are done and those in all.
 
     Raises:
@@ -91,16 +111,26 @@ def convert(
         >>> dcpcpp.convert("/ckpt/step-100", "model.pt", dtype="bfloat16")
         >>> dcpcpp.convert("/ckpt/step-100", "/models/mine", to="safetensors",
         ...                include="model", rename={"model.": ""})
+        >>> dcpcpp.convert("/ckpt/step-100", "/models/mine", model="llama3",
+        ...                hf_assets_path="/models/Llama-3.1-8B")
     """
+    options = ModelOptions(model, reverse, mapping, model_flavor, hf_assets_path, dialect)
+    is_torch_file = path_text(destination).endswith((".pt", ".pth", ".bin"))
+    if options.maps and not reverse and to is None and not is_torch_file:
+        to = "safetensors"
     if to is not None and to not in FORMATS:
         raise ValueError(f"to is one of {', '.join(FORMATS)}, not {to!r}")
     if max_shard_size is not None and to != "safetensors":
         raise ValueError('max_shard_size is for to="safetensors"')
+    if hf_assets_path is not None and to != "safetensors" and not options.maps:
+        raise ValueError("hf_assets_path is for safetensors, a model or a mapping")
     paths = convert_paths(source, destination)
     if to is not None:
         paths.set_format(to)
     if max_shard_size is not None:
         paths.max_shard_nbytes = _core.parse_shard_nbytes(str(max_shard_size))
+    elif to == "safetensors":
+        paths.file_numbers = options.file_numbers()
     selection = Selection(include, exclude, rename)
     start = time.perf_counter()
     done = _core.convert(
@@ -109,7 +139,10 @@ def convert(
         None if selection.is_trivial else selection.name_of,
         progress,
         _core.single_process_transport(),
+        options.make_mapping(source) if options.maps else None,
     )
+    if to == "safetensors":
+        options.copy_assets(destination)
     return ConvertReport(
         tensors=done.tensors,
         objects=done.objects,
@@ -167,6 +200,29 @@ def convert_command(
     max_shard_size: Annotated[
         str | None, typer.Option(help="Of one safetensors file, e.g. 5GB, the default, or 5GiB.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Map TorchTitan's tensors to Hugging Face's: llama3, llama4, qwen3, "
+            "deepseek_v3, gpt_oss, flux."
+        ),
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="Map Hugging Face's tensors to TorchTitan's.")
+    ] = False,
+    mapping: Annotated[
+        str | None, typer.Option(help="A JSON file with rules, which come before the model's.")
+    ] = None,
+    model_flavor: Annotated[
+        str | None, typer.Option(help="TorchTitan's name of the model's size, e.g. 8B.")
+    ] = None,
+    hf_assets_path: Annotated[
+        str | None,
+        typer.Option(help="Hugging Face's directory with config.json, tokenizer and index."),
+    ] = None,
+    dialect: Annotated[
+        str | None, typer.Option(help="Of native names: 0.2 for those of TorchTitan 0.2.")
+    ] = None,
 ) -> None:
     """Write a checkpoint in another format, or dtype, without a model."""
     report_conversion(
@@ -178,6 +234,12 @@ def convert_command(
         exclude=exclude,
         rename=_renames(rename or []),
         max_shard_size=max_shard_size,
+        model=model,
+        reverse=reverse,
+        mapping=mapping,
+        model_flavor=model_flavor,
+        hf_assets_path=hf_assets_path,
+        dialect=dialect,
     )
 
 

@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_statistics', 'convert', 'cuda', 'describe', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'ModelMapping', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_statistics', 'convert', 'cuda', 'describe', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -430,6 +430,10 @@ class ConvertPaths:
     @max_shard_nbytes.setter
     def max_shard_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+class ModelMapping:
+    """
+    dcp::ModelMapping
+    """
 class ConvertResult:
     """
     dcp::ConvertResult
@@ -841,9 +845,9 @@ def compute_statistics(path: str, key: str) -> TensorStatistics:
     """
     The numbers in a tensor (dcp/tensor_statistics.h).
     """
-def convert(paths: ConvertPaths, dtype: typing.SupportsInt | typing.SupportsIndex | None, rename: typing.Any, progress: typing.Any, transport: Transport) -> ConvertResult:
+def convert(paths: ConvertPaths, dtype: typing.SupportsInt | typing.SupportsIndex | None, rename: typing.Any, progress: typing.Any, transport: Transport, mapping: ModelMapping | None = None) -> ConvertResult:
     """
-    Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes a name, or None, of a key; `progress` is called with bytes done and bytes in all.
+    Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes a name, or None, of a key; `progress` is called with bytes done and bytes in all; `mapping` is what make_model_mapping returned.
     """
 def cuda() -> str:
     """
@@ -884,6 +888,10 @@ def make_hugging_face_reader(options: FileSystemReaderOptions, file_system: File
 def make_hugging_face_writer(options: HuggingFaceWriterOptions, file_system: FileSystem | None = None) -> StorageWriter:
     """
     Writes safetensors files.
+    """
+def make_model_mapping(*, model: str = '', rules: str = '', flavor: str = '', config: str = '', to_native: bool = False, dialect: str = '') -> ModelMapping:
+    """
+    Of dcp/mapping.h; `rules` and `config` are JSON texts.
     """
 def make_reader_by_content(options: FileSystemReaderOptions, file_system: FileSystem | None = None) -> StorageReader:
     """

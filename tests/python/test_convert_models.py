@@ -1,0 +1,162 @@
+"""Conversions between TorchTitan's tensors and Hugging Face's, by function and command line."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+import dcpcpp
+from dcpcpp import convert_from_hf, convert_to_hf
+from dcpcpp.cli import app
+from support.states import ramp, require_equal
+
+HEADS, KV_HEADS, DIM = 32, 8, 64
+CONFIG = {"num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS}
+
+
+def native() -> dict[str, torch.Tensor]:
+    layer = "layers.0."
+    qkv = layer + "attention.qkv_linear."
+    return {
+        "tok_embeddings.weight": ramp(40, DIM),
+        qkv + "wq.weight": ramp(HEADS * 4, DIM, start=1),
+        qkv + "wk.weight": ramp(KV_HEADS * 4, DIM, start=2),
+        qkv + "wv.weight": ramp(KV_HEADS * 4, DIM, start=3),
+        layer + "attention.wo.weight": ramp(DIM, HEADS * 4, start=4),
+        layer + "feed_forward.w1.weight": ramp(96, DIM, start=5),
+        layer + "ffn_norm.weight": ramp(DIM, start=6),
+        "norm.weight": ramp(DIM, start=7),
+        "lm_head.weight": ramp(40, DIM, start=8),
+    }
+
+
+def require_same(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    require_equal(dict(sorted(actual.items())), dict(sorted(expected.items())))
+
+
+def permuted(rows: torch.Tensor, heads: int) -> torch.Tensor:
+    """TorchTitan's `_permute`."""
+    count, width = rows.shape
+    return rows.view(heads, count // heads // 2, 2, width).transpose(1, 2).reshape(count, width)
+
+
+def hugging_face() -> dict[str, torch.Tensor]:
+    state = native()
+    layer, qkv = "layers.0.", "layers.0.attention.qkv_linear."
+    hf_layer = "model.layers.0."
+    return {
+        "model.embed_tokens.weight": state["tok_embeddings.weight"],
+        hf_layer + "self_attn.q_proj.weight": permuted(state[qkv + "wq.weight"], HEADS),
+        hf_layer + "self_attn.k_proj.weight": permuted(state[qkv + "wk.weight"], KV_HEADS),
+        hf_layer + "self_attn.v_proj.weight": state[qkv + "wv.weight"],
+        hf_layer + "self_attn.o_proj.weight": state[layer + "attention.wo.weight"],
+        hf_layer + "mlp.gate_proj.weight": state[layer + "feed_forward.w1.weight"],
+        hf_layer + "post_attention_layernorm.weight": state[layer + "ffn_norm.weight"],
+        "model.norm.weight": state["norm.weight"],
+        "lm_head.weight": state["lm_head.weight"],
+    }
+
+
+@pytest.fixture
+def assets(tmp_path: pathlib.Path) -> pathlib.Path:
+    directory = tmp_path / "assets"
+    directory.mkdir()
+    files = {name: 1 if "model." in name else 2 for name in hugging_face()}
+    index = {
+        "metadata": {},
+        "weight_map": {
+            name: f"model-0000{number}-of-00002.safetensors"
+            for name, number in {**files, "model.gone.weight": 1}.items()
+        },
+    }
+    (directory / "config.json").write_text(json.dumps(CONFIG))
+    (directory / "tokenizer.json").write_text("{}")
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    (directory / "model-00001-of-00002.safetensors").write_bytes(b"not looked at")
+    return directory
+
+
+@pytest.fixture
+def trained(tmp_path: pathlib.Path) -> pathlib.Path:
+    state = {**native(), "optimizer": {"lr": 0.5, "exp_avg": ramp(3)}, "train_state": {"step": 1}}
+    dcpcpp.save(state, checkpoint_id=tmp_path / "dcp")
+    return tmp_path / "dcp"
+
+
+def test_the_command_converts_a_model_there_and_back(
+    trained: pathlib.Path, assets: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    run = CliRunner()
+    options = ["--model", "llama3", "--hf-assets-path", str(assets)]
+    done = run.invoke(app, ["convert", str(trained), str(tmp_path / "hf"), *options])
+    assert done.exit_code == 0, done.output
+    one, two = (load_file(file) for file in sorted((tmp_path / "hf").glob("*.safetensors")))
+    assert set(two) == {"lm_head.weight"}
+    require_same({**one, **two}, hugging_face())
+    assert json.loads((tmp_path / "hf" / "config.json").read_text()) == CONFIG
+    assert (tmp_path / "hf" / "tokenizer.json").read_text() == "{}"
+    written = json.loads((tmp_path / "hf" / "model.safetensors.index.json").read_text())
+    assert set(written["weight_map"]) == set(hugging_face())
+    # Numbers come from the source's own config.json.
+    back = ["convert", str(tmp_path / "hf"), str(tmp_path / "back"), "--model", "llama3"]
+    done = run.invoke(app, [*back, "--reverse"])
+    assert done.exit_code == 0, done.output
+    require_same(dcpcpp.load_full(tmp_path / "back"), native())
+
+
+def test_torchtitans_scripts_convert(
+    trained: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to_hf = [str(trained), str(tmp_path / "hf"), "--model_name", "llama3"]
+    convert_to_hf.main([*to_hf, "--model_flavor", "8B", "--export_dtype", "bfloat16"])
+    made = load_file(tmp_path / "hf" / "model.safetensors")
+    require_same(made, {name: tensor.bfloat16() for name, tensor in hugging_face().items()})
+    (tmp_path / "model").mkdir()
+    save_file(hugging_face(), tmp_path / "model" / "model.safetensors")
+    convert_from_hf.main([str(tmp_path / "model"), str(tmp_path / "back")])
+    require_same(dcpcpp.load_full(tmp_path / "back"), native())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"num_attention_heads": 64}))
+    with pytest.raises(SystemExit) as ended:
+        convert_from_hf.main([str(tmp_path / "model"), str(tmp_path / "more")])
+    assert ended.value.code == 1
+    assert "64 as num_attention_heads" in capsys.readouterr().err
+
+
+def test_rules_of_a_file_come_first(trained: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    rules = [{"native": "norm.weight", "hf": "my_norm", "cast": {"hf": "float16"}}]
+    (tmp_path / "my.json").write_text(json.dumps({"rules": rules}))
+    dcpcpp.convert(
+        trained,
+        tmp_path / "hf",
+        model="llama3",
+        mapping=tmp_path / "my.json",
+        model_flavor="8B",
+        exclude="lm_head.weight",
+    )
+    made = load_file(tmp_path / "hf" / "model.safetensors")
+    assert torch.equal(made["my_norm"], native()["norm.weight"].half())
+    assert "lm_head.weight" not in made
+    dcpcpp.convert(trained, tmp_path / "m.pt", model="llama3", model_flavor="8B")
+    assert "model.norm.weight" in torch.load(tmp_path / "m.pt", weights_only=True)
+
+
+def test_what_a_mapping_cannot_do_is_refused(trained: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    target = tmp_path / "hf"
+    with pytest.raises(ValueError, match="num_attention_heads"):
+        dcpcpp.convert(trained, target, model="llama3")
+    with pytest.raises(ValueError, match="no mapping for the model"):
+        dcpcpp.convert(trained, target, model="llama9")
+    with pytest.raises(ValueError, match='no flavor "9B"'):
+        dcpcpp.convert(trained, target, model="llama3", model_flavor="9B")
+    with pytest.raises(ValueError, match="has no rule for"):
+        dcpcpp.convert(trained, target, model="flux")
+    with pytest.raises(ValueError, match="are for a model"):
+        dcpcpp.convert(trained, target, reverse=True)
+    with pytest.raises(FileNotFoundError, match="hf_assets_path"):
+        dcpcpp.convert(trained, target, model="llama3", hf_assets_path=tmp_path / "none")
+    assert not target.exists()

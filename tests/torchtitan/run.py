@@ -164,6 +164,14 @@ def _hugging_face(trainer: Trainer) -> Iterator[str]:
     yield f"{len(saved[0])} tensors saved in safetensors, and begun with"
 
 
+def _conversions(trainer: Trainer) -> Iterator[str]:
+    command = [sys.executable, str(HERE / "conversions.py"), str(trainer.work / "conversions")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode != 0:
+        raise Failure(f"conversions: exit code {done.returncode}\n{done.stderr[-3000:]}")
+    yield from done.stdout.splitlines()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("out/torchtitan"))
@@ -191,6 +199,7 @@ def _all(trainer: Trainer, expected: Losses) -> Iterator[str]:
     yield from _on_tensor_parallel_ranks(trainer)
     yield from _seed_checkpoint(trainer)
     yield from _hugging_face(trainer)
+    yield from _conversions(trainer)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ ConvertResult ConvertPathsOf(const ConvertPaths& paths,
 }
 
 void BindModelMapping(py::module_& m) {
-  py::class_<ModelMapping>(m, "ModelMapping", "dcp::ModelMapping");
+  const py::class_<ModelMapping> bound(m, "ModelMapping", "dcp::ModelMapping");
   m.def(
       "make_model_mapping",
       [](const std::string& model, const std::string& rules,

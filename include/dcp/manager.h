@@ -64,6 +64,7 @@ struct RetentionReport {
   std::vector<StepDirectory> removed;
   /// Steps, e.g. because somebody saves into them, and what is left of some.
   std::vector<NotRemoved> not_removed;
+  std::vector<KeptStep> kept;  ///< newest first
 };
 
 /// Thread-safe: retention may run beside saves.
@@ -107,8 +108,8 @@ class CheckpointManager {
   Status Pin(int64_t step);
   Status Unpin(int64_t step);
 
-  /// What ApplyRetention would remove now.
-  StatusOr<std::vector<StepDirectory>> PlanRetention();
+  /// What ApplyRetention would do now.
+  StatusOr<RetentionDecision> PlanRetention();
   /// Removes steps by DecideRetention, and what removals left that were killed.
   ///
   /// A process that is killed in this leaves each step whole or gone:

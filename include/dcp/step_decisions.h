@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -140,8 +141,31 @@ struct RetentionRules {
 bool IsEnoughForRetention(std::span<const StepFacts> newest_first,
                           const RetentionRules& rules);
 
-/// The steps to remove, newest first: those that are older than the newest
-/// keep_latest_k which can be loaded, but
+/// Why a step is kept.
+enum class KeepReason : uint8_t {
+  kNewest,      ///< one of the newest that can be loaded, or newer than they
+  kNewestFull,  ///< the newest full one
+  kUnreadable,  ///< it cannot be loaded now, and may be the only full one
+  kPinned,
+  kInUse,  ///< of RetentionRules::saving, or of saved
+};
+
+/// "newest", "newest full", "unreadable", "pinned" or "in use".
+std::string_view KeepReasonName(KeepReason reason);
+
+struct KeptStep {
+  StepDirectory directory;
+  KeepReason reason = KeepReason::kNewest;
+};
+
+/// What becomes of all steps; newest first.
+struct RetentionDecision {
+  std::vector<StepDirectory> removed;
+  std::vector<KeptStep> kept;
+};
+
+/// Removes the steps that are older than the newest keep_latest_k which can be
+/// loaded, but
 ///
 /// - never the newest full one that can be loaded, even if more than
 ///   keep_latest_k that hold the model only are newer,
@@ -152,8 +176,8 @@ bool IsEnoughForRetention(std::span<const StepFacts> newest_first,
 /// is older than they are and than a full one: that it cannot be loaded may
 /// pass, and it may be the only full one. So of the checkpoints that can be
 /// loaded at least min(keep_latest_k, all of them) are left.
-std::vector<StepDirectory> DecideRetention(
-    std::span<const StepFacts> newest_first, const RetentionRules& rules);
+RetentionDecision DecideRetention(std::span<const StepFacts> newest_first,
+                                  const RetentionRules& rules);
 
 }  // namespace dcp
 

@@ -79,7 +79,7 @@ class CheckpointManager::State {
   enum class Mark : uint8_t { kSet, kRemove };
   Status SetPin(int64_t step, Mark wanted);
 
-  StatusOr<std::vector<StepDirectory>> PlanRetention() {
+  StatusOr<RetentionDecision> PlanRetention() {
     const MutexLock lock(retention_mutex_);
     return FindOldSteps();
   }
@@ -95,7 +95,7 @@ class CheckpointManager::State {
   }
 
   StatusOr<RunFolder> FactsForLoad(const LoadRules& rules) const;
-  StatusOr<std::vector<StepDirectory>> FindOldSteps()
+  StatusOr<RetentionDecision> FindOldSteps()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(retention_mutex_);
   StatusOr<std::string> TakeAway(const StepDirectory& step);
 
@@ -147,15 +147,13 @@ Status CheckpointManager::State::SetPin(int64_t step, Mark wanted) {
                   options_.folder);
 }
 
-StatusOr<std::vector<StepDirectory>> CheckpointManager::State::FindOldSteps() {
+StatusOr<RetentionDecision> CheckpointManager::State::FindOldSteps() {
   RetentionRules rules{.keep_latest_k = options_.keep_latest_k};
   {
     const MutexLock lock(mutex_);
     rules.saving = saving_;
     rules.saved.insert(saved_.begin(), saved_.end());
   }
-  std::vector<StepDirectory> old;
-  if (rules.keep_latest_k == 0) return old;
   DCP_ASSIGN_OR_RETURN(const auto steps, ListSteps(fs(), options_.folder));
   std::vector<StepFacts> facts;
   for (const StepDirectory& step : steps) {
@@ -196,8 +194,9 @@ StatusOr<RetentionReport> CheckpointManager::State::ApplyRetention() {
       report.not_removed.push_back({path, std::string(Message(status))});
     }
   }
-  DCP_ASSIGN_OR_RETURN(const auto old, FindOldSteps());
-  for (const StepDirectory& step : old) {
+  DCP_ASSIGN_OR_RETURN(RetentionDecision decision, FindOldSteps());
+  report.kept = std::move(decision.kept);
+  for (const StepDirectory& step : decision.removed) {
     const StatusOr<std::string> removal = TakeAway(step);
     const Status status =
         removal.ok() ? RemoveTree(fs(), *removal) : removal.status();
@@ -264,7 +263,7 @@ Status CheckpointManager::Unpin(int64_t step) {
   return Guarded([&] { return state_->SetPin(step, State::Mark::kRemove); });
 }
 
-StatusOr<std::vector<StepDirectory>> CheckpointManager::PlanRetention() {
+StatusOr<RetentionDecision> CheckpointManager::PlanRetention() {
   return Guarded([&] { return state_->PlanRetention(); });
 }
 

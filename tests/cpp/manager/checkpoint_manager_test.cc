@@ -116,12 +116,18 @@ TEST_CASE("a plan of removals is what is removed", "[manager][retention]") {
   const auto manager = run.Manager({.keep_latest_k = 2});
   RequireOk(manager->Pin(2));
   RequireOk(manager->BeginSave(1));
-  CHECK(Numbers(manager->PlanRetention().value()) ==
-        std::vector<int64_t>{4, 3});
+  const auto plan = manager->PlanRetention();
+  RequireOk(plan.status());
+  CHECK(Numbers(plan->removed) == std::vector<int64_t>{4, 3});
+  CHECK(plan->kept.size() == 4);
   CHECK(run.Names().size() == 6);
   const auto report = manager->ApplyRetention();
   RequireOk(report.status());
   CHECK(Numbers(report->removed) == std::vector<int64_t>{4, 3});
+  REQUIRE(report->kept.size() == 4);
+  CHECK(report->kept[2].directory.path == "/run/step-2");
+  CHECK(report->kept[2].reason == KeepReason::kPinned);
+  CHECK(report->kept[3].reason == KeepReason::kInUse);
   CHECK(run.Names() ==
         std::vector<std::string>{"step-1", "step-2", "step-5", "step-6"});
   manager->EndSave(1, Internal("it failed"));
@@ -151,8 +157,8 @@ TEST_CASE(
   // The data of these steps is no data: they are committed, not verified.
   const auto manager = run.Manager(
       {.keep_latest_k = 2, .retention_check = StepCheck::kVerified});
-  CHECK(manager->PlanRetention()->empty());
-  CHECK(Numbers(run.Manager({.keep_latest_k = 2})->PlanRetention().value()) ==
+  CHECK(manager->PlanRetention()->removed.empty());
+  CHECK(Numbers(run.Manager({.keep_latest_k = 2})->PlanRetention()->removed) ==
         std::vector<int64_t>{1});
 }
 

@@ -28,7 +28,8 @@ std::vector<StepFacts> Steps(const std::string& letters) {
 /// `letters` with '-' for each step that goes.
 std::string After(std::string letters, const RetentionRules& rules) {
   const auto size = static_cast<int64_t>(letters.size());
-  for (const StepDirectory& removed : DecideRetention(Steps(letters), rules)) {
+  const auto decision = DecideRetention(Steps(letters), rules);
+  for (const StepDirectory& removed : decision.removed) {
     letters[static_cast<size_t>(size - removed.step)] = '-';
   }
   return letters;
@@ -79,6 +80,35 @@ TEST_CASE("a run that went back keeps what it saved last",
   CHECK(After("FFFFF", {.keep_latest_k = 2, .saved = {2}}) == "FF-F-");
   CHECK(After("FFFMFF", {.keep_latest_k = 2, .saved = {2, 3}}) == "FF-MF-");
   CHECK(After("FFFFF", {.keep_latest_k = 2, .saved = {5}}) == "FF---");
+}
+
+/// Why steps are kept, newest first, with "-" for those that go.
+std::string ReasonsFor(const std::string& letters,
+                       const RetentionRules& rules) {
+  const auto decision = DecideRetention(Steps(letters), rules);
+  std::string text;
+  auto kept = decision.kept.begin();
+  for (auto step = static_cast<int64_t>(letters.size()); step > 0; --step) {
+    if (!text.empty()) text += ", ";
+    if (kept != decision.kept.end() && kept->directory.step == step) {
+      text += KeepReasonName(kept++->reason);
+    } else {
+      text += "-";
+    }
+  }
+  return text;
+}
+
+TEST_CASE("it is told why a step is kept", "[manager][retention]") {
+  CHECK(ReasonsFor("FFfF", {.keep_latest_k = 2}) ==
+        "newest, newest, pinned, -");
+  CHECK(ReasonsFor("MXMXFX", {.keep_latest_k = 2}) ==
+        "newest, unreadable, newest, unreadable, newest full, -");
+  CHECK(
+      ReasonsFor("FFFFF", {.keep_latest_k = 2, .saving = {5}, .saved = {1}}) ==
+      "in use, newest, newest, -, in use");
+  CHECK(ReasonsFor("FFX", {.keep_latest_k = 0}) ==
+        "newest full, newest, newest");
 }
 
 TEST_CASE("older steps are looked at until they cannot matter",

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "dcp/dims.h"
 #include "dcp/dtype.h"
@@ -41,6 +42,30 @@ struct StatisticsOptions {
 StatusOr<TensorStatistics> ComputeStatistics(
     const std::string& path, std::string_view fqn,
     const StatisticsOptions& options = {}, StorageEnvironment environment = {});
+
+struct HistogramOptions {
+  int64_t bins = 64;  ///< 1 to kMaxHistogramBins
+  IoOptions io;
+};
+
+inline constexpr int64_t kMaxHistogramBins = 4096;
+
+struct TensorHistogram {
+  TensorStatistics statistics;
+  /// Finite elements in bins of equal width from statistics.min to max, of
+  /// which each has its lower end and the last both. All are in the first where
+  /// min and max are equal.
+  std::vector<int64_t> counts;
+};
+
+/// As ComputeStatistics, and how the elements are spread. Reads the tensor
+/// twice; one that changes meanwhile is counted as if its new elements lay
+/// between the old ends.
+/// \error kInvalidArgument  options.bins is out of bounds
+StatusOr<TensorHistogram> ComputeHistogram(const std::string& path,
+                                           std::string_view fqn,
+                                           const HistogramOptions& options = {},
+                                           StorageEnvironment environment = {});
 
 }  // namespace dcp
 

@@ -5,13 +5,12 @@
 #include <cstddef>
 #include <limits>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
-#include "base/cast.h"
 #include "base/guarded.h"
-#include "checkpoint/opened_path.h"
-#include "checkpoint/tensor_stream.h"
+#include "checkpoint/real_values.h"
 #include "storage/environment.h"
 
 namespace dcp {
@@ -49,19 +48,28 @@ class Moments {
 
 class Accumulator {
  public:
-  explicit Accumulator(DType dtype) : dtype_(dtype) {
+  Accumulator() {
     counts_.min = std::numeric_limits<double>::infinity();
     counts_.max = -counts_.min;
   }
 
-  /// `bytes` are whole elements, of any number.
-  void Add(std::span<const std::byte> bytes) {
-    const auto itemsize = static_cast<size_t>(ItemSize(dtype_));
-    for (size_t at = 0; at < bytes.size();) {
-      const size_t count = std::min(kPart, (bytes.size() - at) / itemsize);
-      AddPart(bytes.subspan(at, count * itemsize), count);
-      at += count * itemsize;
+  /// Moves the finite ones of `values` to the front.
+  void Add(std::span<double> values) {
+    size_t finite = 0;
+    for (const double value : values) {
+      if (std::isfinite(value)) {
+        values[finite++] = value;
+      } else {
+        CountSpecial(value);
+      }
     }
+    const auto part = std::span<const double>(values).first(finite);
+    for (const double value : part) {
+      counts_.zeros += value == 0 ? 1 : 0;
+      counts_.min = std::min(counts_.min, value);
+      counts_.max = std::max(counts_.max, value);
+    }
+    moments_.Add(part);
   }
 
   TensorStatistics Take() {
@@ -73,30 +81,6 @@ class Accumulator {
   }
 
  private:
-  static constexpr size_t kPart = 4096;
-
-  void AddPart(std::span<const std::byte> bytes, size_t count) {
-    CastElements(dtype_, bytes.data(), DType::kFloat64,
-                 reinterpret_cast<std::byte*>(values_.data()),
-                 static_cast<int64_t>(count));
-    size_t finite = 0;
-    for (size_t i = 0; i < count; ++i) {
-      const double value = values_[i];
-      if (std::isfinite(value)) {
-        values_[finite++] = value;
-      } else {
-        CountSpecial(value);
-      }
-    }
-    const auto part = std::span<const double>(values_).first(finite);
-    for (const double value : part) {
-      counts_.zeros += value == 0 ? 1 : 0;
-      counts_.min = std::min(counts_.min, value);
-      counts_.max = std::max(counts_.max, value);
-    }
-    moments_.Add(part);
-  }
-
   void CountSpecial(double value) {
     if (std::isnan(value)) {
       ++counts_.nans;
@@ -105,51 +89,49 @@ class Accumulator {
     }
   }
 
-  const DType dtype_;
   TensorStatistics counts_;
   Moments moments_;
-  std::vector<double> values_ = std::vector<double>(kPart);
 };
 
-StatusOr<const TensorStorageMetadata*> FindRealTensor(const Metadata& metadata,
-                                                      std::string_view fqn) {
-  const TensorStorageMetadata* tensor = metadata.FindTensor(fqn);
-  if (tensor == nullptr) {
-    return KeyNotFound(fqn,
-                       "no tensor " + std::string(fqn) + " in the checkpoint");
-  }
-  const DTypeInfo& info = GetDTypeInfo(tensor->properties.dtype);
-  if (info.kind == DTypeKind::kFloat || info.kind == DTypeKind::kInteger ||
-      info.kind == DTypeKind::kBool) {
-    return tensor;
-  }
-  return Unimplemented("statistics are of real numbers, and " +
-                       std::string(fqn) + " is of dtype " +
-                       std::string(info.name));
-}
+/// Counts elements in bins of equal width.
+class Bins {
+ public:
+  Bins(double min, double max, int64_t count)
+      : half_min_(min / 2),
+        half_width_(max / 2 - min / 2),  // the difference may be infinite
+        counts_(static_cast<size_t>(count)) {}
 
-StatusOr<TensorStatistics> Accumulate(OpenedPath& opened,
-                                      std::string_view fqn) {
-  DCP_ASSIGN_OR_RETURN(const TensorStorageMetadata* tensor,
-                       FindRealTensor(opened.index.metadata, fqn));
-  DCP_RETURN_IF_ERROR(PrepareToRead(opened));
-  const DType dtype = tensor->properties.dtype;
-  const int64_t elements = Numel(tensor->size);
-  const int64_t nbytes = elements * ItemSize(dtype);
-  TensorStream stream(opened.index, *opened.reader, {&fqn, 1});
-  DCP_RETURN_IF_ERROR(stream.Start());
-  Accumulator accumulator(dtype);
-  std::vector<std::byte> step(TensorStream::kStepNbytes);
-  for (int64_t at = 0; at < nbytes; at += TensorStream::kStepNbytes) {
-    const auto part = std::span(step).first(
-        static_cast<size_t>(std::min(TensorStream::kStepNbytes, nbytes - at)));
-    DCP_RETURN_IF_ERROR(stream.Read(0, at, part));
-    accumulator.Add(part);
+  void Add(double value) {
+    const auto last = static_cast<double>(counts_.size() - 1);
+    const double place =
+        half_width_ > 0 ? (value / 2 - half_min_) / half_width_ * (last + 1)
+                        : 0;
+    ++counts_[static_cast<size_t>(std::clamp(place, 0.0, last))];
   }
+
+  std::vector<int64_t> Take() { return std::move(counts_); }
+
+ private:
+  const double half_min_;
+  const double half_width_;
+  std::vector<int64_t> counts_;
+};
+
+StatusOr<TensorStatistics> Accumulate(const std::string& path,
+                                      std::string_view fqn,
+                                      const StatisticsOptions& options,
+                                      const StorageEnvironment& seams) {
+  DCP_ASSIGN_OR_RETURN(const auto opened, OpenPath(path, options.io, seams));
+  Accumulator accumulator;
+  DCP_ASSIGN_OR_RETURN(
+      const TensorStorageMetadata* tensor,
+      VisitRealValues(*opened, fqn, [&](std::span<double> values) {
+        accumulator.Add(values);
+      }));
   TensorStatistics statistics = accumulator.Take();
-  statistics.dtype = dtype;
+  statistics.dtype = tensor->properties.dtype;
   statistics.shape = tensor->size;
-  statistics.elements = elements;
+  statistics.elements = Numel(tensor->size);
   return statistics;
 }
 
@@ -159,10 +141,36 @@ StatusOr<TensorStatistics> ComputeStatistics(const std::string& path,
                                              std::string_view fqn,
                                              const StatisticsOptions& options,
                                              StorageEnvironment environment) {
-  return Guarded([&]() -> StatusOr<TensorStatistics> {
+  return Guarded([&] {
+    return Accumulate(path, fqn, options, WithDefaults(std::move(environment)));
+  });
+}
+
+StatusOr<TensorHistogram> ComputeHistogram(const std::string& path,
+                                           std::string_view fqn,
+                                           const HistogramOptions& options,
+                                           StorageEnvironment environment) {
+  return Guarded([&]() -> StatusOr<TensorHistogram> {
+    if (options.bins < 1 || options.bins > kMaxHistogramBins) {
+      return InvalidArgument("a histogram has 1 to " +
+                             std::to_string(kMaxHistogramBins) + " bins, not " +
+                             std::to_string(options.bins));
+    }
     const StorageEnvironment seams = WithDefaults(std::move(environment));
+    TensorHistogram histogram;
+    DCP_ASSIGN_OR_RETURN(histogram.statistics,
+                         Accumulate(path, fqn, {.io = options.io}, seams));
+    const TensorStatistics& known = histogram.statistics;
     DCP_ASSIGN_OR_RETURN(const auto opened, OpenPath(path, options.io, seams));
-    return Accumulate(*opened, fqn);
+    Bins bins(known.min, known.max, options.bins);
+    DCP_RETURN_IF_ERROR(
+        VisitRealValues(*opened, fqn, [&](std::span<double> values) {
+          for (const double value : values) {
+            if (std::isfinite(value)) bins.Add(value);
+          }
+        }).status());
+    histogram.counts = bins.Take();
+    return histogram;
   });
 }
 

@@ -97,6 +97,42 @@ TEST_CASE("nothing has no mean", "[checkpoint][statistics]") {
   CHECK(std::isnan(found.standard_deviation));
 }
 
+std::vector<int64_t> CountsOf(const conformance::StateTensor& tensor,
+                              int64_t bins) {
+  State state;
+  state.tensors["t"] = tensor;
+  const auto found = ComputeHistogram(
+      "/ckpt", "t", {.bins = bins, .io = ModestIo(IoEngineKind::kThreads)},
+      {.file_system = Saved(state, {})});
+  CAPTURE(Message(found.status()));
+  REQUIRE(found.ok());
+  return found->counts;
+}
+
+TEST_CASE("a histogram counts finite elements in bins of equal width",
+          "[checkpoint][statistics]") {
+  using Counts = std::vector<int64_t>;
+  const float infinity = std::numeric_limits<float>::infinity();
+  CHECK(CountsOf(
+            TensorOf<float>(DType::kFloat32, {0, 1, 1.5F, 2, 3.9F, 4, infinity,
+                                              std::nanf(""), -infinity}),
+            4) == Counts{1, 2, 1, 2});
+  CHECK(CountsOf(TensorOf<float>(DType::kFloat32, {3, 3, 3}), 3) ==
+        Counts{3, 0, 0});
+  CHECK(CountsOf(TensorOf<float>(DType::kFloat32, {}), 2) == Counts{0, 0});
+  const double largest = std::numeric_limits<double>::max();
+  CHECK(CountsOf(TensorOf<double>(DType::kFloat64, {-largest, 0, largest}),
+                 2) == Counts{1, 2});
+  CHECK(CountsOf(TensorOf<int8_t>(DType::kInt8, {-7, 9}), 1) == Counts{2});
+}
+
+TEST_CASE("a histogram has bins", "[checkpoint][statistics]") {
+  for (const int64_t bins : {int64_t{0}, kMaxHistogramBins + 1}) {
+    CHECK(ComputeHistogram("/ckpt", "t", {.bins = bins}).status().code() ==
+          absl::StatusCode::kInvalidArgument);
+  }
+}
+
 TEST_CASE("what has no statistics is an error that names it",
           "[checkpoint][statistics]") {
   State state = conformance::SmallState(1);

@@ -18,9 +18,11 @@ Status Commit(FileSystem& fs, const CommitRequest& request,
               CommitProgress* progress) {
   const std::string sidecar_name = SidecarName(request.save_id);
   const std::string target = JoinPath(request.directory, request.metadata_name);
-  DCP_RETURN_IF_ERROR(WriteFile(fs, JoinPath(request.directory, sidecar_name),
-                                request.sidecar, request.sync));
-  progress->created.push_back(sidecar_name);
+  if (!request.sidecar.empty()) {
+    DCP_RETURN_IF_ERROR(WriteFile(fs, JoinPath(request.directory, sidecar_name),
+                                  request.sidecar, request.sync));
+    progress->created.push_back(sidecar_name);
+  }
   if (!fs.traits().atomic_rename) {
     progress->attempted = true;
     return ReplaceFile(fs, target, request.metadata, request.sync);

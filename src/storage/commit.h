@@ -19,7 +19,7 @@ struct CommitRequest {
   std::string metadata_name;
   std::string_view metadata;
   std::string save_id;  ///< names the sidecar
-  std::string sidecar;
+  std::string sidecar;  ///< empty: the checkpoint has none
   SyncMode sync = SyncMode::kSync;
 };
 

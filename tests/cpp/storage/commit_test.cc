@@ -57,6 +57,18 @@ TEST_CASE("without syncs the order is the same", "[storage]") {
   CHECK(MustReadFile(fs, "/.metadata") == "new");
 }
 
+TEST_CASE("a checkpoint without a sidecar is published without one",
+          "[storage]") {
+  const auto fs = MakeMemoryFileSystem();
+  CommitRequest request = Request();
+  request.sidecar.clear();
+  CommitProgress progress;
+  DCP_CHECK_OK(Commit(*fs, request, &progress));
+  CHECK(MustReadFile(*fs, "/.metadata") == "new");
+  CHECK_FALSE(fs->Exists("/.dcpcpp-1").value());
+  CHECK(progress.created == std::vector<std::string>{".dcpcpp-1.tmp"});
+}
+
 TEST_CASE("a commit that fails says whether it may have happened",
           "[storage]") {
   for (int64_t call = 1; call <= 11; ++call) {

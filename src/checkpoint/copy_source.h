@@ -1,0 +1,54 @@
+// CopySource: the checkpoint that is to be copied, by its files.
+
+#ifndef DCP_CHECKPOINT_COPY_SOURCE_H_
+#define DCP_CHECKPOINT_COPY_SOURCE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dcp/checkpoint_format.h"
+#include "dcp/filesystem_storage.h"
+#include "dcp/metadata.h"
+#include "dcp/status.h"
+#include "format/sidecar.h"
+
+namespace dcp {
+
+struct FileToCopy {
+  std::string name;  ///< in both directories
+  int64_t nbytes = 0;
+  /// Whether the metadata names it; else it lies beside the checkpoint.
+  bool is_data = false;
+  const SidecarFile* record = nullptr;  ///< its checksums, if there are any
+};
+
+struct CopySource {
+  std::string directory;
+  CheckpointFormat format = CheckpointFormat::kDcp;
+  Metadata metadata;
+  Sidecar sidecar;  ///< without a save id if there is none
+  std::string sidecar_bytes;
+  /// `.metadata`, or the index of safetensors; empty if there is none of these.
+  std::string commit_name;
+  std::string commit_bytes;
+  /// All but the sidecar and the commit file, data last.
+  std::vector<FileToCopy> files;
+  int64_t nbytes = 0;  ///< of `files`
+};
+
+/// Reads what there is to know before data is read. `directory` is absolute,
+/// `environment` complete. Pointers in the result are into it.
+/// \error as CopyCheckpoint
+StatusOr<CopySource> ReadCopySource(const std::string& directory,
+                                    const IoOptions& io,
+                                    const StorageEnvironment& environment);
+
+/// Whether `source` is still the checkpoint in its directory, as far as its
+/// commit file tells.
+/// \error kAborted  it was replaced
+Status RequireUnchanged(FileSystem& file_system, const CopySource& source);
+
+}  // namespace dcp
+
+#endif  // DCP_CHECKPOINT_COPY_SOURCE_H_

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,8 +31,11 @@ struct SourceTensor {
   bool is_encoded = false;
   /// Another name of a tensor that is stored once, under that: it is not read.
   bool is_alias = false;
+  /// The only part that is wanted, of whole rows; nullopt: all of it.
+  std::optional<Box> part;
 
-  int64_t nbytes() const { return Numel(stored->size) * ItemSize(dtype); }
+  Box box() const { return part.value_or(WholeBox(stored->size)); }
+  int64_t nbytes() const { return box().numel() * ItemSize(dtype); }
 };
 
 /// The error of a tensor that is stored in a form that only torch can rebuild.

@@ -35,9 +35,10 @@ ReadAhead::ReadAhead(std::span<const SourceTensor> tensors, PieceReader& reader,
     first_pieces_.push_back(pieces_.size());
     if (tensor.nbytes() == 0 || tensor.is_encoded || tensor.is_alias) continue;
     int64_t begin = 0;
-    for (const Box& box :
-         CutIntoPieces(tensor.stored->size, ItemSize(tensor.dtype),
-                       PieceLimit(tensor, options_.batch_nbytes))) {
+    const Box whole = tensor.box();
+    for (Box box : CutIntoPieces(whole.sizes, ItemSize(tensor.dtype),
+                                 PieceLimit(tensor, options_.batch_nbytes))) {
+      for (int d = 0; d < box.ndim(); ++d) box.offsets[d] += whole.offsets[d];
       AddPiece(i, box, begin);
       begin += pieces_.back().nbytes;
     }

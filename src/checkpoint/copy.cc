@@ -47,7 +47,7 @@ class CopyOperation {
                                                 : source.sidecar.save_id) {}
 
   StatusOr<CopyResult> Run() {
-    const Status copied = Guarded([this] { return Copy(); });
+    Status copied = Guarded([this] { return Copy(); });
     if (!copied.ok() && !commit_.attempted) {
       RemoveFiles(fs_, destination_, commit_.created);
     }

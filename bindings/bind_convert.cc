@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "dcp/convert.h"
+#include "progress.h"
 #include "python_status.h"
 #include "registrars.h"
 
@@ -30,16 +31,6 @@ auto Renamer(const py::object& rename) -> decltype(ConvertOptions::rename) {
   return [callable = py::handle(rename)](const std::string& key) {
     return CallPython(
         [&] { return callable(key).cast<std::optional<std::string>>(); });
-  };
-}
-
-/// Has Python told of progress; it may raise.
-std::function<Status(const ConvertProgress&)> Reporter(
-    const py::object& progress) {
-  if (progress.is_none()) return {};
-  // The caller's argument keeps the object.
-  return [callable = py::handle(progress)](const ConvertProgress& now) {
-    return CallPythonVoid([&] { callable(now.nbytes_done, now.nbytes_total); });
   };
 }
 
@@ -104,7 +95,7 @@ void BindConvert(py::module_& m) {
          Transport& transport, std::optional<ModelMapping> mapping) {
         ConvertOptions options{.rename = Renamer(rename),
                                .mapping = std::move(mapping),
-                               .progress = Reporter(progress)};
+                               .progress = Reporter<ConvertProgress>(progress)};
         if (dtype) options.dtype = DTypeFromCode(static_cast<uint8_t>(*dtype));
         return ConvertPathsOf(paths, options, transport);
       },

@@ -154,6 +154,17 @@ void BindStatistics(py::module_& m) {
       },
       py::arg("path"), py::arg("key"),
       "The numbers in a tensor (dcp/tensor_statistics.h).");
+  py::class_<TensorHistogram>(m, "TensorHistogram", "dcp::TensorHistogram")
+      .def_readonly("statistics", &TensorHistogram::statistics)
+      .def_readonly("counts", &TensorHistogram::counts);
+  m.def(
+      "compute_histogram",
+      [](const std::string& path, const std::string& key, int64_t bins) {
+        const py::gil_scoped_release nogil;
+        return ValueOrThrow(ComputeHistogram(path, key, {.bins = bins}));
+      },
+      py::arg("path"), py::arg("key"), py::arg("bins"),
+      "How the numbers in a tensor are spread (dcp/tensor_statistics.h).");
 }
 
 }  // namespace

@@ -93,9 +93,19 @@ void BindDecisions(py::module_& m) {
   py::class_<NotRemoved>(m, "NotRemoved", "dcp::NotRemoved")
       .def_readonly("path", &NotRemoved::path)
       .def_readonly("reason", &NotRemoved::reason);
+  py::class_<KeptStep>(m, "KeptStep", "dcp::KeptStep")
+      .def_readonly("directory", &KeptStep::directory)
+      .def_property_readonly("reason", [](const KeptStep& self) {
+        return std::string(KeepReasonName(self.reason));
+      });
+  py::class_<RetentionDecision>(m, "RetentionDecision",
+                                "dcp::RetentionDecision")
+      .def_readonly("removed", &RetentionDecision::removed)
+      .def_readonly("kept", &RetentionDecision::kept);
   py::class_<RetentionReport>(m, "RetentionReport", "dcp::RetentionReport")
       .def_readonly("removed", &RetentionReport::removed)
-      .def_readonly("not_removed", &RetentionReport::not_removed);
+      .def_readonly("not_removed", &RetentionReport::not_removed)
+      .def_readonly("kept", &RetentionReport::kept);
 }
 
 /// "full", "model", or None for nothing.
@@ -156,6 +166,12 @@ void BindManager(py::module_& m) {
             ThrowIfError(manager.Unpin(step));
           },
           py::arg("step"), NoGil())
+      .def(
+          "plan_retention",
+          [](CheckpointManager& manager) {
+            return ValueOrThrow(manager.PlanRetention());
+          },
+          NoGil())
       .def(
           "apply_retention",
           [](CheckpointManager& manager) {

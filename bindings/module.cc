@@ -14,7 +14,9 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindCheckpoint(m);
   dcp::BindClean(m);
   dcp::BindConvert(m);
+  dcp::BindCopy(m);
   dcp::BindDescribe(m);
+  dcp::BindLayout(m);
   dcp::BindVerify(m);
   dcp::BindManager(m);
 }

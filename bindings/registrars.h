@@ -19,7 +19,9 @@ void BindPlugin(pybind11::module_& m);
 void BindCheckpoint(pybind11::module_& m);
 void BindClean(pybind11::module_& m);
 void BindConvert(pybind11::module_& m);
+void BindCopy(pybind11::module_& m);
 void BindDescribe(pybind11::module_& m);
+void BindLayout(pybind11::module_& m);
 void BindVerify(pybind11::module_& m);
 void BindManager(pybind11::module_& m);
 

@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'ModelMapping', 'NotRemoved', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_statistics', 'convert', 'cuda', 'describe', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileLayout', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'ModelMapping', 'NotRemoved', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -447,6 +447,22 @@ class ConvertResult:
     @property
     def tensors(self) -> int:
         ...
+class CopyResult:
+    """
+    dcp::CopyResult
+    """
+    @property
+    def files(self) -> int:
+        ...
+    @property
+    def format(self) -> str:
+        ...
+    @property
+    def left_alone(self) -> list[str]:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
 class DescribedTensor:
     """
     dcp::DescribedTensor
@@ -646,6 +662,94 @@ class TensorStatistics:
     @property
     def zeros(self) -> int:
         ...
+class TensorHistogram:
+    """
+    dcp::TensorHistogram
+    """
+    @property
+    def counts(self) -> list[int]:
+        ...
+    @property
+    def statistics(self) -> TensorStatistics:
+        ...
+class StoredPart:
+    """
+    dcp::StoredPart
+    """
+    @property
+    def byte_offset(self) -> int:
+        ...
+    @property
+    def chunk(self) -> tuple[list[int], list[int]] | None:
+        """
+        (offsets, sizes) or None.
+        """
+    @property
+    def file(self) -> int:
+        ...
+    @property
+    def fqn(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+class FileLayout:
+    """
+    dcp::FileLayout
+    """
+    @property
+    def items(self) -> int:
+        ...
+    @property
+    def keys(self) -> int:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def rank(self) -> int | None:
+        ...
+class RankLayout:
+    """
+    dcp::RankLayout
+    """
+    @property
+    def files(self) -> int:
+        ...
+    @property
+    def items(self) -> int:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def rank(self) -> int:
+        ...
+class CheckpointLayout:
+    """
+    dcp::CheckpointLayout
+    """
+    @property
+    def file_imbalance(self) -> float:
+        ...
+    @property
+    def files(self) -> list[FileLayout]:
+        ...
+    @property
+    def format(self) -> str:
+        ...
+    @property
+    def parts(self) -> list[StoredPart]:
+        ...
+    @property
+    def rank_imbalance(self) -> float:
+        ...
+    @property
+    def ranks(self) -> list[RankLayout]:
+        ...
 class Damage:
     """
     dcp::Damage
@@ -791,10 +895,33 @@ class NotRemoved:
     @property
     def reason(self) -> str:
         ...
+class KeptStep:
+    """
+    dcp::KeptStep
+    """
+    @property
+    def directory(self) -> StepDirectory:
+        ...
+    @property
+    def reason(self) -> str:
+        ...
+class RetentionDecision:
+    """
+    dcp::RetentionDecision
+    """
+    @property
+    def kept(self) -> list[KeptStep]:
+        ...
+    @property
+    def removed(self) -> list[StepDirectory]:
+        ...
 class RetentionReport:
     """
     dcp::RetentionReport
     """
+    @property
+    def kept(self) -> list[KeptStep]:
+        ...
     @property
     def not_removed(self) -> list[NotRemoved]:
         ...
@@ -816,6 +943,8 @@ class CheckpointManager:
     def find_load(self, load_step: typing.SupportsInt | typing.SupportsIndex, initial: InitialCheckpoint | None, require_full_resume: bool) -> LoadedStep:
         ...
     def pin(self, step: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def plan_retention(self) -> RetentionDecision:
         ...
     def step_path(self, step: typing.SupportsInt | typing.SupportsIndex) -> str:
         ...
@@ -841,6 +970,10 @@ def compare(a: str, b: str, values: bool) -> CheckpointDifference:
     """
     What two checkpoints do not have in common (dcp/compare.h).
     """
+def compute_histogram(path: str, key: str, bins: typing.SupportsInt | typing.SupportsIndex) -> TensorHistogram:
+    """
+    How the numbers in a tensor are spread (dcp/tensor_statistics.h).
+    """
 def compute_statistics(path: str, key: str) -> TensorStatistics:
     """
     The numbers in a tensor (dcp/tensor_statistics.h).
@@ -849,6 +982,10 @@ def convert(paths: ConvertPaths, dtype: typing.SupportsInt | typing.SupportsInde
     """
     Convert a checkpoint (dcp/convert.h). `dtype` is a code; `rename` makes a name, or None, of a key; `progress` is called with bytes done and bytes in all; `mapping` is what make_model_mapping returned.
     """
+def copy_checkpoint(source: str, destination: str, progress: typing.Any) -> CopyResult:
+    """
+    Copy a checkpoint (dcp/copy.h). `progress` is called with bytes done and bytes in all, or None.
+    """
 def cuda() -> str:
     """
     What was found of CUDA.
@@ -856,6 +993,10 @@ def cuda() -> str:
 def describe(path: str) -> CheckpointDescription:
     """
     What a checkpoint holds (dcp/describe.h).
+    """
+def describe_layout(path: str) -> CheckpointLayout:
+    """
+    What lies where (dcp/checkpoint_layout.h).
     """
 def direct_io(path: str) -> tuple[bool, str]:
     """
@@ -932,6 +1073,10 @@ def raw_write(directory: str, nbytes: typing.SupportsInt | typing.SupportsIndex,
 def release_staging_memory() -> None:
     """
     Give the memory that no staged state uses back to the system.
+    """
+def reshard_checkpoint(source: str, destination: str, ranks: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> ConvertResult:
+    """
+    Write a checkpoint as another number of ranks would have saved it (dcp/reshard.h). `progress` is as for copy_checkpoint.
     """
 def safetensors_overwrite(path: str) -> str:
     """

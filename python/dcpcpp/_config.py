@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
-import platform
 import sys
 from pathlib import Path
 
@@ -17,6 +15,8 @@ logger = logging.getLogger("dcpcpp")
 
 def config(directory: str | os.PathLike[str] = ".") -> dict[str, str]:
     """What show_config prints, by item."""
+    import platform  # slow to import, and seldom needed
+
     engine, reason = _core.io_engine()
     return {
         "dcpcpp": dcpcpp.__version__,
@@ -123,6 +123,8 @@ _logged: set[str] = set()
 
 
 def _version(package: str) -> str:
+    import importlib.metadata  # likewise
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

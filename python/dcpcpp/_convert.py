@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import typer
 
 from dcpcpp import _core
 from dcpcpp._model_mapping import ModelOptions
+from dcpcpp._progress import bar
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._text import path_text
 
@@ -263,28 +263,10 @@ def _renames(pairs: list[str]) -> Mapping[str, str] | None:
 
 def report_conversion(source: str, destination: str, **options: Any) -> None:
     """`convert` with a bar on a terminal, and a line at the end."""
-    if not sys.stderr.isatty():
-        report = convert(source, destination, **options)
-    else:
-        report = _convert_with_bar(source, destination, **options)
+    with bar("convert") as tell:
+        report = convert(source, destination, progress=tell, **options)
     rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
     typer.echo(
         f"{destination}: {report.tensors:,} tensor(s), {report.objects:,} object(s), "
         f"{report.nbytes:,} bytes in {report.seconds:.2f} s ({rate:.2f} GB/s)"
     )
-
-
-def _convert_with_bar(source: str, destination: str, **options: Any) -> ConvertReport:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("convert", total=None)
-        return convert(
-            source,
-            destination,
-            progress=lambda done, total: bars.update(task, completed=done, total=total),
-            **options,
-        )

@@ -19,6 +19,7 @@ from dcpcpp._look import (
     told,
 )
 from dcpcpp._look_commands import AsJson, CheckpointPath
+from dcpcpp._progress import waiting
 
 if TYPE_CHECKING:
     from dcpcpp import _core
@@ -39,8 +40,9 @@ def stats(
     with told():
         from dcpcpp import _core
 
-        found = _core.compute_statistics(local_path(path), key)
-        report = _stats_json(found)
+        with waiting(f"reading {safe(key)}"):
+            found = _core.compute_statistics(local_path(path), key)
+        report = stats_json(found)
         if as_json:
             print_json({"path": path, "key": key, **report})
             return
@@ -48,7 +50,8 @@ def stats(
         print_columns([(name, _number_text(value)) for name, value in report.items()], "<<")
 
 
-def _stats_json(found: _core.TensorStatistics) -> dict[str, Any]:
+def stats_json(found: _core.TensorStatistics) -> dict[str, Any]:
+    """The numbers of `found`, as JSON can have them."""
     numbers = {
         "min": found.min,
         "max": found.max,
@@ -95,16 +98,18 @@ def diff(
     with told():
         from dcpcpp import _core
 
-        found = _core.compare(local_path(a), local_path(b), values)
+        with waiting("comparing"):
+            found = _core.compare(local_path(a), local_path(b), values)
         if as_json:
-            print_json(_diff_json(a, b, found, values))
+            print_json(diff_json(a, b, found, values))
         else:
             _print_diff(found, values)
         if not found.empty:
             raise typer.Exit(DIFFERENT)
 
 
-def _diff_json(a: str, b: str, found: _core.CheckpointDifference, values: bool) -> dict[str, Any]:
+def diff_json(a: str, b: str, found: _core.CheckpointDifference, values: bool) -> dict[str, Any]:
+    """What `--json` prints."""
     return {
         "a": a,
         "b": b,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,16 @@ DIFFERENT = DAMAGED = 1
 NOT_DONE = 2
 
 
+@dataclasses.dataclass
+class _Settings:
+    """What the options before the command say."""
+
+    debug: bool = False
+
+
+settings = _Settings()
+
+
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """Errors are one line: exit code 1 if the checkpoint is damaged, else 2."""
@@ -29,15 +40,18 @@ def told() -> Iterator[None]:
         yield
     except (typer.Exit, BrokenPipeError):
         raise  # which are kinds of RuntimeError and OSError
-    except CheckpointCorruptedError as error:
-        typer.echo(f"dcpcpp: error: {error}", err=True)
-        raise typer.Exit(DAMAGED) from error
-    except KeyError as error:
-        typer.echo(f"dcpcpp: error: {error.args[0]}", err=True)
-        raise typer.Exit(NOT_DONE) from error
-    except (CheckpointError, OSError, ValueError, RuntimeError) as error:
-        typer.echo(f"dcpcpp: error: {error}", err=True)
-        raise typer.Exit(NOT_DONE) from error
+    except (CheckpointError, OSError, ValueError, RuntimeError, KeyError) as error:
+        if settings.debug:
+            raise
+        typer.echo(f"dcpcpp: error: {error_text(error)}", err=True)
+        is_damage = isinstance(error, CheckpointCorruptedError)
+        raise typer.Exit(DAMAGED if is_damage else NOT_DONE) from error
+
+
+def error_text(error: Exception) -> str:
+    """`error` in one line that a terminal can show."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(map(safe, str(text).splitlines()))
 
 
 def local_path(path: str | os.PathLike[str]) -> str:

@@ -43,8 +43,8 @@ def ls(
     with told():
         about = describe(path)
         names = [file.name for file in about.files]
-        tensors = [t for t in about.tensors if _matches(t.fqn, patterns)]
-        objects = [o for o in about.objects if _matches(o.fqn, patterns)]
+        tensors = [t for t in about.tensors if matches(t.fqn, patterns)]
+        objects = [o for o in about.objects if matches(o.fqn, patterns)]
         if as_json:
             print_json(
                 {
@@ -64,7 +64,8 @@ def ls(
             print_columns([("dtype", "shape", "size", "chunks", "key"), *rows], "<<>><")
 
 
-def _matches(key: str, patterns: list[str] | None) -> bool:
+def matches(key: str, patterns: list[str] | None) -> bool:
+    """Whether `key` is one of those that a user asked for."""
     return not patterns or any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
 
 
@@ -98,12 +99,13 @@ def info(path: CheckpointPath, as_json: AsJson = False) -> None:
     with told():
         about = describe(path)
         if as_json:
-            print_json(_info_json(path, about))
+            print_json(info_json(path, about))
         else:
             _print_info(path, about)
 
 
-def _info_json(path: str, about: _core.CheckpointDescription) -> dict[str, Any]:
+def info_json(path: str, about: _core.CheckpointDescription) -> dict[str, Any]:
+    """What `--json` prints."""
     return {
         "path": path,
         "format": about.format,
@@ -162,12 +164,12 @@ def _print_totals(title: str, totals: list[_core.TensorTotal]) -> None:
 
 
 @dataclasses.dataclass
-class _Node:
+class Node:
     """Keys that begin alike."""
 
     tensors: int = 0
     nbytes: int = 0
-    children: dict[str, _Node] = dataclasses.field(default_factory=dict)
+    children: dict[str, Node] = dataclasses.field(default_factory=dict)
 
 
 def tree(
@@ -177,28 +179,34 @@ def tree(
     """Show the modules of a checkpoint, with their tensors' number and size."""
     with told():
         about = describe(path)
-        root = _Node()
-        for tensor in about.tensors:
-            node = root
-            _add(node, tensor)
-            for part in tensor.fqn.split("."):
-                node = node.children.setdefault(part, _Node())
-                _add(node, tensor)
+        root = tree_of(about)
         rows: list[tuple[str, ...]] = [(safe(path), *_counts(root))]
         _append_rows(root, depth, "", rows)
         print_columns(rows, "<>>")
 
 
-def _add(node: _Node, tensor: _core.DescribedTensor) -> None:
+def tree_of(about: _core.CheckpointDescription) -> Node:
+    """The tensors of a checkpoint, by the parts of their keys."""
+    root = Node()
+    for tensor in about.tensors:
+        node = root
+        _add(node, tensor)
+        for part in tensor.fqn.split("."):
+            node = node.children.setdefault(part, Node())
+            _add(node, tensor)
+    return root
+
+
+def _add(node: Node, tensor: _core.DescribedTensor) -> None:
     node.tensors += 1
     node.nbytes += tensor.nbytes
 
 
-def _counts(node: _Node) -> tuple[str, str]:
+def _counts(node: Node) -> tuple[str, str]:
     return counted(node.tensors, "tensor"), size_text(node.nbytes)
 
 
-def _append_rows(node: _Node, depth: int, indent: str, rows: list[tuple[str, ...]]) -> None:
+def _append_rows(node: Node, depth: int, indent: str, rows: list[tuple[str, ...]]) -> None:
     if depth == 0:
         return
     last = len(node.children) - 1

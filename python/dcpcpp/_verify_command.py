@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import dcpcpp
+from dcpcpp._look import error_text, settings
+from dcpcpp._progress import waiting
 from dcpcpp.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -28,9 +30,12 @@ def verify(
     Exit code 0: whole; 1: damaged; 2: could not be checked.
     """
     try:
-        report = dcpcpp.verify(path)
+        with waiting("verifying"):
+            report = dcpcpp.verify(path)
     except (CheckpointError, OSError, ValueError, RuntimeError, ImportError) as error:
-        typer.echo(f"dcpcpp: error: {error}", err=True)
+        if settings.debug:
+            raise
+        typer.echo(f"dcpcpp: error: {error_text(error)}", err=True)
         raise typer.Exit(NOT_CHECKED) from error
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))

@@ -11,8 +11,12 @@ import typer
 import dcpcpp
 from dcpcpp._clean import clean_command
 from dcpcpp._convert import consolidate_command, convert_command
+from dcpcpp._copy_commands import cp, reshard
 from dcpcpp._diff_command import diff, stats
+from dcpcpp._layout_command import layout
+from dcpcpp._look import error_text, settings
 from dcpcpp._look_commands import info, ls, tree
+from dcpcpp._prune_command import prune
 from dcpcpp._verify_command import verify
 from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
@@ -40,8 +44,11 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from (a traceback).")
+    ] = False,
 ) -> None:
-    pass
+    settings.debug = debug
 
 
 @app.command("config")
@@ -58,18 +65,24 @@ app.command("bench")(bench)
 app.command("clean")(clean_command)
 app.command("consolidate")(consolidate_command)
 app.command("convert")(convert_command)
+app.command("cp")(cp)
 app.command("diff")(diff)
 app.command("info")(info)
+app.command("layout")(layout)
 app.command("ls")(ls)
+app.command("prune")(prune)
+app.command("reshard")(reshard)
 app.command("stats")(stats)
 app.command("tree")(tree)
 app.command("verify")(verify)
 
 
 def main() -> None:
-    """Run the command line; errors are one line and exit code 1."""
+    """Run the command line; errors are one line and exit code 1, or tracebacks by --debug."""
     try:
         app()
     except (CheckpointError, OSError, ValueError, RuntimeError) as error:
-        typer.echo(f"dcpcpp: error: {error}", err=True)
+        if settings.debug:
+            raise
+        typer.echo(f"dcpcpp: error: {error_text(error)}", err=True)
         sys.exit(1)

@@ -17,6 +17,7 @@ from dcpcpp._layout_command import layout
 from dcpcpp._look import error_text, settings
 from dcpcpp._look_commands import info, ls, tree
 from dcpcpp._prune_command import prune
+from dcpcpp._report_command import report
 from dcpcpp._verify_command import verify
 from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
@@ -71,6 +72,7 @@ app.command("info")(info)
 app.command("layout")(layout)
 app.command("ls")(ls)
 app.command("prune")(prune)
+app.command("report")(report)
 app.command("reshard")(reshard)
 app.command("stats")(stats)
 app.command("tree")(tree)

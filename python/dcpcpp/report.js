@@ -1,0 +1,133 @@
+// The page of `dcpcpp report`, from top to bottom. report_charts.js comes before this.
+
+function drawHead(info) {
+  const tiles = [
+    ["format", info.format + (info.written_by_dcpcpp ? ", written by dcpcpp" : "")],
+    ["step", info.step], ["ranks", info.ranks], ["files", data.layout.file_count],
+    ["tensors", info.tensors], ["objects", info.objects], ["elements", info.elements],
+  ].filter(([, value]) => value !== null);
+  page.append(
+    el("h1", {}, info.path),
+    el("p", {}, info.save_id === null ? "" : `save ${info.save_id}`),
+    el(
+      "div", { class: "tiles" },
+      el("div", { class: "tile", title: `${count(info.nbytes)} bytes` }, el("b", {}, size(info.nbytes)), "of tensors"),
+      ...tiles.map(([name, value]) =>
+        el("div", { class: "tile" }, el("b", {}, typeof value === "number" ? count(value) : value), name)),
+    ),
+  );
+}
+
+function drawLayout(layout) {
+  const ranks = layout.ranks.length > 0;
+  const holders = ranks ? layout.ranks : layout.files;
+  const imbalance = ranks ? layout.rank_imbalance : layout.file_imbalance;
+  const noun = ranks ? "rank" : "file";
+  const rows = layout.files.map((file) => [
+    file.name, file.rank === null ? "" : String(file.rank), size(file.nbytes), count(file.items), count(file.keys),
+  ]);
+  section(
+    "Ranks and files",
+    el("p", {}, `Bytes by ${noun}, and their mean; the largest has ${imbalance.toFixed(2)} times that.`),
+    columns(holders, (holder) => (ranks ? `rank ${holder.rank}` : holder.name)),
+    el(
+      "details", {}, el("summary", {}, `${count(layout.file_count)} files`),
+      table(["file", "rank", "size", "items", "keys"], rows, [false, true, true, true, true]),
+      more(rows.length, layout.file_count),
+    ),
+  );
+}
+
+function drawIntegrity(verify) {
+  if (verify === null) {
+    section("Integrity", el("p", {}, "Not checked: --verify reads and checks every byte."));
+    return;
+  }
+  const clean = verify.status === "clean";
+  const verdict = clean ? "whole" : `${count(verify.damage_count)} damages`;
+  const rows = verify.damages.map((damage) => [damage.path, damage.key ?? "", damage.message]);
+  section(
+    "Integrity",
+    el("p", { class: clean ? "good" : "bad" }, verdict),
+    el("p", {}, `${count(verify.nbytes)} bytes of ${count(verify.files)} files were checked.`),
+    clean ? "" : table(["file", "key", "damage"], rows, [false, false, false]),
+    more(rows.length, verify.damage_count) ?? "",
+  );
+}
+
+function drawHistograms(tensors) {
+  if (tensors.length === 0) {
+    section("Histograms", el("p", {}, "--tensor KEY shows how the numbers of a tensor are spread."));
+    return;
+  }
+  section("Histograms");
+  for (const tensor of tensors) {
+    const facts = [
+      `${tensor.dtype} ${shape(tensor.shape)}`, `mean ${number(tensor.mean)}`, `std ${number(tensor.std)}`,
+      `${count(tensor.zeros)} zeros`, `${count(tensor.nan)} nan`,
+      `${count(tensor.positive_inf + tensor.negative_inf)} infinite`,
+    ];
+    page.append(el("h3", {}, tensor.key), el("p", {}, facts.join(", ")), histogram(tensor));
+  }
+}
+
+const form = (value) => (value === null ? "object" : `${value.dtype} ${shape(value.shape)}`);
+
+function drawComparison(compare) {
+  const totals = [data.info, compare.other].map((info) => [
+    info.path, info.step === null ? "" : String(info.step), count(info.tensors), count(info.objects), size(info.nbytes),
+  ]);
+  section(
+    "Comparison",
+    el("p", { class: compare.status === "equal" ? "good" : "bad" },
+      compare.values === null ? `${compare.status} keys, dtypes and shapes` : compare.status),
+    table(["checkpoint", "step", "tensors", "objects", "size"], totals, [false, true, true, true, true]),
+  );
+  const list = (name, title, head, cells) => {
+    if (!compare[name] || compare[name].length === 0) return;
+    const rows = compare[name].map(cells);
+    page.append(
+      el("h3", {}, `${count(compare[`${name}_count`])} ${title}`),
+      table(head, rows, head.map(() => false)),
+      more(rows.length, compare[`${name}_count`]) ?? "",
+    );
+  };
+  list("only_in_a", "only here", ["key"], (key) => [key]);
+  list("only_in_b", "only in the other", ["key"], (key) => [key]);
+  list("forms", "of another dtype or shape", ["key", "here", "there"], (f) => [f.key, form(f.a), form(f.b)]);
+  list("values", "of another value", ["key", "elements that differ", "by at most"], (v) => [
+    v.key, count(v.elements), number(v.max_distance),
+  ]);
+}
+
+drawHead(data.info);
+const map = el("div");
+section("Sizes", map);
+treemap(map, [data.tree]);
+section(
+  "Dtypes",
+  table(
+    ["dtype", "tensors", "elements", "size", ""],
+    data.info.by_dtype.map((total) => [
+      total.name, count(total.tensors), count(total.elements), size(total.nbytes),
+      bar(total.nbytes / Math.max(1, data.info.nbytes)),
+    ]),
+    [false, true, true, true, false],
+  ),
+);
+drawLayout(data.layout);
+drawIntegrity(data.verify);
+drawHistograms(data.histograms);
+if (data.compare !== null) drawComparison(data.compare);
+section(
+  "Tensors",
+  el(
+    "details", {}, el("summary", {}, `the ${count(data.tensors.length)} largest of ${count(data.info.tensors)}`),
+    table(
+      ["key", "dtype", "shape", "size", "chunks"],
+      data.tensors.map((t) => [t.key, t.dtype, shape(t.shape), size(t.nbytes), count(t.chunks)]),
+      [false, false, false, true, true],
+    ),
+  ),
+);
+page.append(el("p", {}, `dcpcpp ${data.version}`));

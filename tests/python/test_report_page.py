@@ -1,0 +1,127 @@
+"""`dcpcpp report`: a page that shows a checkpoint, and runs nothing that is in its names."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import dcpcpp
+from dcpcpp.cli import app
+from support.states import ramp
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<!--<script>",
+    "{{script}}",
+    "&lt;b&gt;\u2028\N{SNOWMAN}",
+]
+
+
+def state() -> dict[str, Any]:
+    tensors = {"model.a": ramp(30, 40), "model.b": torch.tensor([1.0, 2.0, float("inf")])}
+    return {**tensors, **{key: ramp(4) for key in HOSTILE}, "step": 7}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("places")
+    dcpcpp.save(state(), checkpoint_id=root / "step-1")
+    other = state()
+    other["model.a"] = other["model.a"] + 1
+    del other["model.b"]
+    dcpcpp.save(other, checkpoint_id=root / "step-2")
+    return root
+
+
+def page_of(*arguments: str | Path) -> str:
+    output = Path(str(arguments[0])).parent / "page.html"
+    words = ["report", *map(str, arguments), "-o", str(output)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return output.read_text(encoding="utf-8")
+
+
+def data_in(page: str) -> dict[str, Any]:
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    data: dict[str, Any] = json.loads(text)
+    assert data["schema"] == 1
+    return data
+
+
+def test_names_in_a_checkpoint_never_become_markup(places: Path) -> None:
+    page = page_of(places / "step-1")
+    assert page.lower().count("<script") == page.lower().count("</script>") == 2
+    assert "<img" not in page
+    assert "<!--" not in page
+    assert {tensor["key"] for tensor in data_in(page)["tensors"]} >= set(HOSTILE)
+    assert "\u2028" not in page
+
+
+def test_the_policy_lets_only_the_pages_own_script_run(places: Path) -> None:
+    page = page_of(places / "step-1")
+    script = page.rpartition("<script>")[2].rpartition("</script>")[0]
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    hashes = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (script, style)
+    ]
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'"
+    )
+    assert "innerHTML" not in script
+    assert set(re.findall(r"https?://[^\"]*", page)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_a_page_shows_what_the_other_commands_tell(places: Path) -> None:
+    data = data_in(page_of(places / "step-1"))
+    assert data["info"]["tensors"] == len(state()) - 1
+    assert data["tree"]["nbytes"] == data["info"]["nbytes"]
+    assert {child["name"] for child in data["tree"]["children"]} >= {"model", "{{script}}"}
+    assert data["layout"]["files"][0]["name"] == "__0_0.distcp"
+    assert (data["verify"], data["histograms"], data["compare"]) == (None, [], None)
+
+
+def test_data_is_read_where_that_is_asked(places: Path) -> None:
+    page = page_of(
+        places / "step-1",
+        *("--verify", "--tensor", "model.*", "--compare", places / "step-2", "--values"),
+    )
+    data = data_in(page)
+    assert data["verify"]["status"] == "clean"
+    a, b = data["histograms"]
+    assert sum(a["counts"]) == 1200
+    assert (sum(b["counts"]), b["positive_inf"]) == (2, 1)
+    compare = data["compare"]
+    assert compare["only_in_a"] == ["model.b"]
+    assert [value["key"] for value in compare["values"]] == ["model.a"]
+    assert compare["values_count"] == 1
+    assert compare["other"]["step"] == 2
+
+
+@pytest.mark.parametrize("arguments", [["--tensor", "absent"], ["--values"]])
+def test_a_wrong_wish_is_one_line(places: Path, arguments: list[str], tmp_path: Path) -> None:
+    words = ["report", str(places / "step-1"), *arguments, "-o", str(tmp_path / "page.html")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_stays_small_whatever_the_checkpoint(tmp_path: Path) -> None:
+    tensors = {f"layers.{i}.weight": torch.zeros(1) for i in range(3000)}
+    dcpcpp.save(tensors, checkpoint_id=tmp_path / "many")
+    data = data_in(page_of(tmp_path / "many"))
+    assert len(data["tensors"]) == 500
+    (layers,) = data["tree"]["children"]
+    assert layers["children"][-1]["name"] == "(2,920 others)"
+    assert layers["children"][-1]["nbytes"] == 2920 * 4

@@ -109,6 +109,8 @@ if TYPE_CHECKING:
     from dcpcpp._inspect import open as open
     from dcpcpp._manager import CheckpointManager as CheckpointManager
     from dcpcpp._manager_config import CheckpointConfig as CheckpointConfig
+    from dcpcpp._manager_log import CheckpointEvent as CheckpointEvent
+    from dcpcpp._manager_per_rank import RandomState as RandomState
     from dcpcpp._plugin_storage import PluginReader as PluginReader
     from dcpcpp._plugin_storage import PluginWriter as PluginWriter
     from dcpcpp._save_load import load as load
@@ -128,6 +130,7 @@ _LAZY = {
     "AsyncSaveHandle": "dcpcpp._async_save",
     "Checkpoint": "dcpcpp._inspect",
     "CheckpointConfig": "dcpcpp._manager_config",
+    "CheckpointEvent": "dcpcpp._manager_log",
     "CheckpointException": "dcpcpp._exceptions",
     "CheckpointManager": "dcpcpp._manager",
     "ConvertReport": "dcpcpp._convert",
@@ -143,6 +146,7 @@ _LAZY = {
     "HuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
     "HuggingFaceStorageWriter": "dcpcpp._hugging_face_writer",
     "QuantizedHuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
+    "RandomState": "dcpcpp._manager_per_rank",
     "PluginReader": "dcpcpp._plugin_storage",
     "PluginWriter": "dcpcpp._plugin_storage",
     "VerifyReport": "dcpcpp._verify",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import gc
 import logging
 import os
-import threading
-import time
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
@@ -18,17 +16,12 @@ import torch.distributed as dist
 from torch.distributed.checkpoint.metadata import Metadata
 
 from dcpcpp import _core
-from dcpcpp._async_save import AsyncSaveHandle
-from dcpcpp._manager_aside import set_aside
 from dcpcpp._manager_config import CheckpointConfig
 from dcpcpp._manager_io import RunStates
-from dcpcpp._manager_log import tell_loaded, tell_saved
+from dcpcpp._manager_log import Hook
 from dcpcpp._manager_ranks import on_first_rank, require_open
-from dcpcpp._manager_retention import remove_old_steps
-from dcpcpp._manager_start import decide_start
 from dcpcpp._manager_states import StateDictAdapter
-from dcpcpp._report import LoadReport
-from dcpcpp._stats import SaveStats
+from dcpcpp._manager_steps import Steps
 
 logger = logging.getLogger("dcpcpp")
 
@@ -40,7 +33,7 @@ class CheckpointManager:
 
     Steps are `folder/step-<N>`, in PyTorch's format. What TorchTitan's manager does this
     one does for any training loop; all of its calls but `close` are collective over
-    `process_group`. Unlike it:
+    `process_group`, and so is making it. Unlike it:
 
     - A step counts when it can be loaded. A newest one that holds the model only, such as
       a last save, is not resumed: the newest full one is.
@@ -48,15 +41,22 @@ class CheckpointManager:
       always the newest full one; nothing else of them is removed before. A file
       `.dcpcpp.pin` in a step's directory keeps it for good: `pin`.
     - The last save in safetensors leaves final files, and no others.
+    - A state that cannot be made or filled on one rank is an error on all.
 
     Args:
         config: the options.
-        states: "model", a module or a list of modules; and, as far as there are, "optimizer"
-            (torch's, or a `Stateful`), "lr_scheduler", "dataloader", "train_state" and
-            others: `Stateful` objects, or dicts, which are filled in place.
+        states: "model", a module, a list of modules, or a `Stateful` with the keys of all;
+            and, as far as there are, "optimizer" (torch's, or a `Stateful`), "lr_scheduler",
+            "dataloader", "train_state" and others: `Stateful` objects, or dicts, which are
+            filled in place and get the keys that a checkpoint has and they have not.
+        per_rank_states: states that each rank has for itself, such as its "dataloader" or
+            `RandomState`. A run of another number of ranks cannot take them: that is an
+            error before anything is loaded, unless `exclude_from_loading` names them.
         sd_adapter: translates the model's state dict to Hugging Face's and back.
         base_folder: what `config.folder` is relative to.
         process_group: the ranks; None for all.
+        hooks: called with a `CheckpointEvent` after each save and load, on each rank; after
+            an async save in its thread. What they raise is logged.
 
     Raises:
         ValueError: there is no model, or no adapter that the options need.
@@ -78,9 +78,11 @@ class CheckpointManager:
         config: CheckpointConfig,
         states: Mapping[str, Any],
         *,
+        per_rank_states: Mapping[str, Any] | None = None,
         sd_adapter: StateDictAdapter | None = None,
         base_folder: str | os.PathLike[str] = "",
         process_group: dist.ProcessGroup | None = None,
+        hooks: Iterable[Hook] = (),
     ) -> None:
         self.config = config
         self.folder = os.path.join(base_folder, config.folder)  # noqa: PTH118
@@ -90,20 +92,20 @@ class CheckpointManager:
             return
         if config.last_save_in_hf and sd_adapter is None:
             raise ValueError("checkpoint.last_save_in_hf is True, but sd_adapter is not provided.")
-        self._states = RunStates(config, states, sd_adapter, process_group)
-        is_alone = self._states.is_alone
-        self._group = None if is_alone else (process_group or dist.group.WORLD)
-        self._is_first = self._group is None or dist.get_rank(self._group) == 0
+        self._states = RunStates(config, states, per_rank_states or {}, sd_adapter, process_group)
+        self._group = self._states.group
         options = config.core_options(self.folder)
-        options.state_keys = self._states.keys
+        options.state_keys = list(self._states.others)
         self._core = _core.CheckpointManager(options)
-        self._upload: Future[Metadata] | None = None
-        self._staging: AsyncSaveHandle | None = None
-        self._has_ended = threading.Event()
-        self._remover = ThreadPoolExecutor(1, thread_name_prefix="dcpcpp-retention")
+        self._steps = Steps(self._core, config, self._states, hooks)
         logger.info(
             "Checkpointing active. Checkpoints will be loaded from and saved to %s", self.folder
         )
+
+    @property
+    def upload(self) -> Future[Metadata] | None:
+        """Of the last async save, as long as nobody has waited for it."""
+        return None if self._core is None else self._steps.saves.upload
 
     @torch.no_grad()
     def save(self, step: int, last_step: bool = False) -> bool:
@@ -122,44 +124,17 @@ class CheckpointManager:
             RuntimeError: the manager is closed.
         """
         require_open(self._is_closed)
-        what = None if self._core is None else self._core.what_to_save(step, last_step)
-        if self._core is None or what is None:
+        if self._core is None:
             return False
-        earlier: Exception | None = None
-        try:
-            self.wait()
-        except Exception as error:  # which is no reason to lose this step, too
-            earlier = error
-        gc.collect(1)
-        on_first_rank(self._group, functools.partial(self._begin_save, self._core, step, what))
-        self._has_ended.clear()
-        stats = SaveStats()
-        begin = time.perf_counter()
-        path = self._core.step_path(step)
-        end = functools.partial(self._end_save, step, what, begin, stats)
-        try:
-            if what == "model":
-                self._states.save_model(path, step, stats)
-            elif last_step or self.config.async_mode == "disabled":
-                self._states.save_full(path, stats)
-            else:
-                self._upload, self._staging = self._states.save_in_background(path, stats)
-        except BaseException as error:
-            end(error)
-            raise
-        if self._upload is None:
-            end(None)
-        else:
-            # Not exception() of the future itself: nobody has seen the error by this.
-            self._upload.add_done_callback(lambda upload: end(Future.exception(upload)))
-        gc.collect(1)
-        if earlier is not None:
-            raise earlier
-        return True
-
-    def _begin_save(self, core: _core.CheckpointManager, step: int, what: str) -> None:
-        set_aside(core.step_path(step), in_hf=self._is_in_hf(what))
-        core.begin_save(step)
+        what = self._core.what_to_save(step, last_step)
+        errors: list[Exception | None] = []
+        if what is not None:
+            errors.append(self._steps.saves.take_error())  # no reason to lose this step, too
+            self._steps.save(step, what, in_background=not last_step)
+        for error in errors:
+            if error is not None:
+                raise error
+        return what is not None
 
     def save_seed(self) -> None:
         """Save step 0 of a model that no step has trained, on one process.
@@ -192,37 +167,26 @@ class CheckpointManager:
         Raises:
             FileNotFoundError: there is no such step.
             RuntimeError: there are steps, and none can be loaded; or none is a full one, with
-                `require_full_resume`.
-            ValueError: what a run without steps is to start from is not there, or a key of
-                `exclude_from_loading` is unknown.
-            CheckpointException: the checkpoint cannot be loaded; see `dcpcpp.load`.
-            RuntimeError: the manager is closed.
+                `require_full_resume`; or the manager is closed.
+            ValueError: what a run without steps is to start from is not there, a key of
+                `exclude_from_loading` is unknown, or `per_rank_states` are of another number
+                of ranks.
+            CheckpointException: the checkpoint cannot be loaded; see `dcpcpp.load`. Or a state
+                cannot be filled on another rank; that one raises its own error.
         """
         require_open(self._is_closed)
         if self._core is None:
             return False
         self.wait()
-        self._remover.submit(lambda: None).result()  # or it might take what is loaded
-        wanted = self.config.load_step if step is None else step
-        assets = self.config.hf_assets_path or getattr(self._states.adapter, "hf_assets_path", None)
-        start = decide_start(self._core, self.config, wanted, assets, self._group)
-        if start is None:
-            return False
-        begin = time.perf_counter()
-        report = LoadReport()
-        self._states.load(start, report)
-        gc.collect(1)
-        tell_loaded(start, seconds=time.perf_counter() - begin, nbytes=report.nbytes_read)
-        return True
+        return self._steps.load(self.config.load_step if step is None else step)
 
     def maybe_wait_for_staging(self) -> None:
         """Wait until the state may change; to be called before the optimizer's step.
 
         It takes time only with `async_mode="async_with_pinned_mem"`.
         """
-        if self._core is not None and self._staging is not None:
-            self._staging.wait_staged()
-            self._staging = None
+        if self._core is not None:
+            self._steps.saves.wait_staged()
 
     def wait(self) -> None:
         """Wait until the last async save has ended.
@@ -230,18 +194,8 @@ class CheckpointManager:
         Raises:
             CheckpointException: it failed.
         """
-        if self._core is None or self._upload is None:
-            return
-        try:
-            self._upload.result()
-        except Exception:  # Ctrl-C is no end of the save
-            self._forget_upload()
-            raise
-        self._forget_upload()
-
-    def _forget_upload(self) -> None:
-        self._has_ended.wait()  # what is done when the future is, not before
-        self._upload = self._staging = None
+        if self._core is not None:
+            self._steps.saves.wait()
 
     def pin(self, step: int) -> None:
         """Keep a step for good, whatever `keep_latest_k` says, also in later runs.
@@ -262,12 +216,12 @@ class CheckpointManager:
     def close(self) -> None:
         """Wait for what is being saved and removed. The manager may not be used any more."""
         self._is_closed = True
-        try:
-            self.wait()
-        finally:
-            if self._core is not None:
-                self._remover.shutdown()
-            self._core = None
+        if self._core is None:
+            return
+        self._core = None
+        with contextlib.ExitStack() as last_first:
+            last_first.callback(self._states.close)
+            last_first.callback(self._steps.saves.close)
 
     def __enter__(self) -> CheckpointManager:
         return self
@@ -279,22 +233,3 @@ class CheckpointManager:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _end_save(
-        self, step: int, what: str, begin: float, stats: SaveStats, error: BaseException | None
-    ) -> None:
-        """A save has ended; of an async one, in its thread."""
-        try:
-            seconds = time.perf_counter() - begin
-            if self._core is not None and self._is_first:
-                self._core.end_save(step, error is None)
-                if error is None:
-                    self._remover.submit(remove_old_steps, self._core)
-            if error is None:
-                in_hf = self._is_in_hf(what)
-                tell_saved(step, what, in_hf=in_hf, seconds=seconds, nbytes=stats.nbytes)
-        finally:
-            self._has_ended.set()
-
-    def _is_in_hf(self, what: str) -> bool:
-        return what == "model" and self.config.last_save_in_hf

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.stateful import Stateful
 
 from dcpcpp._async_save import AsyncSaveHandle, async_save
 from dcpcpp._default_stager import DefaultStager
@@ -18,11 +17,23 @@ from dcpcpp._hugging_face_storage import (
     QuantizedHuggingFaceStorageReader,
 )
 from dcpcpp._hugging_face_writer import HuggingFaceStorageWriter
+from dcpcpp._inspect import open as open_checkpoint
 from dcpcpp._manager_config import CheckpointConfig
+from dcpcpp._manager_fill import fill, made
+from dcpcpp._manager_per_rank import PerRankState, require_same_ranks
+from dcpcpp._manager_ranks import on_all_ranks
+from dcpcpp._manager_saves import Background
 from dcpcpp._manager_start import Start
-from dcpcpp._manager_states import StateDictAdapter, states_of
+from dcpcpp._manager_states import (
+    MODEL,
+    DictState,
+    StateDictAdapter,
+    model_state_of,
+    other_states_of,
+)
 from dcpcpp._report import LoadReport
 from dcpcpp._save_load import load, save
+from dcpcpp._state_dict import Path
 from dcpcpp._stats import SaveStats
 from dcpcpp._torch_async import AsyncCheckpointerType, AsyncSaveResponse, StagingOptions
 
@@ -35,12 +46,16 @@ class RunStates:
     Args:
         config: the run's options.
         states: see `CheckpointManager`.
+        per_rank_states: see there.
         adapter: see there.
         process_group: the ranks, or None for all.
 
     Attributes:
-        keys: of the states beside the model.
-        is_alone: whether there are no other ranks.
+        model: the model's state.
+        others: the states beside the model.
+        per_rank: names of those that each rank has for itself.
+        aside: names of those that are in the checkpoints and loaded from elsewhere.
+        group: the ranks; None for this process alone.
         adapter: as given.
     """
 
@@ -48,15 +63,22 @@ class RunStates:
         self,
         config: CheckpointConfig,
         states: Mapping[str, Any],
+        per_rank_states: Mapping[str, Any],
         adapter: StateDictAdapter | None,
         process_group: dist.ProcessGroup | None,
     ) -> None:
         self._config = config
-        self._model, self._others = states_of(states)
-        self.keys = list(self._others)
+        is_alone = not (dist.is_available() and dist.is_initialized())
+        self.group: Any = None if is_alone else (process_group or dist.group.WORLD)
+        self._rank = 0 if is_alone else dist.get_rank(self.group)
+        self._world_size = 1 if is_alone else dist.get_world_size(self.group)
+        self.model = model_state_of(states)
+        self.others = other_states_of(states, self.model)
+        self.others |= self._of_this_rank(per_rank_states)
+        self.per_rank = frozenset(per_rank_states)
+        self.aside: frozenset[str] = frozenset()
         self.adapter = adapter
-        self.is_alone = not (dist.is_available() and dist.is_initialized())
-        self._ranks: dict[str, Any] = {"process_group": process_group, "no_dist": self.is_alone}
+        self._ranks: dict[str, Any] = {"process_group": process_group, "no_dist": is_alone}
         self._stager = DefaultStager(StagingOptions(True, True, True, True))
 
     def save_full(self, path: str, stats: SaveStats) -> None:
@@ -68,24 +90,22 @@ class RunStates:
         name = self._config.export_dtype
         dtype: torch.dtype = getattr(torch, name)
         logger.info("Saving a model only checkpoint in %s at last step, step %d.", name, step)
-        state = self._model.state_dict()
         if not self._config.last_save_in_hf:
+            state = made(self.model.state_dict)
             save(state, checkpoint_id=path, export_dtype=dtype, stats=stats, **self._ranks)
             return
-        assert self.adapter is not None  # the manager has checked
+        adapter = self.adapter
+        assert adapter is not None  # the manager has checked
         writer = HuggingFaceStorageWriter(
-            path, getattr(self.adapter, "fqn_to_index_mapping", None), export_dtype=dtype
+            path, getattr(adapter, "fqn_to_index_mapping", None), export_dtype=dtype
         )
-        save(self.adapter.to_hf(state), storage_writer=writer, stats=stats, **self._ranks)
+        hf_state = made(lambda: adapter.to_hf(self.model.state_dict()))
+        save(hf_state, storage_writer=writer, stats=stats, **self._ranks)
 
-    def save_in_background(
-        self, path: str, stats: SaveStats
-    ) -> tuple[Future[Metadata], AsyncSaveHandle | None]:
+    def save_in_background(self, path: str, stats: SaveStats) -> Background:
         """Save all states as `async_mode` says; the upload, and what stages them."""
         if self._config.async_mode == "async":
-            upload = async_save(self._all(), checkpoint_id=path, stats=stats, **self._ranks)
-            assert not isinstance(upload, AsyncSaveResponse)  # the default copies at once
-            return upload, None
+            return self.save_copy(self._all(), path, stats), None
         handle = async_save(
             self._all(),
             checkpoint_id=path,
@@ -97,50 +117,119 @@ class RunStates:
         assert isinstance(handle, AsyncSaveHandle)  # the stager is ours
         return handle.upload_completion, handle  # type: ignore[return-value]  # torch: of None
 
+    def save_copy(self, state: dict[str, Any], path: str, stats: SaveStats) -> Any:
+        """Save `state` in a thread; the upload. It may change when this returns."""
+        upload = async_save(state, checkpoint_id=path, stats=stats, **self._ranks)
+        assert not isinstance(upload, AsyncSaveResponse)  # the default copies at once
+        return upload
+
+    def survey(self, path: str, names: frozenset[str] | None = None) -> dict[str, Path]:
+        """The keys of a checkpoint that belong to dicts and to single ranks, with their paths.
+
+        Args:
+            path: of the checkpoint.
+            names: of the states to be loaded; None: those that `load` loads.
+
+        Raises:
+            ValueError: it has the states of another number of ranks, or a key of
+                `exclude_from_loading` is unknown.
+        """
+        wanted = frozenset(self._wanted()) if names is None else names
+        per_rank = sorted(self.per_rank & wanted)
+        dicts = [name for name in wanted if isinstance(self.others[name], DictState)]
+        if not per_rank and not dicts:
+            return {}
+        checkpoint = open_checkpoint(path)
+        paths = {key: checkpoint.path(key) for key in checkpoint}
+        tops = {*per_rank, *dicts}
+        paths = {key: place for key, place in paths.items() if place[0] in tops}
+        require_same_ranks(path, per_rank, paths, self._world_size)
+        return paths
+
     def load(self, start: Start, report: LoadReport) -> None:
         """Load what `start` names.
 
         Raises:
-            ValueError: a key of `exclude_from_loading` is unknown.
             AssertionError: it is in safetensors, and there is no adapter.
         """
-        state = self._model.state_dict()
         if start.in_hf:
-            self._load_hf(start, state, report)
+            self._load_hf(start, report)
             return
-        keys = list(state)
-        if not start.model_only:
-            state.update(self._wanted())
-        load(state, checkpoint_id=start.path, report=report, **self._ranks)
-        self._model.load_state_dict({key: state[key] for key in keys})
+        others = {} if start.model_only else self._wanted()
+        excluded = self._config.exclude_from_loading
+        if excluded and not start.model_only:
+            logger.info("Not loaded, as exclude_from_loading says: %s.", ", ".join(excluded))
+        self.fill(self.model, others, start, report)
 
-    def _load_hf(self, start: Start, state: dict[str, Any], report: LoadReport) -> None:
-        if self.adapter is None:
+    def fill(
+        self,
+        model: Stateful | None,
+        others: Mapping[str, Stateful],
+        start: Start,
+        report: LoadReport,
+    ) -> None:
+        """Fill states from the checkpoint of `start`, in PyTorch's format."""
+        fill(model, others, start, self.group, {"report": report, **self._ranks})
+
+    def close(self) -> None:
+        """Give back the memory of the copies that were saved in the background."""
+        if self._config.async_mode != "disabled":
+            self._stager.close()
+
+    def _load_hf(self, start: Start, report: LoadReport) -> None:
+        adapter = self.adapter
+        if adapter is None:
             raise AssertionError("from_hf=True requires sd_adapter and hf_assets_path.")
         reader = QuantizedHuggingFaceStorageReader if start.quantized else HuggingFaceStorageReader
-        hf_state = self.adapter.to_hf(state)
+        keys: list[str] = []
+
+        def to_hf() -> dict[str, Any]:
+            state = self.model.state_dict()
+            keys.extend(state)
+            return adapter.to_hf(state)
+
+        hf_state = made(to_hf)
         load(hf_state, storage_reader=reader(start.path), report=report, **self._ranks)
-        loaded = self.adapter.from_hf(hf_state)
-        missing = [key for key in state if key not in loaded]
-        if missing:
-            logger.warning(
-                "%s does not have %s: %d of %d tensors stay as they are.",
-                start.path,
-                ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
-                len(missing),
-                len(state),
-            )
-        self._model.load_state_dict(loaded)
+
+        def apply() -> None:
+            loaded = adapter.from_hf(hf_state)
+            _warn_of_missing(start.path, keys, loaded)
+            self.model.load_state_dict(loaded)
+
+        on_all_ranks(self.group, "load_state_dict", apply)
 
     def _all(self) -> dict[str, Any]:
         """The model's tensors, and the other states, at the top level."""
-        state: dict[str, Any] = self._model.state_dict()
-        state.update(self._others)
-        return state
+        return made(lambda: {**self.model.state_dict(), **self.others})
 
-    def _wanted(self) -> dict[str, Any]:
-        for key in self._config.exclude_from_loading:
-            if key not in self._others:
-                raise ValueError(f"{key} not found in state_dict.")
+    def _wanted(self) -> dict[str, Stateful]:
         excluded = self._config.exclude_from_loading
-        return {key: value for key, value in self._others.items() if key not in excluded}
+        for key in excluded:
+            if key not in self.others:
+                raise ValueError(f"{key} not found in state_dict.")
+        return {
+            key: state
+            for key, state in self.others.items()
+            if key not in excluded and key not in self.aside
+        }
+
+    def _of_this_rank(self, states: Mapping[str, Any]) -> dict[str, Stateful]:
+        twice = sorted({MODEL, *self.others} & set(states))
+        if twice:
+            raise ValueError(f"{', '.join(twice)} cannot be in both states and per_rank_states")
+        own = other_states_of(states, self.model)
+        return {
+            key: PerRankState(state, self._rank, self._world_size) for key, state in own.items()
+        }
+
+
+def _warn_of_missing(path: str, keys: list[str], loaded: Mapping[str, Any]) -> None:
+    missing = [key for key in keys if key not in loaded]
+    if missing:
+        logger.warning(
+            "%s does not have %s: %d of %d tensors stay as they are.",
+            path,
+            ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
+            len(missing),
+            len(keys),
+        )

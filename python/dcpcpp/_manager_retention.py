@@ -10,8 +10,13 @@ from dcpcpp import _core
 logger = logging.getLogger("dcpcpp")
 
 
-def remove_old_steps(core: _core.CheckpointManager) -> None:
-    """Remove them, and tell the log; what goes wrong does not fail the training."""
+def remove_old_steps(core: _core.CheckpointManager, *, level: int = logging.INFO) -> None:
+    """Remove them, and tell the log; what goes wrong does not fail the training.
+
+    Args:
+        core: of the folder.
+        level: of the lines about steps that were removed.
+    """
     begin = time.perf_counter()
     try:
         report = core.apply_retention()
@@ -22,4 +27,4 @@ def remove_old_steps(core: _core.CheckpointManager) -> None:
         logger.warning("%s could not be removed: %s", kept.path, kept.reason)
     for step in report.removed:
         seconds = time.perf_counter() - begin
-        logger.info("Removed %s, %.2f seconds after the save.", step.path, seconds)
+        logger.log(level, "Removed %s, %.2f seconds after the save.", step.path, seconds)

@@ -125,34 +125,67 @@ class DictState(Stateful):
         return dict(self._values)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Replace the values of the keys that were loaded."""
+        """Replace the values of the keys that were loaded, and add those that are new."""
         self._values.update(state_dict)
 
 
-def states_of(states: Mapping[str, Any]) -> tuple[ModelState, dict[str, Stateful]]:
-    """The model, and the other states.
+class FailedState(Stateful):
+    """Stands for a state that this rank could not make.
+
+    A save or load asks it, as it does any state, and tells the error to all ranks.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Raise the error."""
+        raise self._error
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Not called: nothing is loaded."""
+
+
+def model_state_of(states: Mapping[str, Any]) -> Stateful:
+    """The model, whose keys are those of the checkpoint.
 
     Raises:
         ValueError: there is no "model".
-        TypeError: a state that can be neither asked nor filled.
+        TypeError: it is no module, list of modules or `Stateful`.
     """
     if MODEL not in states:
         raise ValueError(f'states has no "{MODEL}", only {sorted(states)}')
     model = states[MODEL]
-    model = model if isinstance(model, ModelState) else ModelState(model)
-    others: dict[str, Stateful] = {}
-    for key, state in states.items():
-        if key == MODEL:
-            continue
-        if isinstance(state, torch.optim.Optimizer):
-            others[key] = OptimizerState(model.parts, state)
-        elif isinstance(state, MutableMapping):
-            others[key] = DictState(state)
-        elif isinstance(state, Stateful):
-            others[key] = state
-        else:
-            raise TypeError(
-                f'state "{key}" is a {type(state).__name__}: neither a dict nor an object with '
-                "state_dict() and load_state_dict()"
-            )
-    return model, others
+    if isinstance(model, (nn.Module, list, tuple)):  # a module has a state_dict(), too
+        return ModelState(model if isinstance(model, nn.Module) else list(model))
+    if isinstance(model, Stateful):
+        return model
+    raise _no_state(MODEL, model)
+
+
+def other_states_of(states: Mapping[str, Any], model: Stateful) -> dict[str, Stateful]:
+    """The states beside the model.
+
+    Raises:
+        TypeError: a state that can be neither asked nor filled.
+    """
+    return {key: _state_of(key, value, model) for key, value in states.items() if key != MODEL}
+
+
+def _state_of(key: str, state: Any, model: Stateful) -> Stateful:
+    # Containers such as TorchTitan's are optimizers and name their states themselves.
+    names_itself = Stateful in type(state).__mro__
+    if isinstance(state, torch.optim.Optimizer) and not names_itself:
+        return OptimizerState(model.parts if isinstance(model, ModelState) else [], state)
+    if isinstance(state, MutableMapping):
+        return DictState(state)
+    if isinstance(state, Stateful):
+        return state
+    raise _no_state(key, state)
+
+
+def _no_state(key: str, state: object) -> TypeError:
+    return TypeError(
+        f'state "{key}" is a {type(state).__name__}: neither a dict nor an object with '
+        "state_dict() and load_state_dict()"
+    )

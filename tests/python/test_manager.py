@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from typing import Any
 
 import pytest
 import torch
@@ -15,64 +14,7 @@ import dcpcpp
 from dcpcpp import CheckpointConfig, CheckpointManager
 from dcpcpp._manager_states import ModelState
 from support.ranks import run_on_ranks
-
-
-class Adapter:
-    """Hugging Face's names of a model's tensors: with a prefix."""
-
-    fqn_to_index_mapping = None
-
-    def to_hf(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        return {f"model.{key}": value for key, value in state_dict.items()}
-
-    def from_hf(self, hf_state_dict: dict[str, Any]) -> dict[str, Any]:
-        return {key.removeprefix("model."): value for key, value in hf_state_dict.items()}
-
-
-class Run:
-    """A training run of a small model."""
-
-    def __init__(self, folder: pathlib.Path, seed: int = 0, **options: Any) -> None:
-        torch.manual_seed(seed)
-        self.model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1)
-        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 3)
-        self.progress: dict[str, Any] = {"step": 0, "tokens": torch.zeros(1)}
-        config = CheckpointConfig(**{"enable": True, "interval": 2, **options})
-        self.manager = CheckpointManager(
-            config,
-            {
-                "model": self.model,
-                "optimizer": self.optimizer,
-                "lr_scheduler": self.schedule,
-                "train_state": self.progress,
-            },
-            sd_adapter=Adapter(),
-            base_folder=folder,
-        )
-
-    def train(self, until: int, last: int = 0) -> list[float]:
-        """Train, and save; the losses."""
-        losses = []
-        with self.manager as manager:
-            while self.progress["step"] < until:
-                step = self.progress["step"] + 1
-                data = torch.full((3, 4), float(step))
-                loss = self.model(data).square().mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                manager.maybe_wait_for_staging()
-                self.optimizer.step()
-                self.schedule.step()
-                self.progress["step"] = step
-                self.progress["tokens"] += 3
-                losses.append(loss.item())
-                manager.save(step, last_step=step == last)
-        return losses
-
-
-def steps_in(folder: pathlib.Path) -> list[str]:
-    return sorted(path.name for path in (folder / "checkpoint").iterdir())
+from support.runs import Run, steps_in
 
 
 @pytest.mark.parametrize("mode", ["disabled", "async", "async_with_pinned_mem"])
@@ -120,7 +62,7 @@ def test_a_last_save_of_the_model_only_is_cast_and_told(
     with caplog.at_level(logging.INFO, logger="dcpcpp"):
         Run(tmp_path, export_dtype="float16").train(1, last=1)
     assert "Saving a model only checkpoint in float16 at last step, step 1." in caplog.text
-    assert "Saved step 1 (model only, DCP) in " in caplog.text
+    assert "Saved step 1 (model only, DCP, float16) in " in caplog.text
     checkpoint = dcpcpp.open(tmp_path / "checkpoint" / "step-1")
     assert sorted(checkpoint.keys()) == ["0.bias", "0.weight", "1.bias", "1.weight"]
     resumed = Run(tmp_path, require_full_resume=True)

@@ -20,6 +20,7 @@ from dcpcpp._manager_config import CheckpointConfig
 from dcpcpp._manager_io import RunStates
 from dcpcpp._manager_log import Hook
 from dcpcpp._manager_ranks import on_first_rank, require_open
+from dcpcpp._manager_replica import FaultTolerance, Replica
 from dcpcpp._manager_states import StateDictAdapter
 from dcpcpp._manager_steps import Steps
 
@@ -55,11 +56,15 @@ class CheckpointManager:
         sd_adapter: translates the model's state dict to Hugging Face's and back.
         base_folder: what `config.folder` is relative to.
         process_group: the ranks; None for all.
+        ft_manager: TorchTitan's `TorchFTManager`, or one with its `enabled`, `manager` and
+            `replica_id`: this run is one of several replicas. That of participating rank 0
+            saves for all; each saves its dataloader every step, in
+            `folder/ft-replicat-<id>`, and begins there again.
         hooks: called with a `CheckpointEvent` after each save and load, on each rank; after
             an async save in its thread. What they raise is logged.
 
     Raises:
-        ValueError: there is no model, or no adapter that the options need.
+        ValueError: there is no model, or no adapter or dataloader that the options need.
         TypeError: a state that can be neither asked nor filled.
 
     Example:
@@ -82,6 +87,7 @@ class CheckpointManager:
         sd_adapter: StateDictAdapter | None = None,
         base_folder: str | os.PathLike[str] = "",
         process_group: dist.ProcessGroup | None = None,
+        ft_manager: FaultTolerance | None = None,
         hooks: Iterable[Hook] = (),
     ) -> None:
         self.config = config
@@ -94,10 +100,13 @@ class CheckpointManager:
             raise ValueError("checkpoint.last_save_in_hf is True, but sd_adapter is not provided.")
         self._states = RunStates(config, states, per_rank_states or {}, sd_adapter, process_group)
         self._group = self._states.group
+        self._replica: Replica | None = None
+        if ft_manager is not None and ft_manager.enabled:
+            self._replica = Replica(ft_manager, config, self.folder, self._states)
         options = config.core_options(self.folder)
         options.state_keys = list(self._states.others)
         self._core = _core.CheckpointManager(options)
-        self._steps = Steps(self._core, config, self._states, hooks)
+        self._steps = Steps(self._core, config, self._states, self._replica, hooks)
         logger.info(
             "Checkpointing active. Checkpoints will be loaded from and saved to %s", self.folder
         )
@@ -128,13 +137,16 @@ class CheckpointManager:
             return False
         what = self._core.what_to_save(step, last_step)
         errors: list[Exception | None] = []
+        if self._replica is not None and not self.config.load_only:
+            errors.append(self._replica.save(step))
+        is_saved = False
         if what is not None:
             errors.append(self._steps.saves.take_error())  # no reason to lose this step, too
-            self._steps.save(step, what, in_background=not last_step)
+            is_saved = self._steps.save(step, what, in_background=not last_step)
         for error in errors:
             if error is not None:
                 raise error
-        return what is not None
+        return is_saved
 
     def save_seed(self) -> None:
         """Save step 0 of a model that no step has trained, on one process.
@@ -221,6 +233,8 @@ class CheckpointManager:
         self._core = None
         with contextlib.ExitStack() as last_first:
             last_first.callback(self._states.close)
+            if self._replica is not None:
+                last_first.callback(self._replica.close)
             last_first.callback(self._steps.saves.close)
 
     def __enter__(self) -> CheckpointManager:

@@ -52,6 +52,9 @@ class CheckpointConfig:
         async_mode: "disabled", "async" (the call returns when the state is copied), or
             "async_with_pinned_mem" (the copy is made beside the training, too, into pinned
             memory, and another process writes it; see `maybe_wait_for_staging`).
+        enable_ft_dataloader_checkpoints: in a fault-tolerant run each replica saves where it is in
+            its data, every step. Without it replicas that come back train on data again. See
+            `ft_manager` of `CheckpointManager`.
 
     Raises:
         ValueError: options that make no sense, in TorchTitan's words.
@@ -76,6 +79,7 @@ class CheckpointConfig:
     create_seed_checkpoint: bool = False
     load_only: bool = False
     async_mode: AsyncMode = "disabled"
+    enable_ft_dataloader_checkpoints: bool = True
 
     def __post_init__(self) -> None:
         self._normalize()

@@ -15,6 +15,7 @@ from dcpcpp._manager_config import CheckpointConfig
 from dcpcpp._manager_io import RunStates
 from dcpcpp._manager_log import CheckpointEvent, Hook, Teller
 from dcpcpp._manager_ranks import on_first_rank
+from dcpcpp._manager_replica import Replica
 from dcpcpp._manager_retention import remove_old_steps
 from dcpcpp._manager_saves import Background, Saves
 from dcpcpp._manager_start import Search, Start, decide_start
@@ -29,6 +30,7 @@ class Steps:
         core: of the run's folder.
         config: the run's options.
         states: what is saved and loaded.
+        replica: of a fault-tolerant run, or None.
         hooks: see `CheckpointManager`.
 
     Attributes:
@@ -40,11 +42,13 @@ class Steps:
         core: _core.CheckpointManager,
         config: CheckpointConfig,
         states: RunStates,
+        replica: Replica | None,
         hooks: Iterable[Hook],
     ) -> None:
         self._core = core
         self._config = config
         self._states = states
+        self._replica = replica
         self._teller = Teller(hooks)
         self.saves = Saves(
             core,
@@ -53,8 +57,8 @@ class Steps:
             remove=remove_old_steps,
         )
 
-    def save(self, step: int, what: str, *, in_background: bool) -> None:
-        """Save a step.
+    def save(self, step: int, what: str, *, in_background: bool) -> bool:
+        """Save a step, unless another replica does; whether it is saved.
 
         Args:
             step: its number.
@@ -63,7 +67,8 @@ class Steps:
         """
         gc.collect(1)
         event = self._event(step, what)
-        on_first_rank(self._states.group, functools.partial(self._begin_save, event))
+        if not on_first_rank(self._states.group, functools.partial(self._begin_save, event)):
+            return False
 
         def save(stats: SaveStats) -> Background | None:
             if what == "model":
@@ -76,10 +81,13 @@ class Steps:
 
         self.saves.run(event, save)
         gc.collect(1)
+        return True
 
     def load(self, load_step: int) -> bool:
         """Load a step, or the newest one (-1); whether there is one. See `CheckpointManager`."""
         self.saves.wait_removed()  # or it might take what is loaded
+        if self._replica is not None:
+            self._replica.load()
         assets = getattr(self._states.adapter, "hf_assets_path", None)
         search = Search(load_step, self._config.hf_assets_path or assets, self._states.survey)
         start = decide_start(self._core, self._config, search, self._states.group)
@@ -87,10 +95,13 @@ class Steps:
             self._load(start)
         return start is not None
 
-    def _begin_save(self, event: CheckpointEvent) -> None:
+    def _begin_save(self, event: CheckpointEvent) -> bool:
+        if self._replica is not None and not self._replica.saves_for_all():
+            return False
         assert event.step is not None
         set_aside(event.path, in_hf=event.format == "hf")
         self._core.begin_save(event.step)
+        return True
 
     def _event(self, step: int, what: str) -> CheckpointEvent:
         model_only = what == "model"

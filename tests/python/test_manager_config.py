@@ -100,6 +100,7 @@ folder = "steps"
 interval = 100
 exclude_from_loading = ["data_loader"]
 last_save_in_safetensors_format = true
+enable_ft_dataloader_checkpoints = false
 """
 
 
@@ -118,6 +119,7 @@ def test_torchtitans_toml_is_read(tmp_path: pathlib.Path) -> None:
         exclude_from_loading=["dataloader"],
         last_save_in_hf=True,
         hf_assets_path="/models/base",
+        enable_ft_dataloader_checkpoints=False,
     )
 
 

@@ -1,0 +1,156 @@
+"""Fault-tolerant runs: what each replica saves, where, and what it gets back."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed.checkpoint.stateful import Stateful
+
+import dcpcpp
+from support.runs import Run
+
+State = dict[str, Any]
+
+
+class Quorum:
+    """Stands for a torchft.Manager."""
+
+    def __init__(self, rank: int | None) -> None:
+        self.rank = rank
+        self.fill: Callable[[State], None] = lambda _: None
+        self.make: Callable[[], State] = dict
+
+    def participating_rank(self) -> int | None:
+        return self.rank
+
+    def set_state_dict_fns(
+        self, load_state_dict: Callable[[State], None], state_dict: Callable[[], State]
+    ) -> None:
+        self.fill, self.make = load_state_dict, state_dict
+
+
+class FaultTolerance:
+    """Stands for TorchTitan's TorchFTManager."""
+
+    def __init__(self, replica_id: int, rank: int | None, *, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self.manager = Quorum(rank)
+        self.replica_id = replica_id
+
+
+class Data(Stateful):
+    """A dataloader: how many batches it has given, under a key of the replica's."""
+
+    def __init__(self, replica_id: int) -> None:
+        self.key = f"dp_rank_{replica_id}"
+        self.position = 0
+
+    def state_dict(self) -> State:
+        return {self.key: self.position, "world_size": 2}
+
+    def load_state_dict(self, state_dict: State) -> None:
+        self.position = state_dict[self.key]
+
+
+class ReplicaRun(Run):
+    """One replica, the only process of its group."""
+
+    def __init__(
+        self, folder: pathlib.Path, replica_id: int, rank: int | None, **options: Any
+    ) -> None:
+        self.ft = FaultTolerance(replica_id, rank)
+        self.data = Data(replica_id)
+        given = {"ft_manager": self.ft, "per_rank_states": {"dataloader": self.data}}
+        super().__init__(folder, replica_id, given=given, **options)
+
+    def advance(self, until: int) -> None:
+        """Train up to step `until`; of each step the data is used up by its replica."""
+        while self.progress["step"] < until:
+            self.progress["step"] += 1
+            self.data.position += 10
+            self.manager.save(self.progress["step"])
+
+
+def names_in(folder: pathlib.Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("[!.]*"))
+
+
+@pytest.mark.parametrize("mode", ["disabled", "async", "async_with_pinned_mem"])
+def test_each_replica_saves_its_data_and_one_saves_the_rest(
+    tmp_path: pathlib.Path, mode: str
+) -> None:
+    options = {"async_mode": mode, "keep_latest_k": 2}
+    for replica_id, rank in ((0, 0), (1, 1)):
+        run = ReplicaRun(tmp_path, replica_id, rank, **options)
+        run.advance(5 + replica_id)
+        run.manager.close()
+    folder = tmp_path / "checkpoint"
+    assert names_in(folder) == ["ft-replicat-0", "ft-replicat-1", "step-2", "step-4"]
+    assert names_in(folder / "ft-replicat-0") == ["step-4", "step-5"]
+    assert names_in(folder / "ft-replicat-1") == ["step-5", "step-6"]
+    assert dcpcpp.open(folder / "ft-replicat-1" / "step-6").keys() == ["dataloader.rank_0_of_1"]
+    # Of the data each goes on where it was itself, of the rest where the checkpoint is.
+    for replica_id, position in ((0, 50), (1, 60)):
+        run = ReplicaRun(tmp_path, replica_id, None, **options)
+        assert run.manager.load()
+        assert (run.progress["step"], run.data.position) == (4, position)
+        run.manager.close()
+
+
+def test_who_saves_for_all_is_asked_at_each_save(tmp_path: pathlib.Path) -> None:
+    run = ReplicaRun(tmp_path, 3, 1)
+    run.advance(1)
+    assert not run.manager.save(2)
+    run.ft.manager.rank = 0
+    assert run.manager.save(4)
+    run.ft.manager.rank = None  # it heals, or is a spare one
+    assert not run.manager.save(6)
+    run.manager.close()
+    folder = tmp_path / "checkpoint"
+    assert names_in(folder) == ["ft-replicat-3", "step-4"]
+    assert names_in(folder / "ft-replicat-3") == ["step-1", "step-2", "step-4", "step-6"]
+
+
+def test_replicas_give_each_other_all_but_their_data(tmp_path: pathlib.Path) -> None:
+    healthy, healing = ReplicaRun(tmp_path, 0, 0), ReplicaRun(tmp_path, 1, None)
+    healthy.progress["step"] = 7
+    state = healthy.ft.manager.make()
+    assert sorted(state) == ["lr_scheduler", "model", "optimizer", "train_state"]
+    healing.ft.manager.fill(state)
+    assert healing.progress["step"] == 7
+    for ours, theirs in zip(healing.model.parameters(), healthy.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_data_that_cannot_be_loaded_ends_no_replica(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = ReplicaRun(tmp_path, 0, 0)
+    run.advance(2)
+    run.manager.close()
+    for step in (tmp_path / "checkpoint" / "ft-replicat-0").iterdir():
+        (step / ".metadata").write_bytes(b"nonsense")
+    again = ReplicaRun(tmp_path, 0, 0)
+    assert again.manager.load()
+    assert (again.progress["step"], again.data.position) == (2, 0)
+    assert "this replica begins its data anew: none of the 2 steps" in caplog.text
+
+
+def test_without_checkpoints_of_data_one_replica_still_saves_the_rest(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="dcpcpp"):
+        run = ReplicaRun(tmp_path, 0, 0, enable_ft_dataloader_checkpoints=False)
+    assert "replicas can retrain over the same data multiple times" in caplog.text
+    run.advance(2)
+    run.manager.close()
+    assert names_in(tmp_path / "checkpoint") == ["step-2"]
+    with pytest.raises(ValueError, match='needs a state "dataloader", and there are only'):
+        Run(tmp_path, given={"ft_manager": FaultTolerance(0, 0)})
+    off = Run(tmp_path, given={"ft_manager": FaultTolerance(0, 1, enabled=False)})
+    assert off.manager.save(4)

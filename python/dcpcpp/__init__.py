@@ -113,6 +113,7 @@ if TYPE_CHECKING:
     from dcpcpp._manager_per_rank import RandomState as RandomState
     from dcpcpp._plugin_storage import PluginReader as PluginReader
     from dcpcpp._plugin_storage import PluginWriter as PluginWriter
+    from dcpcpp._preemption import Preemption as Preemption
     from dcpcpp._save_load import load as load
     from dcpcpp._save_load import load_state_dict as load_state_dict
     from dcpcpp._save_load import save as save
@@ -146,6 +147,7 @@ _LAZY = {
     "HuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
     "HuggingFaceStorageWriter": "dcpcpp._hugging_face_writer",
     "QuantizedHuggingFaceStorageReader": "dcpcpp._hugging_face_storage",
+    "Preemption": "dcpcpp._preemption",
     "RandomState": "dcpcpp._manager_per_rank",
     "PluginReader": "dcpcpp._plugin_storage",
     "PluginWriter": "dcpcpp._plugin_storage",

@@ -19,10 +19,12 @@ from dcpcpp import _core
 from dcpcpp._manager_config import CheckpointConfig
 from dcpcpp._manager_io import RunStates
 from dcpcpp._manager_log import Hook
+from dcpcpp._manager_preemption import LastCall, last_call_of
 from dcpcpp._manager_ranks import on_first_rank, require_open
 from dcpcpp._manager_replica import FaultTolerance, Replica
 from dcpcpp._manager_states import StateDictAdapter
 from dcpcpp._manager_steps import Steps
+from dcpcpp._preemption import Preemption
 
 logger = logging.getLogger("dcpcpp")
 
@@ -56,6 +58,8 @@ class CheckpointManager:
         sd_adapter: translates the model's state dict to Hugging Face's and back.
         base_folder: what `config.folder` is relative to.
         process_group: the ranks; None for all.
+        preemption: once it notices that some rank is to end, all ranks save at the next call
+            of `save`, whatever the interval, and `is_preempted` says so.
         ft_manager: TorchTitan's `TorchFTManager`, or one with its `enabled`, `manager` and
             `replica_id`: this run is one of several replicas. That of participating rank 0
             saves for all; each saves its dataloader every step, in
@@ -87,13 +91,14 @@ class CheckpointManager:
         sd_adapter: StateDictAdapter | None = None,
         base_folder: str | os.PathLike[str] = "",
         process_group: dist.ProcessGroup | None = None,
+        preemption: Preemption | None = None,
         ft_manager: FaultTolerance | None = None,
         hooks: Iterable[Hook] = (),
     ) -> None:
         self.config = config
         self.folder = os.path.join(base_folder, config.folder)  # noqa: PTH118
         self._core: _core.CheckpointManager | None = None
-        self._is_closed = False
+        self._is_closed = self._is_preempted = False
         if not config.enable:
             return
         if config.last_save_in_hf and sd_adapter is None:
@@ -107,9 +112,17 @@ class CheckpointManager:
         options.state_keys = list(self._states.others)
         self._core = _core.CheckpointManager(options)
         self._steps = Steps(self._core, config, self._states, self._replica, hooks)
+        self._last_call: LastCall | None = None
+        if preemption is not None:
+            self._last_call = last_call_of(preemption, self._group)
         logger.info(
             "Checkpointing active. Checkpoints will be loaded from and saved to %s", self.folder
         )
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether the run was saved because a rank is to end: stop training."""
+        return self._is_preempted
 
     @property
     def upload(self) -> Future[Metadata] | None:
@@ -122,7 +135,8 @@ class CheckpointManager:
 
         In an async mode it returns before the save has ended; the next call, once it has
         saved its own step, or `wait` raises what went wrong. The last step is always saved
-        synchronously. What an earlier run left at this step in the other format is renamed.
+        synchronously, and so is that of a preempted run. What an earlier run left at this
+        step in the other format is renamed.
 
         Args:
             step: how many steps have been trained.
@@ -130,19 +144,23 @@ class CheckpointManager:
 
         Raises:
             CheckpointException: this save failed, or the one before.
-            RuntimeError: the manager is closed.
+            RuntimeError: the manager is closed, or a rank does not answer in a preempted run.
         """
         require_open(self._is_closed)
         if self._core is None:
             return False
+        is_last_call = self._last_call is not None and self._last_call.is_here()
+        self._is_preempted |= is_last_call
         what = self._core.what_to_save(step, last_step)
         errors: list[Exception | None] = []
-        if self._replica is not None and not self.config.load_only:
-            errors.append(self._replica.save(step))
+        if not self.config.load_only:
+            what = what or ("full" if is_last_call else None)
+            errors = [self._replica.save(step)] if self._replica is not None else []
         is_saved = False
         if what is not None:
             errors.append(self._steps.saves.take_error())  # no reason to lose this step, too
-            is_saved = self._steps.save(step, what, in_background=not last_step)
+            in_background = not last_step and not is_last_call
+            is_saved = self._steps.save(step, what, in_background=in_background)
         for error in errors:
             if error is not None:
                 raise error
@@ -236,6 +254,8 @@ class CheckpointManager:
             if self._replica is not None:
                 last_first.callback(self._replica.close)
             last_first.callback(self._steps.saves.close)
+            if self._last_call is not None:
+                last_first.callback(self._last_call.close)
 
     def __enter__(self) -> CheckpointManager:
         return self

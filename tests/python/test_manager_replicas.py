@@ -12,6 +12,7 @@ import torch
 from torch.distributed.checkpoint.stateful import Stateful
 
 import dcpcpp
+from support.ranks import run_on_ranks
 from support.runs import Run
 
 State = dict[str, Any]
@@ -154,3 +155,22 @@ def test_without_checkpoints_of_data_one_replica_still_saves_the_rest(
         Run(tmp_path, given={"ft_manager": FaultTolerance(0, 0)})
     off = Run(tmp_path, given={"ft_manager": FaultTolerance(0, 1, enabled=False)})
     assert off.manager.save(4)
+
+
+def go_on_in_a_replica_of_two(folder: str) -> list[int]:
+    """Where this rank's data and the run are, after a resume."""
+    own = torch.distributed.get_rank()
+    run = ReplicaRun(pathlib.Path(folder), 5, 0, interval=100)
+    run.data.position = own
+    run.advance(3)
+    run.manager.close()
+    again = ReplicaRun(pathlib.Path(folder), 5, 0)
+    again.manager.load()
+    again.manager.close()
+    return [again.data.position, again.progress["step"]]
+
+
+def test_a_replica_may_have_several_ranks(tmp_path: pathlib.Path) -> None:
+    # Of the run itself nothing was saved yet, so it begins; the data goes on.
+    assert run_on_ranks(2, go_on_in_a_replica_of_two, str(tmp_path)) == [[30, 0], [31, 0]]
+    assert names_in(tmp_path / "checkpoint" / "ft-replicat-5") == ["step-1", "step-2", "step-3"]

@@ -9,112 +9,50 @@ prints: of runs that go on where a checkpoint was saved, by the same library or 
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from assets import make_assets
+from our_manager import our_manager
 from safetensors.torch import load_file
+from trainer import (
+    MIDDLE,
+    MODES,
+    STEPS,
+    Failure,
+    Losses,
+    Trainer,
+    forget_last_step,
+    require_author,
+    require_equal,
+    rest,
+)
 
 HERE = Path(__file__).parent
-STEPS, MIDDLE = 6, 4
-MODES = ("disabled", "async", "async_with_pinned_mem")
 LIBRARIES = ("stock", "dcpcpp")
-LOSS = re.compile(r"step:\s*(\d+).*?loss:\s*([\d.]+)")
-COLOR = re.compile(r"\x1b\[[0-9;]*m")
-
-Losses = dict[int, str]
-
-
-class Failure(Exception):
-    """A run that did not do what it should."""
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """Runs TorchTitan in `work`, where its assets are."""
-
-    work: Path
-
-    def folder(self, run: str) -> Path:
-        return self.work / run / "checkpoint"
-
-    def train(self, library: str, run: str, *options: str, ranks: int = 2) -> Losses:
-        """The losses that rank 0 printed, as it printed them, by step.
-
-        Raises:
-            Failure: it ended with an error; its last lines are in the message.
-        """
-        command = [
-            *(sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={ranks}"),
-            *("--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"),
-            *("--local_ranks_filter", "0", "--role", "rank", "--tee", "3"),
-            *(str(HERE / "train.py"), "--module", "llama3", "--config", "llama3_debugmodel"),
-            *("--parallelism.spmd_backend", "partial_dtensor", "--dump_folder", run),
-            *("--training.seq_len", "256", "--training.local_batch_size", "2"),
-            *("--training.steps", str(STEPS), "--debug.seed", "1"),
-            *("--checkpoint.enable", "--checkpoint.interval", "2", *options),
-        ]
-        environment = os.environ | {"DCPCPP_TITAN_WITH": library, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            command,
-            cwd=self.work,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        output = COLOR.sub("", done.stdout)
-        if done.returncode != 0:
-            raise Failure(f"{library}, {run}: exit code {done.returncode}\n{output[-3000:]}")
-        return {int(step): loss for step, loss in LOSS.findall(output)}
-
-
-def _require_equal(what: str, losses: Losses, expected: Losses) -> None:
-    if losses != expected:
-        raise Failure(f"{what}: losses {losses} where {expected} were expected")
-
-
-def _rest(losses: Losses) -> Losses:
-    """Of the steps after the one in the middle, which a resumed run takes again."""
-    return {step: loss for step, loss in losses.items() if step > MIDDLE}
-
-
-def _require_author(folder: Path, library: str) -> None:
-    has_sidecar = any(folder.glob(".dcpcpp-*"))
-    if has_sidecar != (library == "dcpcpp"):
-        raise Failure(f"{folder} was not written by {library}: {sorted(folder.iterdir())}")
-
-
-def _forget_last_step(trainer: Trainer, run: str) -> None:
-    shutil.rmtree(trainer.folder(run) / f"step-{STEPS}")
 
 
 def _resumed_in_every_mode(trainer: Trainer, expected: Losses) -> Iterator[str]:
     for mode in MODES:
         run, options = f"dcpcpp-{mode}", ("--checkpoint.async_mode", mode)
-        _require_equal(mode, trainer.train("dcpcpp", run, *options), expected)
+        require_equal(mode, trainer.train("dcpcpp", run, *options), expected)
         for step in (2, MIDDLE, STEPS):
-            _require_author(trainer.folder(run) / f"step-{step}", "dcpcpp")
-        _forget_last_step(trainer, run)
-        _require_equal(mode, trainer.train("dcpcpp", run, *options), _rest(expected))
+            require_author(trainer.folder(run) / f"step-{step}", "dcpcpp")
+        forget_last_step(trainer, run)
+        require_equal(mode, trainer.train("dcpcpp", run, *options), rest(expected))
         yield f"async_mode={mode}: trained, and resumed at step {MIDDLE}"
 
 
 def _read_by_each_other(trainer: Trainer, expected: Losses) -> Iterator[str]:
-    _require_author(trainer.folder("stock") / f"step-{MIDDLE}", "stock")
+    require_author(trainer.folder("stock") / f"step-{MIDDLE}", "stock")
     for writer, reader in (("stock", "dcpcpp"), ("dcpcpp-async", "stock")):
         run = f"{writer}-by-{reader}"
         shutil.copytree(trainer.work / writer, trainer.work / run)
-        _forget_last_step(trainer, run)
-        _require_equal(run, trainer.train(reader, run), _rest(expected))
+        forget_last_step(trainer, run)
+        require_equal(run, trainer.train(reader, run), rest(expected))
         yield f"a checkpoint of {writer} resumed by {reader}"
 
 
@@ -123,13 +61,13 @@ def _on_tensor_parallel_ranks(trainer: Trainer) -> Iterator[str]:
     for library in LIBRARIES:
         run = f"tp-by-{library}"
         shutil.copytree(trainer.work / "dcpcpp-disabled", trainer.work / run)
-        _forget_last_step(trainer, run)
+        forget_last_step(trainer, run)
         options = ("--parallelism.tensor_parallel_degree", "2")
         options += ("--checkpoint.exclude_from_loading", "dataloader")
         losses.append(trainer.train(library, run, *options))
         if set(losses[-1]) != {5, 6}:
             raise Failure(f"{run} took the steps {sorted(losses[-1])}")
-    _require_equal("FSDP2 resumed as TP2", losses[1], losses[0])
+    require_equal("FSDP2 resumed as TP2", losses[1], losses[0])
     yield "a checkpoint of FSDP2 resumed with tensor parallelism"
 
 
@@ -138,9 +76,9 @@ def _seed_checkpoint(trainer: Trainer) -> Iterator[str]:
     for library in LIBRARIES:
         run = f"seed-{library}"
         trainer.train(library, run, "--checkpoint.create_seed_checkpoint", ranks=1)
-        _require_author(trainer.folder(run) / "step-0", library)
+        require_author(trainer.folder(run) / "step-0", library)
         losses.append(trainer.train(library, run))
-    _require_equal("seeded", losses[1], losses[0])
+    require_equal("seeded", losses[1], losses[0])
     yield "a seed checkpoint of one rank made, and used by two"
 
 
@@ -160,7 +98,7 @@ def _hugging_face(trainer: Trainer) -> Iterator[str]:
     for key, tensor in saved[0].items():
         if not tensor.equal(saved[1][key]):
             raise Failure(f"{key} differs in safetensors")
-    _require_equal("begun with safetensors", losses[1], losses[0])
+    require_equal("begun with safetensors", losses[1], losses[0])
     yield f"{len(saved[0])} tensors saved in safetensors, and begun with"
 
 
@@ -200,6 +138,7 @@ def _all(trainer: Trainer, expected: Losses) -> Iterator[str]:
     yield from _seed_checkpoint(trainer)
     yield from _hugging_face(trainer)
     yield from _conversions(trainer)
+    yield from our_manager(trainer, expected)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """TorchTitan's trainer on CPUs, with stock DCP or with dcpcpp in its place.
 
-`DCPCPP_TITAN_WITH` is "stock" or "dcpcpp"; the arguments are TorchTitan's. What comes after
-patch_torch() is what examples/torchtitan/train.py does on GPUs.
+`DCPCPP_TITAN_WITH` is "stock", "dcpcpp", or "manager"; the arguments are TorchTitan's. What
+comes after patch_torch() is what examples/torchtitan/train.py does on GPUs.
 """
 
 import os

@@ -7,7 +7,7 @@ BUILD := build
 SANITIZED := build-sanitized
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo test test-cpp test-python test-torch test-titan test-transformers test-deep sanitized lint format bench clean help
+.PHONY: all setup build demo docs test test-cpp test-python test-torch test-titan test-transformers test-deep sanitized lint format bench clean help
 
 all: build
 
@@ -20,6 +20,7 @@ help:
 	@echo "make test-deep    the reliability scoreboard at its full counts; PART=name or ROW=name: some of it"
 	@echo "make lint    clang-format, clang-tidy, ruff, mypy, codespell"
 	@echo "make bench   measure against stock DCP and the raw device"
+	@echo "make docs    the pages of docs/, into out/docs"
 	@echo "make clean   remove what was built, and the virtual environment"
 
 setup: $(VENV)/.ready
@@ -87,6 +88,10 @@ format: setup
 
 bench: build
 	$(BIN)/python -m dcpcpp bench
+
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "out/docs/index.html"
 
 clean:
 	rm -rf $(BUILD) $(SANITIZED) build-threads $(VENV) out

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [
     page
-    for folder in ("", "benchmarks", "examples", "src", "tests/golden")
+    for folder in ("", "benchmarks", "docs", "examples", "src", "tests/golden")
     for page in sorted((ROOT / folder).glob("**/*.md" if folder else "*.md"))
 ]
 CODE = ("src", "include", "python", "bindings", "cmake", "tools", "examples", "tests")

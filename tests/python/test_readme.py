@@ -1,4 +1,4 @@
-"""The Python code of the README runs, from the top to the bottom."""
+"""The Python code of the README, and of each page of docs/, runs, from the top to the bottom."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).parents[2] / "README.md"
+DOCS = README.parent / "docs"
 
 BEFORE = """
 import torch
@@ -45,14 +46,48 @@ assert dcp.latest("ckpt").name == "step-100"
 assert dcp.latest("ckpt/run").name == "step-300"
 """
 
+RUN_PAGES = """
+import os, runpy, sys
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    runpy.run_path("page.py")
+"""
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def run_python(cwd: Path, program: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
 
 def test_the_python_code_of_the_readme_runs(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = python_blocks(README)
     assert len(blocks) >= 3
     program = "\n".join([BEFORE, *blocks, AFTER])
     program = program.replace("/ckpt/", "ckpt/").replace("/models/", "models/")
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "I/O engine" in done.stdout
+    assert "I/O engine" in run_python(tmp_path, program)
+
+
+def test_the_python_code_of_the_docs_runs(tmp_path: Path) -> None:
+    """In one process for all pages, because most of the time is torch's import."""
+    folders = []
+    for page in sorted(DOCS.glob("*.md")):
+        if blocks := python_blocks(page):
+            folder = tmp_path / page.stem
+            folder.mkdir()
+            program = "\n".join([BEFORE, *blocks])
+            program = re.sub(r'"/(ckpt|models)/', rf'"{folder}/\1/', program)
+            (folder / "page.py").write_text(program)
+            folders.append(str(folder))
+    assert len(folders) >= 6
+    run_python(tmp_path, RUN_PAGES, *folders)

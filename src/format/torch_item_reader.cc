@@ -18,12 +18,42 @@ namespace {
 constexpr int64_t kMaxDirectoryNbytes = int64_t{64} << 10;
 constexpr int64_t kMaxPickleNbytes = int64_t{1} << 20;
 
+/// Whether the item begins as a safetensors file does: the length of a header,
+/// then the header, a JSON object.
+bool IsSafetensors(ItemReader& item) {
+  constexpr int64_t kLengthNbytes = 8;
+  constexpr uint64_t kMaxHeaderNbytes = 100'000'000;
+  const auto begin = item.Read(0, kLengthNbytes + 1);
+  if (!begin.ok()) return false;
+  uint64_t length = 0;
+  std::memcpy(&length, begin->data(), sizeof(length));
+  return length <= kMaxHeaderNbytes && begin->back() == '{';
+}
+
+/// What torch's FileSystemWriter writes if it is asked to; it records that all
+/// items of a file lie at its beginning.
+Status SafetensorsItem() {
+  return Unimplemented(
+      "the item is a safetensors file: the checkpoint was saved with "
+      "serialization_format=SAFETENSORS, which does not record where its "
+      "tensors lie (torch cannot load it either). Save it again without; until "
+      "then `safetensors` reads each rank's file by itself");
+}
+
+StatusOr<ZipDirectory> ReadDirectory(ItemReader& item, int64_t max_nbytes) {
+  auto directory = ZipDirectory::Read(item, max_nbytes);
+  if (absl::IsDataLoss(directory.status()) && IsSafetensors(item)) {
+    return SafetensorsItem();
+  }
+  return directory;
+}
+
 }  // namespace
 
 StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length) {
   ItemReader item(source, length);
   DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
-                       ZipDirectory::Read(item, kMaxDirectoryNbytes));
+                       ReadDirectory(item, kMaxDirectoryNbytes));
   const TorchRecords records(item, directory);
   DCP_ASSIGN_OR_RETURN(const std::string pickle,
                        records.Read("data.pkl", kMaxPickleNbytes));
@@ -60,7 +90,7 @@ bool MayBeTorchItem(std::string_view begin) {
 StatusOr<std::vector<ItemRecord>> ListItemRecords(
     ItemReader& item, int64_t max_directory_nbytes) {
   DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
-                       ZipDirectory::Read(item, max_directory_nbytes));
+                       ReadDirectory(item, max_directory_nbytes));
   std::vector<ItemRecord> records;
   for (const ZipEntry& entry : directory.entries()) {
     DCP_ASSIGN_OR_RETURN(const int64_t offset, FindZipData(item, entry));

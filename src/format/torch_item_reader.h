@@ -38,6 +38,7 @@ struct TensorItemInfo {
 /// Reads the last 4 KiB, the first 2 KiB and, if those are not enough, what is
 /// missing: never the data. All ranges are checked; data.pkl against its CRC.
 /// \error kDataLoss  the item is damaged
+/// \error kUnimplemented  it is a safetensors file
 /// Errors of `source` are returned as they are.
 StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length);
 
@@ -56,6 +57,7 @@ struct ItemRecord {
 /// The records of the item that `item` serves, by offset. Their local headers
 /// agree with the directory, which has at most `max_directory_nbytes`.
 /// \error kDataLoss  not an archive of torch.save
+/// \error kUnimplemented  a safetensors file
 StatusOr<std::vector<ItemRecord>> ListItemRecords(ItemReader& item,
                                                   int64_t max_directory_nbytes);
 

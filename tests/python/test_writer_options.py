@@ -29,6 +29,15 @@ def test_files_that_nothing_could_read_are_refused_at_once(tmp_path: Path) -> No
         dcpcpp.FileSystemWriter(tmp_path, serialization_format=SerializationFormat.SAFETENSORS)
 
 
+def test_files_of_stock_that_nothing_can_read_are_not_called_damaged(tmp_path: Path) -> None:
+    writer = stock.FileSystemWriter(tmp_path, serialization_format=SerializationFormat.SAFETENSORS)
+    stock.save({"w": torch.ones(3)}, storage_writer=writer)
+    with pytest.raises(dcpcpp.CheckpointException) as caught:
+        dcpcpp.load({"w": torch.zeros(3)}, checkpoint_id=tmp_path)
+    assert isinstance(caught.value.failures[0][0], NotImplementedError)
+    assert "serialization_format=SAFETENSORS" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

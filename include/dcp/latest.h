@@ -38,7 +38,8 @@ enum class StepCheck : uint8_t {
   /// and agrees with it. Of safetensors: the headers of what the index names,
   /// or of `model.safetensors`. Reads no data.
   kCommitted,
-  /// And Verify() finds no damage. No safetensors pass: it cannot tell.
+  /// And Verify() finds no damage. Safetensors that others wrote do not pass:
+  /// nothing tells whether their data is what was written.
   kVerified,
 };
 

@@ -40,8 +40,8 @@ struct ManagerOptions {
   std::vector<std::string> state_keys = {"optimizer", "lr_scheduler",
                                          "dataloader", "train_state"};
   /// What a step must pass to count as one of keep_latest_k. With kVerified all
-  /// of its bytes are read, once in the life of the manager; safetensors never
-  /// pass that, since Verify reads the native format only.
+  /// of its bytes are read, once in the life of the manager; safetensors that
+  /// others wrote never pass that, since they have no checksums.
   StepCheck retention_check = StepCheck::kCommitted;
   IoOptions io;
 };

@@ -8,7 +8,6 @@
 #include "dcp/hugging_face_storage.h"
 #include "dcp/verify.h"
 #include "storage/hugging_face_directory.h"
-#include "storage/hugging_face_reader.h"
 
 namespace dcp {
 namespace {
@@ -36,7 +35,14 @@ Status RequireVerified(const std::string& path,
                        const StorageEnvironment& environment) {
   DCP_ASSIGN_OR_RETURN(const VerifyReport report,
                        Verify(path, {.io = options.io}, environment));
-  if (report.damages.empty()) return absl::OkStatus();
+  if (report.damages.empty()) {
+    if (report.is_ours || report.format != CheckpointFormat::kSafetensors) {
+      return absl::OkStatus();
+    }
+    return Unimplemented("the data of " + path +
+                         " cannot be verified: these safetensors files have "
+                         "no checksums, dcp did not write them");
+  }
   const Damage& first = report.damages.front();
   std::string fault = first.path + ": " + first.message;
   if (!first.fqn.empty()) fault += " (" + first.fqn + ")";
@@ -59,9 +65,6 @@ StatusOr<CheckpointIndex> ReadStepIndex(const std::string& path,
       MakeReaderByContent({.path = path, .io = options.io}, environment);
   DCP_ASSIGN_OR_RETURN(CheckpointIndex index, reader->ReadIndex());
   if (options.check == StepCheck::kCommitted) return index;
-  if (IsSafetensors(index)) {
-    return Unimplemented("the data of safetensors cannot be verified: " + path);
-  }
   DCP_RETURN_IF_ERROR(RequireVerified(path, options, environment));
   return index;
 }

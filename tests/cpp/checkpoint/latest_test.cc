@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/hugging_face_place.h"
 #include "checkpoint/verify_testing.h"
 
 namespace dcp {
@@ -15,16 +16,21 @@ namespace {
 using Catch::Matchers::Contains;
 using conformance::State;
 
+State WeightsOf(int64_t rows) {
+  State state;
+  state.tensors["w"] =
+      conformance::RandomTensor(5, DType::kFloat32, {rows, 10});
+  return state;
+}
+
 /// Steps of a run in /run, in memory.
 class Run {
  public:
   const std::shared_ptr<FileSystem>& fs() const { return fs_; }
 
   void Save(const std::string& name, bool stock = false) {
-    State state;
+    State state = WeightsOf(100);
     state.objects["step"] = conformance::ObjectOf(1);
-    state.tensors["w"] =
-        conformance::RandomTensor(5, DType::kFloat32, {100, 10});
     NativePlace place{.fs = fs_, .directory = "/run/" + name};
     place.writer.io = ModestIo(IoEngineKind::kThreads);
     DCP_CHECK_OK(conformance::SaveOnce(NativeStorage(place), state,
@@ -153,6 +159,19 @@ TEST_CASE("steps in safetensors count once they are published",
   DCP_CHECK_OK(fs.MakeDirectories("/run/step-3"));
   PutFile(fs, "/run/step-3/model.safetensors", file);
   CHECK(run.Found() == "/run/step-3");
+  CHECK(run.Found(StepCheck::kVerified) == "/run/step-1");
+}
+
+TEST_CASE("safetensors that dcp wrote count as verified by their checksums",
+          "[checkpoint][latest][hugging_face]") {
+  Run run;
+  for (const char* name : {"/run/step-1", "/run/step-2"}) {
+    Place place(run.fs(), name);
+    RequireAllSucceed(place.Save(Sharded(WeightsOf(50'000), 2)));
+  }
+  CHECK(run.Found(StepCheck::kVerified) == "/run/step-2");
+  FlipBit(*run.fs(), "/run/step-2/model.safetensors", 1'500'000, 3);
+  CHECK(run.Found() == "/run/step-2");
   CHECK(run.Found(StepCheck::kVerified) == "/run/step-1");
 }
 

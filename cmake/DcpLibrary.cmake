@@ -45,8 +45,8 @@ install(TARGETS dcpcpp_saver
 
 # Components: `library` is the shared library and all that it takes to build
 # against it, `static` adds the static one, `python` (bindings/) the extension.
-# The wheel is python + library, so that plug-ins and the extension share one
-# copy; a plain install has library + static.
+# `mpi` is dcp::mpi (src/mpi/). The wheel is python + library, so that plug-ins
+# and the extension share one copy; a plain install has all but python.
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/dcp)
 install(TARGETS dcp EXPORT dcpTargets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
@@ -57,7 +57,8 @@ install(TARGETS dcp_static EXPORT dcpStaticTargets
 install(EXPORT dcpStaticTargets NAMESPACE dcp:: DESTINATION ${package_dir}
         COMPONENT static)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/dcp
-        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library)
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library
+        PATTERN mpi EXCLUDE)
 
 set(DCP_SAVER_FILE ${CMAKE_INSTALL_LIBEXECDIR}/dcpcpp_saver)
 configure_package_config_file(

@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
   g++ pkg-config python3-dev python3-venv
   libabsl-dev libisal-dev liburing-dev libzstd-dev nlohmann-json3-dev catch2
+  libopenmpi-dev openmpi-bin tzdata
 )
 
 missing=()

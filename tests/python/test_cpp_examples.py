@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 from torch.distributed.checkpoint.state_dict import get_state_dict
@@ -143,6 +144,45 @@ def test_a_cpp_trainer_saves_the_weights_of_a_step_while_it_goes_on(
         assert state["step"] == step
 
 
+def _mpirun(ranks: int, *command: str | pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """Run processes of Open MPI, as root and on fewer cores if need be."""
+    options = ["--oversubscribe", "--allow-run-as-root", "-n", str(ranks)]
+    return subprocess.run(
+        ["mpirun", *options, *map(str, command)], capture_output=True, text=True, timeout=90
+    )
+
+
+def _final_loss(finished: subprocess.CompletedProcess[str]) -> float:
+    assert finished.returncode == 0, finished.stderr
+    (loss,) = re.findall(r"step 200: loss (\S+)", finished.stdout)
+    return float(loss)
+
+
+def test_an_mpi_trainer_that_was_killed_goes_on_with_other_ranks(
+    examples: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    trainer = examples / "mpi_trainer"
+    undisturbed = _final_loss(_mpirun(4, trainer, tmp_path / "undisturbed"))
+    killed = _mpirun(4, trainer, tmp_path / "killed", "200", "130")
+    assert killed.returncode != 0
+    resumed = _mpirun(3, trainer, tmp_path / "killed")
+    assert re.search(r"resumed from step (50|100)\n", resumed.stdout)
+    # Sums of other ranks' parts are rounded otherwise.
+    assert _final_loss(resumed) == pytest.approx(undisturbed, rel=0.01)
+    weights = {"w1": torch.zeros(32, 2), "b1": torch.zeros(32)}
+    weights |= {"w2": torch.zeros(32), "b2": torch.zeros(1)}
+    moments = {name: {"exp_avg": torch.zeros_like(value)} for name, value in weights.items()}
+    state = {"model": weights, "optim": moments, "step": 0}
+    state_dict_loader.load(state, checkpoint_id=tmp_path / "killed" / "step-200")
+    assert state["step"] == 200
+    assert all(moment["exp_avg"].any() for moment in moments.values())
+    place = torch.tensor([48.87 / 90, 2.33 / 180])
+    hidden = torch.tanh(weights["w1"] @ place + weights["b1"])
+    predicted = (weights["w2"] @ hidden + weights["b2"]).item()
+    (printed,) = re.findall(r"Paris .*: (\S+) hours", resumed.stdout)
+    assert predicted == pytest.approx(float(printed), abs=1e-3)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 5])
 def test_stock_torch_loads_what_cpp_wrote(
     examples: pathlib.Path, tmp_path: pathlib.Path, ranks: int
@@ -162,6 +202,19 @@ def test_stock_torch_loads_what_cpp_wrote(
     assert torch.equal(state["model"]["bias"], torch.arange(5).bfloat16() / 2)
     assert state["optim"]["betas"] == (0.9, 0.999)
     assert state["step"] == 100
+
+
+def test_safetensors_loads_the_model_that_cpp_ranks_wrote(
+    examples: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    printed = _run_without_python(examples / "write_hugging_face", tmp_path, "3")
+    assert printed.endswith("4 ranks read the same weights\n")
+    files = sorted(tmp_path.glob("model-*-of-*.safetensors"))
+    assert len(files) > 1
+    tensors = {key: value for file in files for key, value in load_file(file).items()}
+    assert len(tensors) == 21
+    wave = 0.1 * torch.sin(len("lm_head.weight") + 12.9898 * torch.arange(101 * 32.0).double())
+    assert torch.equal(tensors["lm_head.weight"], wave.float().reshape(101, 32))
 
 
 def test_a_program_says_what_is_wrong(examples: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 import dcpcpp
+from support import cpp_build
 from support.ranks import run_on_ranks
 from support.states import require_equal
 
@@ -68,6 +69,20 @@ def test_transformers_loads_what_ranks_saved_in_several_files(tmp_path: pathlib.
     model = tiny(tied=False)
     model.config.save_pretrained(tmp_path)
     assert torch.equal(logits(load(tmp_path)), logits(model))
+
+
+def test_transformers_loads_the_model_that_a_cpp_program_wrote(tmp_path: pathlib.Path) -> None:
+    tree = cpp_build.build_tree(tmp_path / "libdcp")
+    cpp_build.install(tree, tmp_path / "prefix")
+    examples = cpp_build.build_examples(
+        tmp_path / "build", [f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}"], "write_hugging_face"
+    )
+    cpp_build.run(examples / "write_hugging_face", tmp_path / "llama", "2")
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "llama", output_loading_info=True
+    )
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert torch.isfinite(logits(model.eval())[..., :101]).all()
 
 
 def test_transformers_loads_tied_weights(tmp_path: pathlib.Path) -> None:

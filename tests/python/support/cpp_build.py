@@ -33,13 +33,13 @@ def build_tree(fallback: pathlib.Path, *targets: str) -> pathlib.Path:
 
     Args:
         fallback: where to build if it is built nowhere.
-        targets: what to build; libdcp, shared and static, if there are none.
+        targets: what to build; all that is installed, if there are none.
     """
     tree = pathlib.Path(os.environ.get("DCP_BUILD_DIR", REPOSITORY / "build"))
     if not (tree / "CMakeCache.txt").exists():
         tree = fallback
         run("cmake", "-S", REPOSITORY, "-B", tree, "-G", "Ninja", "-DDCP_BUILD_BENCHMARKS=OFF")
-    run("cmake", "--build", tree, "--target", *(targets or ("dcp", "dcp_static")))
+    run("cmake", "--build", tree, "--target", *(targets or ("dcp", "dcp_static", "dcp_mpi")))
     return tree
 
 
@@ -50,8 +50,8 @@ def test_program(name: str, fallback: pathlib.Path) -> pathlib.Path:
 
 
 def install(tree: pathlib.Path, prefix: pathlib.Path) -> None:
-    """Install libdcp, shared and static, to `prefix`."""
-    for component in ("library", "static"):
+    """Install libdcp, shared and static, and what it has for MPI, to `prefix`."""
+    for component in ("library", "static", "mpi"):
         run("cmake", "--install", tree, "--prefix", prefix, "--component", component)
 
 

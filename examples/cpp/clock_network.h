@@ -1,0 +1,161 @@
+// What mpi_trainer trains: a network of 32 hidden units, whose places and
+// optimizer are shared out between the ranks of MPI.
+
+#ifndef EXAMPLES_CLOCK_NETWORK_H_
+#define EXAMPLES_CLOCK_NETWORK_H_
+
+#include <mpi.h>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dcp/dims.h"
+#include "time_zones.h"
+
+namespace examples {
+
+constexpr int kHidden = 32;
+
+/// A weight, whole, and this rank's rows of its moments.
+struct Parameter {
+  std::string name;
+  dcp::Dims shape;
+  int64_t first_row = 0;
+  int64_t row_count = 0;
+  std::vector<float> value;
+  std::vector<float> exp_avg;
+  std::vector<float> exp_avg_sq;
+
+  int64_t row_size() const { return shape.size() > 1 ? shape[1] : 1; }
+  dcp::Dims own_shape() const {
+    dcp::Dims own = shape;
+    own[0] = row_count;
+    return own;
+  }
+  dcp::Dims own_offsets() const {
+    dcp::Dims offsets = dcp::Dims::Filled(shape.size(), 0);
+    offsets[0] = first_row;
+    return offsets;
+  }
+};
+
+struct Trainer {
+  int rank = 0;
+  int world_size = 1;
+  std::vector<Place> places;
+  std::array<Parameter, 4> parameters;  // w1 [32, 2], b1 [32], w2 [32], b2 [1]
+  int64_t step = 0;
+};
+
+inline Parameter MakeParameter(const Trainer& trainer, std::string name,
+                               dcp::Dims shape, float scale) {
+  Parameter made{.name = std::move(name), .shape = shape};
+  made.first_row = shape[0] * trainer.rank / trainer.world_size;
+  made.row_count =
+      shape[0] * (trainer.rank + 1) / trainer.world_size - made.first_row;
+  std::minstd_rand random(static_cast<unsigned>(shape[0] + shape.size()));
+  std::uniform_real_distribution<float> uniform(-scale, scale);
+  made.value.resize(static_cast<size_t>(shape[0] * made.row_size()));
+  for (float& value : made.value) value = uniform(random);
+  made.exp_avg.resize(static_cast<size_t>(made.row_count * made.row_size()));
+  made.exp_avg_sq = made.exp_avg;
+  return made;
+}
+
+inline Trainer MakeTrainer() {
+  Trainer trainer;
+  MPI_Comm_rank(MPI_COMM_WORLD, &trainer.rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &trainer.world_size);
+  trainer.places = ReadTimeZones();
+  trainer.parameters = {MakeParameter(trainer, "w1", {kHidden, 2}, 2),
+                        MakeParameter(trainer, "b1", {kHidden}, 1),
+                        MakeParameter(trainer, "w2", {kHidden}, 0.5F),
+                        MakeParameter(trainer, "b2", {1}, 0)};
+  return trainer;
+}
+
+/// What the network says of a place, and its hidden units.
+inline double Predict(const Trainer& trainer, const Place& place,
+                      std::array<double, kHidden>* hidden) {
+  const auto& [w1, b1, w2, b2] = trainer.parameters;
+  double sum = b2.value[0];
+  for (size_t i = 0; i < kHidden; ++i) {
+    (*hidden)[i] =
+        std::tanh(w1.value[2 * i] * place.latitude / 90 +
+                  w1.value[2 * i + 1] * place.longitude / 180 + b1.value[i]);
+    sum += w2.value[i] * (*hidden)[i];
+  }
+  return sum;
+}
+
+/// The gradient of the mean square error of all places, parameter after
+/// parameter, and last the error itself.
+inline std::vector<double> ComputeGradient(const Trainer& trainer) {
+  std::vector<double> sums(2 * kHidden + kHidden + kHidden + 1 + 1);
+  double* const b1 = sums.data() + size_t{2} * kHidden;
+  double* const w2 = b1 + kHidden;
+  double* const b2 = w2 + kHidden;
+  std::array<double, kHidden> hidden{};
+  const auto stride = static_cast<size_t>(trainer.world_size);
+  for (auto at = static_cast<size_t>(trainer.rank); at < trainer.places.size();
+       at += stride) {
+    const Place& place = trainer.places[at];
+    const double error = Predict(trainer, place, &hidden) - place.offset;
+    for (size_t i = 0; i < kHidden; ++i) {
+      const double inner = 2 * error * trainer.parameters[2].value[i] *
+                           (1 - hidden[i] * hidden[i]);
+      sums[2 * i] += inner * place.latitude / 90;
+      sums[2 * i + 1] += inner * place.longitude / 180;
+      b1[i] += inner;
+      w2[i] += 2 * error * hidden[i];
+    }
+    b2[0] += 2 * error;
+    b2[1] += error * error;
+  }
+  MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()),
+                MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+  for (double& sum : sums) sum /= static_cast<double>(trainer.places.size());
+  return sums;
+}
+
+/// Adam on this rank's rows, which all ranks then share.
+inline void Update(const Trainer& trainer, const double* gradient,
+                   Parameter* p) {
+  constexpr double kBeta1 = 0.9;
+  constexpr double kBeta2 = 0.999;
+  const auto step = static_cast<double>(trainer.step);
+  const auto begin = static_cast<size_t>(p->first_row * p->row_size());
+  for (size_t i = 0; i < p->exp_avg.size(); ++i) {
+    const double slope = gradient[begin + i];
+    const double mean = kBeta1 * p->exp_avg[i] + (1 - kBeta1) * slope;
+    const double square =
+        kBeta2 * p->exp_avg_sq[i] + (1 - kBeta2) * slope * slope;
+    p->exp_avg[i] = static_cast<float>(mean);
+    p->exp_avg_sq[i] = static_cast<float>(square);
+    p->value[begin + i] -= static_cast<float>(
+        0.02 * mean / (1 - std::pow(kBeta1, step)) /
+        (std::sqrt(square / (1 - std::pow(kBeta2, step))) + 1e-8));
+  }
+  const auto world_size = static_cast<size_t>(trainer.world_size);
+  std::vector<int> counts(world_size);
+  std::vector<int> offsets(world_size);
+  for (int i = 0; i < trainer.world_size; ++i) {
+    const int64_t rows = p->shape[0];
+    const int64_t first = rows * i / trainer.world_size;
+    const int64_t end = rows * (i + 1) / trainer.world_size;
+    offsets[static_cast<size_t>(i)] = static_cast<int>(first * p->row_size());
+    counts[static_cast<size_t>(i)] =
+        static_cast<int>((end - first) * p->row_size());
+  }
+  MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, p->value.data(),
+                 counts.data(), offsets.data(), MPI_FLOAT, MPI_COMM_WORLD);
+}
+
+}  // namespace examples
+
+#endif  // EXAMPLES_CLOCK_NETWORK_H_

@@ -19,7 +19,7 @@
 namespace dcp {
 
 /// What a message is; the numbers are the protocol's.
-enum class MpiMessageKind : uint32_t {
+enum class MpiMessageKind : uint8_t {
   kGather = 1,
   kScatter = 2,
   kBroadcast = 3,

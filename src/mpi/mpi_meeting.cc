@@ -56,6 +56,18 @@ std::string Describe(const MpiMessage& call) {
   return "method " + std::to_string(static_cast<uint32_t>(call.kind));
 }
 
+/// Whether `call` is the coordinator's too.
+Status Compare(const MpiMessage& call, const MpiMessage& expected) {
+  const bool is_awaited = call.kind == MpiMessageKind::kAwaitAll;
+  if (call.kind == expected.kind &&
+      (!is_awaited || call.payload == expected.payload)) {
+    return absl::OkStatus();
+  }
+  return FailedPrecondition(RankText(call.sender) + " called " +
+                            Describe(call) + " where rank 0 called " +
+                            Describe(expected));
+}
+
 }  // namespace
 
 MpiMeeting::MpiMeeting(std::unique_ptr<MpiChannel> channel,
@@ -96,7 +108,8 @@ StatusOr<std::string> MpiMeeting::Ask(MpiMessageKind method,
       const bool answered,
       TakeUntil([this] { return reply_.has_value(); },
                 waits ? std::nullopt : std::optional(patience)));
-  if (answered) return *std::exchange(reply_, std::nullopt);
+  std::optional<std::string> reply = std::exchange(reply_, std::nullopt);
+  if (answered && reply) return *std::move(reply);
   return Fail(MakeStatus(
       absl::StatusCode::kDeadlineExceeded,
       "rank 0, the coordinator, did not answer a " +
@@ -107,7 +120,8 @@ StatusOr<std::string> MpiMeeting::Ask(MpiMessageKind method,
 StatusOr<std::vector<std::string>> MpiMeeting::Collect(MpiMessageKind method,
                                                        std::string_view mine) {
   DCP_RETURN_IF_ERROR(CheckUsable());
-  expected_ = MpiMessage{.kind = method, .payload = std::string(mine)};
+  const MpiMessage expected{.kind = method, .payload = std::string(mine)};
+  expected_ = expected;
   if (const Status arrived = CheckArrivals(); !arrived.ok()) {
     return Fail(arrived);
   }
@@ -118,15 +132,15 @@ StatusOr<std::vector<std::string>> MpiMeeting::Collect(MpiMessageKind method,
                 waits ? std::nullopt : std::optional(timeout_)));
   if (!complete) {
     return Fail(MakeStatus(absl::StatusCode::kDeadlineExceeded,
-                           Describe(*expected_) + " waited " +
-                               TextOf(timeout_) + " for " + MissingRanks()));
+                           Describe(expected) + " waited " + TextOf(timeout_) +
+                               " for " + MissingRanks()));
   }
   std::vector<std::string> messages;
   messages.reserve(calls_.size());
-  messages.push_back(std::move(expected_->payload));
+  messages.push_back(expected.payload);
   for (size_t i = 1; i < calls_.size(); ++i) {
-    messages.push_back(std::move(calls_[i]->payload));
-    calls_[i].reset();
+    std::optional<MpiMessage> call = std::exchange(calls_[i], std::nullopt);
+    if (call) messages.push_back(std::move(call->payload));
   }
   call_count_ = 0;
   expected_.reset();
@@ -136,20 +150,10 @@ StatusOr<std::vector<std::string>> MpiMeeting::Collect(MpiMessageKind method,
 Status MpiMeeting::CheckArrivals() const {
   for (size_t i = 1; i < calls_.size(); ++i) {
     if (has_left_[i]) return Gone(i);
-    if (calls_[i] && expected_) DCP_RETURN_IF_ERROR(Compare(*calls_[i]));
+    const std::optional<MpiMessage>& call = calls_[i];
+    if (call && expected_) DCP_RETURN_IF_ERROR(Compare(*call, *expected_));
   }
   return absl::OkStatus();
-}
-
-Status MpiMeeting::Compare(const MpiMessage& call) const {
-  const bool is_awaited = call.kind == MpiMessageKind::kAwaitAll;
-  if (call.kind == expected_->kind &&
-      (!is_awaited || call.payload == expected_->payload)) {
-    return absl::OkStatus();
-  }
-  return FailedPrecondition(RankText(call.sender) + " called " +
-                            Describe(call) + " where rank 0 called " +
-                            Describe(*expected_));
 }
 
 std::string MpiMeeting::MissingRanks() const {
@@ -179,14 +183,19 @@ Status MpiMeeting::Answer(const std::function<Payload(int)>& payload_of) {
 Status MpiMeeting::Check() {
   DCP_RETURN_IF_ERROR(CheckUsable());
   for (;;) {
-    StatusOr<std::optional<MpiMessage>> message = channel_->Progress();
-    if (!message.ok()) return Fail(message.status());
-    if (!*message) break;
-    const Status taken = Take(**std::move(message));
-    if (!taken.ok()) return Fail(taken);
+    const StatusOr<bool> taken = TakeNext();
+    if (!taken.ok()) return Fail(taken.status());
+    if (!*taken) break;
   }
   const Status arrived = CheckArrivals();
   return arrived.ok() ? arrived : Fail(arrived);
+}
+
+StatusOr<bool> MpiMeeting::TakeNext() {
+  DCP_ASSIGN_OR_RETURN(std::optional<MpiMessage> message, channel_->Progress());
+  if (!message) return false;
+  DCP_RETURN_IF_ERROR(Take(*std::move(message)));
+  return true;
 }
 
 StatusOr<bool> MpiMeeting::TakeUntil(const std::function<bool()>& done,
@@ -196,11 +205,9 @@ StatusOr<bool> MpiMeeting::TakeUntil(const std::function<bool()>& done,
   // Asked after every message: what a rank sends after its answer, that it
   // leaves, say, is not of this round.
   while (!done()) {
-    StatusOr<std::optional<MpiMessage>> message = channel_->Progress();
-    if (!message.ok()) return Fail(message.status());
-    if (*message) {
-      const Status taken = Take(**std::move(message));
-      if (!taken.ok()) return Fail(taken);
+    const StatusOr<bool> taken = TakeNext();
+    if (!taken.ok()) return Fail(taken.status());
+    if (*taken) {
       pause.Reset();
       continue;
     }
@@ -230,7 +237,7 @@ Status MpiMeeting::Take(MpiMessage message) {
     reply_ = std::move(message.payload);
     return absl::OkStatus();
   }
-  if (expected_) DCP_RETURN_IF_ERROR(Compare(message));
+  if (expected_) DCP_RETURN_IF_ERROR(Compare(message, *expected_));
   if (!calls_[sender]) ++call_count_;
   calls_[sender] = std::move(message);
   return absl::OkStatus();

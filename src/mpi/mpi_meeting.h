@@ -50,9 +50,9 @@ class MpiMeeting {
   /// Takes what arrives until `done`; false: `timeout` was over before.
   StatusOr<bool> TakeUntil(const std::function<bool()>& done,
                            std::optional<Clock::Duration> timeout);
+  /// Takes a message that has arrived; false: there is none.
+  StatusOr<bool> TakeNext();
   Status Take(MpiMessage message);
-  /// Whether `call` is what the coordinator expects.
-  Status Compare(const MpiMessage& call) const;
   /// What came before the round began, and who is gone.
   Status CheckArrivals() const;
   std::string MissingRanks() const;

@@ -73,8 +73,9 @@ class MpiTransport final : public Transport {
 
  private:
   Status AnswerAll(std::string_view message) {
-    const auto shared = std::make_shared<const std::string>(message);
-    return meeting_.Answer([&shared](int) { return shared; });
+    auto shared = std::make_shared<const std::string>(message);
+    return meeting_.Answer(
+        [&shared](int) -> MpiMeeting::Payload { return shared; });
   }
 
   MpiMeeting meeting_;
@@ -101,6 +102,7 @@ StatusOr<MPI_Comm> Duplicate(MPI_Comm comm, Clock::Duration timeout,
                                   "MPI_Comm_idup"));
     if (done != 0) return *duplicate;
     if (clock.Now() - begin >= timeout) {
+      // NOLINTNEXTLINE(bugprone-unused-return-value): left to MPI
       static_cast<void>(duplicate.release());
       return MakeStatus(absl::StatusCode::kDeadlineExceeded,
                         "MakeMpiTransport waited " + TextOf(timeout) +

@@ -81,7 +81,8 @@ def test_transformers_loads_the_model_that_a_cpp_program_wrote(tmp_path: pathlib
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "llama", output_loading_info=True
     )
-    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
     assert torch.isfinite(logits(model.eval())[..., :101]).all()
 
 

@@ -22,7 +22,7 @@ from dcpcpp import _core
 from dcpcpp.bench.contestants import Contestant
 from dcpcpp.bench.measures import Outcome, Progress, measure_loads
 from dcpcpp.bench.states import Tensors, llama_like, nbytes_of
-from dcpcpp.bench.suite import measure_ranks
+from dcpcpp.bench.suite import OFTEN_ON_DISK, measure_ranks
 
 _BLOCK, _DEPTH = 4 << 20, 32  # as the library has in flight with two workers and 128 MiB
 _FILES = 4  # of the model, as published ones have several
@@ -160,6 +160,7 @@ class HfSuite:
                 self.repeats,
                 say,
                 cold=cold,
+                often=OFTEN_ON_DISK if cold else 1,
             )
             for cold in (True, False)
         ]

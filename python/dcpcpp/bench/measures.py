@@ -56,14 +56,23 @@ def contestants(state: Tensors, folder: Path, *, direct: bool) -> list[Contestan
 _T = TypeVar("_T")
 
 
-def in_turns(listed: list[_T], repeats: int) -> Iterator[tuple[int, _T]]:
+def in_turns(
+    listed: list[_T], repeats: int, often: int = 1, is_close: Callable[[_T], bool] = lambda _: True
+) -> Iterator[tuple[int, _T]]:
     """Every contestant once in each repeat, in random orders that are the same in every run.
 
-    What one leaves behind, in the disk or in memory, falls upon another one each time.
+    What one leaves behind, in the disk or in memory, falls upon another one each time. Those that
+    are close to each other have `often` rounds of their own in each repeat.
     """
-    for repeat in range(repeats):
-        for contestant in random.Random(repeat).sample(listed, len(listed)):
-            yield repeat, contestant
+    for turn in range(repeats * often):
+        present = listed if turn % often == 0 else [one for one in listed if is_close(one)]
+        for contestant in random.Random(turn).sample(present, len(present)):
+            yield turn // often, contestant
+
+
+def is_close(name: str) -> bool:
+    """Whether a bar is near the speed of this contestant: dcpcpp and the raw device."""
+    return name.startswith(("dcpcpp", "raw"))
 
 
 @contextmanager
@@ -83,18 +92,19 @@ def measure_saves(
     repeats: int,
     say: Progress,
     *,
+    often: int = 1,
     in_memory: bool = False,
 ) -> Outcome:
     """Durable saves into a fresh directory. One unmeasured save each comes first.
 
-    `in_memory`: the folder is on tmpfs.
+    `often`: rounds of those that are close in each repeat. `in_memory`: the folder is on tmpfs.
     """
     outcome = Outcome(name, nbytes_of(state))
     outcome.samples = {contestant.name: Samples() for contestant in listed}
     for contestant in listed:
         with _fresh(folder / "warm-up") as path:
             contestant.save(state, path)
-    for repeat, contestant in in_turns(listed, repeats):
+    for repeat, contestant in in_turns(listed, repeats, often, lambda c: is_close(c.name)):
         say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
         with _fresh(folder / "save") as path:
             drop_page_cache(folder)
@@ -115,6 +125,7 @@ def measure_loads(
     say: Progress,
     *,
     cold: bool,
+    often: int = 1,
 ) -> Outcome:
     """Loads of what each contestant saved itself; bytes are compared each time."""
     outcome = Outcome(name, nbytes_of(state))
@@ -128,7 +139,7 @@ def measure_loads(
         if not paths[contestant.name].exists():
             contestant.save(state, paths[contestant.name])
     try:
-        for repeat, contestant in in_turns(readers, repeats):
+        for repeat, contestant in in_turns(readers, repeats, often, lambda c: is_close(c.name)):
             say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
             path = paths[contestant.name]
             if cold:

@@ -23,7 +23,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 import dcpcpp
 from dcpcpp.bench.contestants import raw_write
-from dcpcpp.bench.measures import Outcome
+from dcpcpp.bench.measures import Outcome, in_turns, is_close
 from dcpcpp.bench.meter import Samples, drop_page_cache, measure, sync_names
 from dcpcpp.bench.states import llama_like, nbytes_of
 
@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--nbytes", type=int, required=True)
     parser.add_argument("--repeats", type=int, required=True)
+    parser.add_argument("--often", type=int, default=1, help="rounds of those that are close")
     parser.add_argument("--layout", choices=LAYOUTS, default="native")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -157,25 +158,24 @@ def main() -> None:
         name += f" of safetensors, {layout.removeprefix('hf-').upper()}"
     outcome = Outcome(name, nbytes_of(shards) * world, ranks=world)
     outcome.samples = {name: Samples() for name in savers}
-    names = list(savers)
-    for repeat in range(-1, arguments.repeats):  # the first round is not counted
-        first = repeat % len(names)
-        for name in names[first:] + names[:first]:
-            path = arguments.folder / "save"
-            if rank == 0:
-                shutil.rmtree(path, ignore_errors=True)
-                drop_page_cache(arguments.folder)
-            dist.barrier()
-            samples = Samples()
-            written = _written_nbytes()
-            measure(functools.partial(_together, savers[name], path), samples, is_ours=name == OURS)
-            of_all = torch.tensor(float(_written_nbytes() - written))
-            dist.all_reduce(of_all)
-            outcome.notes[f"bytes written, {name}"] = (
-                f"{float(of_all) / outcome.nbytes:.3f} of the state's"
-            )
-            if repeat >= 0:
-                _add_all_ranks(outcome.samples[name], samples)
+    turns = in_turns(list(savers), arguments.repeats, arguments.often, is_close)
+    warm_up = [(-1, name) for name in savers]
+    for repeat, name in (*warm_up, *turns):
+        path = arguments.folder / "save"
+        if rank == 0:
+            shutil.rmtree(path, ignore_errors=True)
+            drop_page_cache(arguments.folder)
+        dist.barrier()
+        samples = Samples()
+        written = _written_nbytes()
+        measure(functools.partial(_together, savers[name], path), samples, is_ours=name == OURS)
+        of_all = torch.tensor(float(_written_nbytes() - written))
+        dist.all_reduce(of_all)
+        outcome.notes[f"bytes written, {name}"] = (
+            f"{float(of_all) / outcome.nbytes:.3f} of the state's"
+        )
+        if repeat >= 0:
+            _add_all_ranks(outcome.samples[name], samples)
     if rank == 0:
         shutil.rmtree(arguments.folder / "save", ignore_errors=True)
         arguments.out.write_text(json.dumps(dataclasses.asdict(outcome)))

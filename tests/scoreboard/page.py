@@ -31,7 +31,7 @@ def render(rows: Sequence[Row], results: dict[str, Any]) -> str:
         if (result := results.get(row.name)) is not None:
             verdict = "" if not result["failures"] else " **FAILED**"
             text += (
-                f"| {row.name} | {row.target}{verdict} | `make test-deep ROW={row.name}` | "
+                f"| {row.name} | {result['target']}{verdict} | `make test-deep ROW={row.name}` | "
                 f"{result['commit']} | {result['date']} | {result['seconds']:.0f} |\n"
             )
     return text

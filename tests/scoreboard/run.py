@@ -59,6 +59,7 @@ def run(
     return {
         "lines": [line for line in lines if line["row"] == row.name],
         "failures": failures,
+        "target": row.target,
         "seconds": round(time.monotonic() - start, 1),
         "date": datetime.date.today().isoformat(),
         "commit": _commit(),

@@ -8,8 +8,8 @@
 // number of ranks. With DIE_AT the last rank kills itself at that step.
 //
 //   resumed from step 100
-//   step 200: loss 0.8306
-//   Paris (48.87 N, 2.33 E): 1.13 hours ahead of UTC
+//   step 200: loss 1.023456
+//   Paris (48.87 N, 2.33 E): 1.1234 hours ahead of UTC
 //
 // PyTorch loads what it saves:
 //   state = {"model": {"w1": torch.empty(32, 2), ...}, "step": 0}
@@ -171,6 +171,10 @@ int main(int argc, char** argv) {
   int level = MPI_THREAD_SINGLE;
   // A save talks in a thread of its own while the training does in this one.
   MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
+  if (level < MPI_THREAD_MULTIPLE) {
+    std::fprintf(stderr, "mpi_trainer: this MPI has no MPI_THREAD_MULTIPLE\n");
+    MPI_Abort(MPI_COMM_WORLD, 1);
+  }
   const int64_t steps = argc > 2 ? std::atoll(argv[2]) : 200;
   if (argc < 2 || steps < 1) {
     std::fprintf(stderr, "usage: mpi_trainer CHECKPOINTS [STEPS [DIE_AT]]\n");

@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -157,18 +156,20 @@ dcp::Status LoadRank(const std::string& path, dcp::Transport& transport) {
 }
 
 /// What transformers must know beside the weights.
-void WriteConfig(const std::string& path) {
-  std::filesystem::create_directories(path);
-  std::ofstream(path + "/config.json")
-      << "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n"
-      << "  \"model_type\": \"llama\",\n"
-      << "  \"hidden_size\": " << kHidden << ",\n"
-      << "  \"intermediate_size\": " << kFeedForward << ",\n"
-      << "  \"num_hidden_layers\": " << kLayers << ",\n"
-      << "  \"num_attention_heads\": " << kHeads << ",\n"
-      << "  \"num_key_value_heads\": " << kKeyValueHeads << ",\n"
-      << "  \"vocab_size\": " << kVocabulary << ",\n"
-      << "  \"tie_word_embeddings\": false\n}\n";
+dcp::Status WriteConfig(const std::string& path) {
+  std::ofstream file(path + "/config.json");
+  file << "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n"
+       << "  \"model_type\": \"llama\",\n"
+       << "  \"hidden_size\": " << kHidden << ",\n"
+       << "  \"intermediate_size\": " << kFeedForward << ",\n"
+       << "  \"num_hidden_layers\": " << kLayers << ",\n"
+       << "  \"num_attention_heads\": " << kHeads << ",\n"
+       << "  \"num_key_value_heads\": " << kKeyValueHeads << ",\n"
+       << "  \"vocab_size\": " << kVocabulary << ",\n"
+       << "  \"tie_word_embeddings\": false\n}\n";
+  file.close();
+  return file ? dcp::Status()
+              : dcp::NotFound(path + "/config.json cannot be written");
 }
 
 }  // namespace
@@ -180,10 +181,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::string path = argv[1];
-  WriteConfig(path);
   dcp::Status status = examples::RunRanks(
       world_size,
       [&](dcp::Transport& transport) { return SaveRank(path, transport); });
+  if (status.ok()) status = WriteConfig(path);
   if (status.ok()) {
     std::printf("%d ranks wrote %zu tensors to %s\n", world_size,
                 Shapes().size(), path.c_str());

@@ -17,6 +17,7 @@
 #include "mpi/mpi_meeting.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "mpi/mpi_pause.h"
@@ -80,8 +81,13 @@ MpiMeeting::MpiMeeting(std::unique_ptr<MpiChannel> channel,
 
 MpiMeeting::~MpiMeeting() {
   if (!CheckMpiThread().ok()) return;
-  const StatusOr<bool> left = Leave();
-  if (left.ok() && *left) channel_->Free();
+  bool has_left = false;
+  try {
+    has_left = Leave().value_or(false);
+  } catch (const std::bad_alloc&) {
+    has_left = false;  // others find out by their deadlines
+  }
+  if (has_left) channel_->Free();
 }
 
 Status MpiMeeting::CheckUsable() const {
@@ -103,7 +109,7 @@ StatusOr<std::string> MpiMeeting::Ask(MpiMessageKind method,
   const Status sent = channel_->Send(0, method, MakePayload(message));
   if (!sent.ok()) return Fail(sent);
   const bool waits = method == MpiMessageKind::kAwaitAll;
-  const Clock::Duration patience = timeout_ + timeout_ / 4;
+  const Clock::Duration patience = 2 * timeout_;
   DCP_ASSIGN_OR_RETURN(
       const bool answered,
       TakeUntil([this] { return reply_.has_value(); },
@@ -161,6 +167,10 @@ std::string MpiMeeting::MissingRanks() const {
   for (size_t i = 1; i < calls_.size(); ++i) {
     if (!calls_[i]) text += " " + std::to_string(i);
   }
+  if (const std::optional<int> sender = channel_->sender_at_work()) {
+    text += ", or only for rank " + std::to_string(*sender) +
+            ", which stopped in the middle of its message";
+  }
   return text;
 }
 
@@ -171,13 +181,22 @@ Status MpiMeeting::Answer(const std::function<Payload(int)>& payload_of) {
     if (!sent.ok()) return Fail(sent);
   }
   DCP_ASSIGN_OR_RETURN(
-      const bool gone,
-      TakeUntil([this] { return !channel_->is_sending(); }, timeout_));
-  if (gone) return absl::OkStatus();
+      const bool settled,
+      TakeUntil([this] { return !channel_->is_sending() || LostReceiver(); },
+                timeout_));
+  if (const auto lost = LostReceiver()) return Fail(Gone(*lost));
+  if (settled) return absl::OkStatus();
   return Fail(MakeStatus(absl::StatusCode::kDeadlineExceeded,
                          channel_->Receivers() +
                              " did not take the coordinator's answer for " +
                              TextOf(timeout_)));
+}
+
+std::optional<size_t> MpiMeeting::LostReceiver() const {
+  for (size_t i = 1; i < has_left_.size(); ++i) {
+    if (has_left_[i] && channel_->is_sending_to(static_cast<int>(i))) return i;
+  }
+  return std::nullopt;
 }
 
 Status MpiMeeting::Check() {
@@ -213,7 +232,7 @@ StatusOr<bool> MpiMeeting::TakeUntil(const std::function<bool()>& done,
     }
     if (done()) return true;
     if (timeout && clock_->Now() - begin >= *timeout) return false;
-    pause.Take();
+    pause.Take(channel_->is_moving());
   }
   return true;
 }
@@ -273,7 +292,7 @@ StatusOr<bool> MpiMeeting::Leave() {
     });
     if (peers.empty() && !channel_->is_sending()) return true;
     if (clock_->Now() - begin >= kFarewell) return false;
-    pause.Take();
+    pause.Take(channel_->is_moving());
   }
 }
 

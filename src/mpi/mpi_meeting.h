@@ -56,6 +56,8 @@ class MpiMeeting {
   /// What came before the round began, and who is gone.
   Status CheckArrivals() const;
   std::string MissingRanks() const;
+  /// A rank that is gone and was to be sent something.
+  std::optional<size_t> LostReceiver() const;
   /// Whether nothing is on its way between this rank and others any more.
   StatusOr<bool> Leave();
 

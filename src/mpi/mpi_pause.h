@@ -16,13 +16,17 @@ class MpiPause {
  public:
   explicit MpiPause(Clock& clock) : clock_(clock) {}
   void Reset() { next_ = kShortest; }
-  void Take() {
+  /// `is_moving`: bytes are on their way, some of them with each call of MPI.
+  void Take(bool is_moving = false) {
+    if (is_moving) next_ = std::min(next_, kLongestWhileMoving);
     clock_.SleepFor(next_);
     next_ = std::min(2 * next_, kLongest);
   }
 
  private:
   static constexpr Clock::Duration kShortest = std::chrono::microseconds(5);
+  static constexpr Clock::Duration kLongestWhileMoving =
+      std::chrono::microseconds(100);
   static constexpr Clock::Duration kLongest = std::chrono::milliseconds(10);
 
   Clock& clock_;

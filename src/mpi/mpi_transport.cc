@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "dcp/mpi/transport.h"
@@ -25,6 +27,37 @@ class MpiTransport final : public Transport {
   int world_size() const override { return meeting_.size(); }
 
   StatusOr<std::vector<std::string>> Gather(std::string_view message) override {
+    return Guarded([&] { return DoGather(message); });
+  }
+  StatusOr<std::string> Scatter(
+      std::span<const std::string> messages) override {
+    return Guarded([&] { return DoScatter(messages); });
+  }
+  StatusOr<std::string> Broadcast(std::string_view message) override {
+    return Guarded([&] { return DoBroadcast(message); });
+  }
+  Status AwaitAll(std::string_view phase) override {
+    return Guarded([&] { return DoAwaitAll(phase); });
+  }
+  Status Check() override {
+    return Guarded([this] { return meeting_.Check(); });
+  }
+
+ private:
+  /// What `call` returns; where its memory is short, all ranks learn of it.
+  template <typename Call>
+  std::invoke_result_t<Call> Guarded(const Call& call) {
+    try {
+      return call();
+    } catch (const std::bad_alloc&) {
+      return meeting_.Fail(
+          MakeStatus(absl::StatusCode::kResourceExhausted,
+                     "rank " + std::to_string(rank()) +
+                         " has no memory for messages between ranks"));
+    }
+  }
+
+  StatusOr<std::vector<std::string>> DoGather(std::string_view message) {
     constexpr auto kMethod = MpiMessageKind::kGather;
     if (!meeting_.coordinates()) {
       DCP_RETURN_IF_ERROR(meeting_.Ask(kMethod, message).status());
@@ -36,8 +69,7 @@ class MpiTransport final : public Transport {
     return gathered;
   }
 
-  StatusOr<std::string> Scatter(
-      std::span<const std::string> messages) override {
+  StatusOr<std::string> DoScatter(std::span<const std::string> messages) {
     constexpr auto kMethod = MpiMessageKind::kScatter;
     if (!meeting_.coordinates()) return meeting_.Ask(kMethod, "");
     DCP_RETURN_IF_ERROR(meeting_.Collect(kMethod, "").status());
@@ -54,7 +86,7 @@ class MpiTransport final : public Transport {
     return messages[0];
   }
 
-  StatusOr<std::string> Broadcast(std::string_view message) override {
+  StatusOr<std::string> DoBroadcast(std::string_view message) {
     constexpr auto kMethod = MpiMessageKind::kBroadcast;
     if (!meeting_.coordinates()) return meeting_.Ask(kMethod, "");
     DCP_RETURN_IF_ERROR(meeting_.Collect(kMethod, "").status());
@@ -62,16 +94,13 @@ class MpiTransport final : public Transport {
     return std::string(message);
   }
 
-  Status AwaitAll(std::string_view phase) override {
+  Status DoAwaitAll(std::string_view phase) {
     constexpr auto kMethod = MpiMessageKind::kAwaitAll;
     if (!meeting_.coordinates()) return meeting_.Ask(kMethod, phase).status();
     DCP_RETURN_IF_ERROR(meeting_.Collect(kMethod, phase).status());
     return AnswerAll("");
   }
 
-  Status Check() override { return meeting_.Check(); }
-
- private:
   Status AnswerAll(std::string_view message) {
     auto shared = std::make_shared<const std::string>(message);
     return meeting_.Answer(
@@ -139,8 +168,12 @@ StatusOr<std::unique_ptr<Transport>> MakeMpiTransport(
   const Clock::Duration timeout = DurationOf(options.timeout_seconds);
   DCP_ASSIGN_OR_RETURN(const MPI_Comm own, Duplicate(comm, timeout, *clock));
   DCP_ASSIGN_OR_RETURN(auto channel, MpiChannel::Make(own));
-  return std::make_unique<MpiTransport>(std::move(channel), timeout,
-                                        std::move(clock));
+  auto transport = std::make_unique<MpiTransport>(std::move(channel), timeout,
+                                                  std::move(clock));
+  // All ranks are there, and of one version: the duplicate alone, which MPI
+  // goes on to make after some have given up, does not say so.
+  DCP_RETURN_IF_ERROR(transport->Gather("").status());
+  return transport;
 }
 
 }  // namespace dcp

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <string>
 
 #include "mpi/mpi_ranks.h"

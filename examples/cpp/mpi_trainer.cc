@@ -8,8 +8,8 @@
 // number of ranks. With DIE_AT the last rank kills itself at that step.
 //
 //   resumed from step 100
-//   step 200: loss 1.023456
-//   Paris (48.87 N, 2.33 E): 1.1234 hours ahead of UTC
+//   step 200: loss 7.322127
+//   Paris (48.87 N, 2.33 E): 0.2169 hours ahead of UTC
 //
 // PyTorch loads what it saves:
 //   state = {"model": {"w1": torch.empty(32, 2), ...}, "step": 0}

@@ -28,16 +28,24 @@ _own_groups: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 class AsyncJob:
-    """Among which ranks a save happens.
+    """Among which ranks a save happens, and in which channel they meet: one for each queue.
 
     Its methods but `own_group` are called in the background; each takes the error of the
     save before last, if nobody saw it, and fails with that on all ranks.
     """
 
-    def __init__(self, process_group: Any, *, use_dist: bool, use_collectives: bool) -> None:
+    def __init__(
+        self,
+        process_group: Any,
+        *,
+        use_dist: bool,
+        use_collectives: bool,
+        channel: str = "background",
+    ) -> None:
         self._process_group = process_group
         self._use_dist = use_dist
         self.use_collectives = use_collectives
+        self._channel = channel
         self._has_ended = threading.Event()
 
     def own_group(self) -> Any:
@@ -63,7 +71,7 @@ class AsyncJob:
         errand = save.errand(use_collectives=self.use_collectives)
         try:
             with transport_for(
-                self._process_group, errand, use_dist=self._use_dist, in_background=True
+                self._process_group, errand, use_dist=self._use_dist, channel=self._channel
             ) as transport:
                 return save.write(entries, earlier, writer, transport, self.use_collectives)
         finally:
@@ -150,6 +158,6 @@ class AsyncJob:
             self._process_group,
             use_dist=self._use_dist,
             use_collectives=self.use_collectives,
-            in_background=True,
+            channel=self._channel,
         )
         raise error

@@ -105,7 +105,9 @@ class RunStates:
     def save_in_background(self, path: str, stats: SaveStats) -> Background:
         """Save all states as `async_mode` says; the upload, and what stages them."""
         if self._config.async_mode == "async":
-            return self.save_copy(self._all(), path, stats), None
+            upload = async_save(self._all(), checkpoint_id=path, stats=stats, **self._ranks)
+            assert not isinstance(upload, AsyncSaveResponse)  # the default copies at once
+            return upload, None
         handle = async_save(
             self._all(),
             checkpoint_id=path,
@@ -116,12 +118,6 @@ class RunStates:
         )
         assert isinstance(handle, AsyncSaveHandle)  # the stager is ours
         return handle.upload_completion, handle  # type: ignore[return-value]  # torch: of None
-
-    def save_copy(self, state: dict[str, Any], path: str, stats: SaveStats) -> Any:
-        """Save `state` in a thread; the upload. It may change when this returns."""
-        upload = async_save(state, checkpoint_id=path, stats=stats, **self._ranks)
-        assert not isinstance(upload, AsyncSaveResponse)  # the default copies at once
-        return upload
 
     def survey(self, path: str, names: frozenset[str] | None = None) -> dict[str, Path]:
         """The keys of a checkpoint that belong to dicts and to single ranks, with their paths.

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch.distributed as dist
 
 from dcpcpp import _core
+from dcpcpp._manager_beside import SavesBeside
 from dcpcpp._manager_config import CheckpointConfig
 from dcpcpp._manager_io import RunStates
 from dcpcpp._manager_log import CheckpointEvent
@@ -107,6 +108,7 @@ class Replica:
         )
         options.state_keys = [DATALOADER]
         self._core = _core.CheckpointManager(options)
+        self._beside = SavesBeside(states.group)
         self._saves = Saves(
             self._core,
             is_first=self._is_first,
@@ -122,7 +124,11 @@ class Replica:
         return rank == 0
 
     def save(self, step: int) -> Exception | None:
-        """Save where the dataloader is, in the background; the error of this save or the last."""
+        """Save where the dataloader is, in the background; the error of this save or the last.
+
+        It has nothing to do with what all have in common: neither waits for the other one,
+        nor fails with it.
+        """
         if self._saves is None:
             return None
         earlier = self._saves.take_error()
@@ -132,7 +138,7 @@ class Replica:
         state = {DATALOADER: self._states.others[DATALOADER]}
         event = CheckpointEvent(kind="save", path=path, step=step, format="dcp", model_only=False)
         try:
-            self._saves.run(event, lambda stats: (self._states.save_copy(state, path, stats), None))
+            self._saves.run(event, lambda stats: (self._beside.save(state, path, stats), None))
         except Exception as error:  # the other ranks go on to what all have in common
             return error
         return earlier

@@ -43,7 +43,7 @@ def tell_savers(
     use_dist: bool,
     use_collectives: bool = True,
     coordinator: int = 0,
-    in_background: bool = False,
+    channel: str = "foreground",
 ) -> None:
     """Take this rank's part in a save that it cannot do because of `error`."""
     options = _core.SaveOptions()
@@ -56,7 +56,7 @@ def tell_savers(
             Errand("save", use_collectives=use_collectives),
             use_dist=use_dist,
             coordinator=coordinator,
-            in_background=in_background,
+            channel=channel,
         ) as transport,
     ):
         _core.save(_core.SaveEntries(()), error, writer, transport, options)

@@ -27,7 +27,7 @@ def transport_for(
     *,
     use_dist: bool,
     coordinator: int = 0,
-    in_background: bool = False,
+    channel: str = "foreground",
 ) -> Iterator[_core.Transport]:
     """The transport of a save or load over `process_group` (None: the default group).
 
@@ -38,7 +38,8 @@ def transport_for(
         errand: what this rank is about to do.
         use_dist: False for this process alone.
         coordinator: rank in the group that plans.
-        in_background: for an async save, while another operation may run in the foreground.
+        channel: another one for an operation beside which one in the foreground may run; see
+            `Group`.
 
     Raises:
         LostRankException: a rank is gone.
@@ -55,10 +56,10 @@ def transport_for(
         with _naming(errand), raising_stops():
             yield _core.single_process_transport()
         return
-    channel = group_of(group, "background" if in_background else "foreground")
-    with _naming(errand), _turn(channel) as was_free:
+    ranks = group_of(group, channel)
+    with _naming(errand), _turn(ranks) as was_free:
         errand = dataclasses.replace(errand, is_refused=not was_free)
-        with _connected(ProcessGroupTransport(channel, errand, coordinator)) as transport:
+        with _connected(ProcessGroupTransport(ranks, errand, coordinator)) as transport:
             yield transport
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch.distributed.checkpoint.stateful import Stateful
 
 import dcpcpp
+from dcpcpp._save_queue import save_queue
 from support.ranks import run_on_ranks
 from support.runs import Run
 
@@ -126,6 +128,44 @@ def test_replicas_give_each_other_all_but_their_data(tmp_path: pathlib.Path) -> 
     assert healing.progress["step"] == 7
     for ours, theirs in zip(healing.model.parameters(), healthy.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("mode", ["disabled", "async"])
+def test_a_failed_save_of_data_takes_no_full_one_with_it(tmp_path: pathlib.Path, mode: str) -> None:
+    run = ReplicaRun(tmp_path, 0, 0, async_mode=mode)
+    in_the_way = tmp_path / "checkpoint" / "ft-replicat-0" / "step-2"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_bytes(b"no directory")
+    run.advance(2)  # its data fails in the background
+    run.manager.wait()
+    assert dcpcpp.latest(tmp_path / "checkpoint") == tmp_path / "checkpoint" / "step-2"
+    with pytest.raises(dcpcpp.CheckpointException, match="step-2"):
+        run.advance(3)
+    run.advance(4)  # and nobody hears of it again
+    run.manager.close()
+    assert "step-4" in names_in(tmp_path / "checkpoint")
+    assert names_in(in_the_way.parent)[-2:] == ["step-3", "step-4"]
+
+
+def test_data_is_saved_while_other_saves_run_and_after_they_failed(tmp_path: pathlib.Path) -> None:
+    run = ReplicaRun(tmp_path, 0, 1)
+    may_end = threading.Event()
+
+    def fail(earlier: BaseException | None) -> None:
+        may_end.wait(60)
+        raise OSError("the disk is full")
+
+    upload = save_queue().put(fail)
+    try:
+        run.advance(3)
+        assert not upload.done()
+    finally:
+        may_end.set()
+    save_queue().wait_until_at_most(0)
+    run.advance(5)
+    run.manager.close()
+    assert names_in(tmp_path / "checkpoint" / "ft-replicat-0")[-1] == "step-5"
+    assert isinstance(upload.exception(), OSError)
 
 
 def test_data_that_cannot_be_loaded_ends_no_replica(

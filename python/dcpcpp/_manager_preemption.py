@@ -15,6 +15,10 @@ No rank waits for another one's trainer here, only for its thread, so one that i
 still gets what it needs from those ahead, and comes to that call. A rank that is done
 leaves its number; the first one also that nothing will be agreed on any more. A call that
 nobody makes does no harm.
+
+A thread whose Store fails connects once more. If that does not help, its rank trains on and
+holds nothing back, so a number of it would soon be wrong: it leaves what went wrong instead,
+and the first rank tells all that there is no last call.
 """
 
 from __future__ import annotations
@@ -41,6 +45,10 @@ _NEVER = 0
 
 class _ClosedError(Exception):
     """This rank makes no more calls."""
+
+
+class _SilentRankError(TimeoutError):
+    """A rank does not take part in the agreement."""
 
 
 class LastCall:
@@ -95,23 +103,39 @@ class LastCall:
     # What follows runs in the thread.
 
     def _work(self) -> None:
-        store = None
+        failure: Exception | None = None
         try:
-            store = self._group.connect(self._group.timeout)
-            while not self._is_closed.wait(_LOOK_SECONDS):
-                if self._preemption.is_noticed:
-                    store.set("notice", b"1")
-                elif not store.check(["notice"]):
-                    continue
-                self._agree(store)
-                break
+            self._look_and_agree()
         except _ClosedError:
             pass
         except Exception as error:
+            failure = error
             self._fail(error)
-        if store is not None:
-            with contextlib.suppress(Exception):  # the others may be gone, and the Store too
-                self._leave(store)
+            self._group.disconnect()
+        with contextlib.suppress(Exception):  # the others may be gone, and the Store too
+            self._leave(self._group.connect(self._group.timeout), failure)
+
+    def _look_and_agree(self) -> None:
+        try:
+            self._look_until_agreed(self._group.connect(self._group.timeout))
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, _SilentRankError) or self._is_closed.is_set():
+                raise
+            logger.info("the Store failed, which is asked again over a new connection: %s", error)
+            self._group.disconnect()
+            self._look_until_agreed(self._group.connect(self._group.timeout))
+
+    def _look_until_agreed(self, store: Any) -> None:
+        while not self._is_closed.wait(_LOOK_SECONDS):
+            if self._must_end(store):
+                self._agree(store)
+                return
+
+    def _must_end(self, store: Any) -> bool:
+        if self._preemption.is_noticed:
+            store.set("notice", b"1")
+            return True
+        return bool(store.check(["notice"]))
 
     def _agree(self, store: Any) -> None:
         with self._changed:
@@ -120,37 +144,45 @@ class LastCall:
         store.set(self._key(self._group.rank), str(begun))
         if self._group.rank == 0:
             ranks = range(self._group.world_size)
-            counts = [int(self._take(store, self._key(rank), rank)) for rank in ranks]
-            store.set("last", str(max(counts) + 1))
-        last = int(self._take(store, "last", 0))
+            told = [self._take(store, self._key(rank), rank) for rank in ranks]
+            failures = [text for text in told if not text.isdigit()]
+            store.set("last", failures[0] if failures else str(max(map(int, told)) + 1))
+        answer = self._take(store, "last", 0)
+        last = int(answer) if answer.isdigit() else _NEVER
         with self._changed:
             self._last = last
             self._changed.notify_all()
-        if last != _NEVER:
+        if not answer.isdigit():
+            logger.warning(
+                "a rank of this run is to end, and nothing is saved before, because %s", answer
+            )
+        elif last != _NEVER:
             logger.warning(
                 "a rank of this run is to end: call %d of save() saves it and is the last one",
                 last,
             )
 
-    def _take(self, store: Any, key: str, sender: int) -> bytes:
+    def _take(self, store: Any, key: str, sender: int) -> str:
         deadline = time.monotonic() + self._group.timeout
         while not store.check([key]):
             if self._is_closed.wait(_WAIT_SECONDS):
                 raise _ClosedError
             if time.monotonic() > deadline:
                 name = self._group.name_of(sender)
-                raise TimeoutError(f"{name} has sent nothing for {self._group.timeout:.0f} s")
+                raise _SilentRankError(f"{name} has sent nothing for {self._group.timeout:.0f} s")
         value: bytes = store.get(key)
-        return value
+        return value.decode(errors="replace")
 
-    def _leave(self, store: Any) -> None:
-        """Tell the others not to wait for this rank."""
+    def _leave(self, store: Any, failure: Exception | None) -> None:
+        """Tell the others not to wait for this rank, and what it failed with."""
+        name = self._group.name_of(self._group.rank)
+        text = None if failure is None else f"{name} could not talk to the others: {failure}"
         with self._changed:
             begun = self._begun
         if not store.check([self._key(self._group.rank)]):
-            store.set(self._key(self._group.rank), str(begun))
+            store.set(self._key(self._group.rank), text or str(begun))
         if self._group.rank == 0 and not store.check(["last"]):
-            store.set("last", str(_NEVER))
+            store.set("last", text or str(_NEVER))
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
@@ -158,9 +190,9 @@ class LastCall:
                 self._failure, self._last = error, _NEVER
                 self._changed.notify_all()
                 return
-        # A Store that is gone takes the training with it, which will say so itself.
-        log = logger.warning if self._preemption.is_noticed else logger.debug
-        log("this run cannot be told of an early end: %s", error)
+        # At the end of a run the rank that serves the Store may be gone.
+        log = logger.debug if self._is_closed.is_set() else logger.warning
+        log("this rank cannot be told of an early end, and none of the run saves then: %s", error)
 
     @staticmethod
     def _key(rank: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import signal
@@ -151,6 +152,50 @@ def test_a_rank_that_is_done_keeps_nobody_waiting(tmp_path: pathlib.Path) -> Non
     assert run_on_ranks(2, end_before_the_notice, str(tmp_path), timeout=60) == [False, False]
     assert time.monotonic() - begin < 30
     assert not (tmp_path / "checkpoint").exists()
+
+
+def disturb_one_rank(failures: int) -> tuple[list[bool], str]:
+    """One rank's Store fails before the notice, and it makes more calls than the other."""
+    _manager_preemption._LOOK_SECONDS = 0.1
+    rank = torch.distributed.get_rank()
+    preemption = Preemption()
+    call = _manager_preemption.last_call_of(preemption, torch.distributed.group.WORLD)
+    warnings: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
+    _manager_preemption.logger.addHandler(handler)
+    must_end, left = call._must_end, [failures if rank == 1 else 0]
+
+    def fail_at_first(store: Any) -> bool:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError("the Store is gone")
+        return must_end(store)
+
+    call._must_end = fail_at_first  # type: ignore[method-assign]
+    while left[0] > 0:
+        time.sleep(0.05)
+    told = [call.is_here() for _ in range(2 + rank)]
+    torch.distributed.barrier()
+    preemption.notice()
+    assert call._thread is not None
+    call._thread.join(30)  # it ends with the agreement
+    told += [call.is_here() for _ in range(2 - rank)]
+    call.close()
+    _manager_preemption.logger.removeHandler(handler)
+    return told, "\n".join(warnings)
+
+
+def test_a_rank_connects_once_more_to_a_store_that_failed() -> None:
+    first, second = run_on_ranks(2, disturb_one_rank, 1, timeout=60)
+    assert first[0] == second[0] == [False, False, False, True]
+
+
+def test_a_rank_that_cannot_be_told_of_the_end_is_not_waited_for() -> None:
+    first, second = run_on_ranks(2, disturb_one_rank, 2, timeout=60)
+    assert first[0] == second[0] == [False, False, False, False]
+    assert "nothing is saved before, because rank 1 " in first[1]
+    assert "this rank cannot be told of an early end" in second[1]
 
 
 def test_a_rank_that_does_not_answer_is_an_error(tmp_path: pathlib.Path) -> None:

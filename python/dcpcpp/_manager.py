@@ -219,7 +219,7 @@ class CheckpointManager:
             self._steps.saves.wait_staged()
 
     def wait(self) -> None:
-        """Wait until the last async save has ended.
+        """Wait until the last async save has ended. In a hook it has, and this returns at once.
 
         Raises:
             CheckpointException: it failed.

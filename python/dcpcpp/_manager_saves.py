@@ -48,6 +48,7 @@ class Saves:
         self.upload: Future[Metadata] | None = None
         self._staging: AsyncSaveHandle | None = None
         self._has_ended = threading.Event()
+        self._told_thread: int | None = None
         self._is_closed = False
         self._remover = ThreadPoolExecutor(1, thread_name_prefix="dcpcpp-retention")
 
@@ -80,8 +81,11 @@ class Saves:
             self._staging = None
 
     def wait(self) -> None:
-        """Wait until the last async save has ended; raise its error."""
-        if self.upload is None:
+        """Wait until the last async save has ended; raise its error.
+
+        Who is told of that save is not: it has ended, and would wait for itself.
+        """
+        if self.upload is None or self._told_thread == threading.get_ident():
             return
         try:
             self.upload.result()
@@ -124,8 +128,10 @@ class Saves:
                 if error is None and not self._is_closed:
                     self._remover.submit(self._remove, self._core)
             if error is None:
+                self._told_thread = threading.get_ident()
                 self._tell(dataclasses.replace(event, seconds=seconds, nbytes=stats.nbytes))
         finally:
+            self._told_thread = None
             self._has_ended.set()
 
     def _forget_upload(self) -> None:

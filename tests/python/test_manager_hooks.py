@@ -31,6 +31,19 @@ def test_hooks_are_told_of_each_save_and_load(tmp_path: pathlib.Path, mode: str)
         assert event.gigabytes_per_second == event.nbytes / event.seconds / 1e9
 
 
+@pytest.mark.parametrize("mode", ["async", "async_with_pinned_mem"])
+def test_a_hook_may_wait_for_the_save_it_is_told_of(tmp_path: pathlib.Path, mode: str) -> None:
+    told: list[int | None] = []
+
+    def wait(event: CheckpointEvent) -> None:
+        run.manager.wait()
+        told.append(event.step)
+
+    run = Run(tmp_path, given={"hooks": [wait]}, async_mode=mode)
+    run.train(4)
+    assert told == [2, 4]
+
+
 def test_a_hook_that_fails_is_logged(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,7 +121,11 @@ class CheckpointManager:
 
     @property
     def is_preempted(self) -> bool:
-        """Whether the run was saved because a rank is to end: stop training."""
+        """Whether a rank is to end, and the ranks agreed on the last call of `save`: stop training.
+
+        That call has saved the run if it returned True. With `load_only` it has not, nor where
+        another replica saves for all.
+        """
         return self._is_preempted
 
     @property

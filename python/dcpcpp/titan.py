@@ -80,8 +80,8 @@ class DcpcppCheckpointManager(BaseCheckpointManager):  # type: ignore[misc]  # t
         base_folder: str = "",
         ft_manager: FaultTolerance | None = None,
     ) -> None:
-        self.enable = config.enable
-        if not self.enable:
+        self.enable = False  # for close(), until there is something to close
+        if not config.enable:
             return
         named = {
             MODEL: ModelWrapper(model_parts),
@@ -90,18 +90,18 @@ class DcpcppCheckpointManager(BaseCheckpointManager):  # type: ignore[misc]  # t
             LR_SCHEDULER: lr_schedulers,
             **states,
         }
-        self._handlers = contextlib.ExitStack()
-        preemption = Preemption() if config.save_on_sigterm else None
-        self._manager = CheckpointManager(
-            _options(config),
-            {key: state for key, state in named.items() if state is not None},
-            sd_adapter=sd_adapter,
-            base_folder=base_folder,
-            preemption=preemption,
-            ft_manager=ft_manager,
-        )
-        if preemption is not None:
-            self._handlers.enter_context(preemption)
+        with contextlib.ExitStack() as handlers:
+            preemption = handlers.enter_context(Preemption()) if config.save_on_sigterm else None
+            self._manager = CheckpointManager(
+                _options(config),
+                {key: state for key, state in named.items() if state is not None},
+                sd_adapter=sd_adapter,
+                base_folder=base_folder,
+                preemption=preemption,
+                ft_manager=ft_manager,
+            )
+            self._handlers = handlers.pop_all()
+        self.enable = True
 
     @property
     def save_future(self) -> Future[Any] | None:

@@ -92,6 +92,29 @@ def test_a_run_that_gets_sigterm_saves_and_ends(titan: Any, tmp_path: pathlib.Pa
     assert resumed.step == 1
 
 
+def test_an_error_in_the_making_leaves_nothing_to_close(
+    titan: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    def fail(manager: Any, *_: Any, **__: Any) -> None:
+        raise ValueError("no such folder")
+
+    monkeypatch.setattr(titan, "CheckpointManager", fail)
+    real = titan.DcpcppCheckpointManager.__init__
+
+    def make(self: Any, *args: Any, **options: Any) -> None:
+        made.append(self)
+        real(self, *args, **options)
+
+    monkeypatch.setattr(titan.DcpcppCheckpointManager, "__init__", make)
+    with pytest.raises(ValueError, match="no such folder"):
+        start(titan, tmp_path, save_on_sigterm=True)
+    made[0].close()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_options_are_checked_when_the_recipe_is_made(titan: Any, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="Invalid async_mode: fast"):
         start(titan, tmp_path, async_mode="fast")

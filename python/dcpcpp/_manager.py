@@ -192,8 +192,10 @@ class CheckpointManager:
     def load(self, step: int | None = None) -> bool:
         """Load the checkpoint to go on from; whether there is one.
 
-        The newest step that can be loaded; without steps, what `initial_load_path` or
-        `initial_load_in_hf` name. Of step 0 and of safetensors the model alone is loaded.
+        The newest step that was committed and has all states; without steps, what
+        `initial_load_path` or `initial_load_in_hf` name. Of step 0 and of safetensors the model
+        alone is loaded. No data is read to find the step: if its data turns out to be damaged,
+        that is an error. `dcpcpp.latest(folder, verify=True)` finds one that is not, for `step`.
 
         Args:
             step: load this one; -1: the newest; None: as `config.load_step` says.

@@ -12,6 +12,7 @@ class Kept {
 
   /// Why the next older step is kept for what it holds; nullopt: it is not.
   std::optional<KeepReason> ReasonFor(const StepFacts& step) {
+    if (rules_.keep_latest_k == 0) return KeepReason::kNewest;
     if (is_complete()) return std::nullopt;
     const bool is_young = loadable_ < rules_.keep_latest_k;
     if (rules_.saving.contains(step.directory.step)) return KeepReason::kInUse;
@@ -41,7 +42,6 @@ class Kept {
 /// Why `step` is kept whatever it holds.
 std::optional<KeepReason> ReasonAnyway(const StepFacts& step,
                                        const RetentionRules& rules) {
-  if (rules.keep_latest_k == 0) return KeepReason::kNewest;
   const int64_t number = step.directory.step;
   if (rules.saving.contains(number) || rules.saved.contains(number)) {
     return KeepReason::kInUse;

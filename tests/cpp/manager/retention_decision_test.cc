@@ -107,8 +107,7 @@ TEST_CASE("it is told why a step is kept", "[manager][retention]") {
   CHECK(
       ReasonsFor("FFFFF", {.keep_latest_k = 2, .saving = {5}, .saved = {1}}) ==
       "in use, newest, newest, -, in use");
-  CHECK(ReasonsFor("FFX", {.keep_latest_k = 0}) ==
-        "newest full, newest, newest");
+  CHECK(ReasonsFor("FFX", {.keep_latest_k = 0}) == "newest, newest, newest");
 }
 
 TEST_CASE("older steps are looked at until they cannot matter",

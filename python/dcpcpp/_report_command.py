@@ -23,7 +23,12 @@ def report(
         bool, typer.Option("--values", help="Compare the bytes of both, too.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check every byte, as `dcpcpp verify` does.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Check every byte, as `dcpcpp verify` does; of safetensors that others wrote, "
+            "which have no checksums, the headers.",
+        ),
     ] = False,
     tensor: Annotated[
         list[str] | None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import dcpcpp
@@ -86,35 +88,43 @@ def _tensor_json(tensor: _core.DescribedTensor) -> dict[str, Any]:
 
 def _tree_json(about: _core.CheckpointDescription) -> dict[str, Any]:
     """The modules, the largest first; what is too much is put together."""
-    left = MAX_NODES
-
-    def convert(name: str, node: Node, depth: int) -> dict[str, Any]:
-        nonlocal left
-        left -= 1
+    root = tree_of(about)
+    top = _node_json("all", root)
+    left = MAX_NODES - 1
+    number = itertools.count()  # of two of one size the first goes first
+    queue = [(-root.nbytes, next(number), 0, root, top)]
+    while queue and left > 0:  # opens the largest that is closed
+        _, _, depth, node, opened = heapq.heappop(queue)
         children = sorted(node.children.items(), key=lambda item: -item[1].nbytes)
-        shown = children[:MAX_CHILDREN] if depth < MAX_DEPTH and left > 0 else []
-        result = [convert(key, child, depth + 1) for key, child in shown if left > 0]
-        rest = [child for _, child in children[len(result) :]]
-        if result and rest:
+        shown = children[: min(MAX_CHILDREN, left)]
+        left -= len(shown)
+        for name, child in shown:
+            box = _node_json(name, child)
+            opened["children"].append(box)
+            if depth + 1 < MAX_DEPTH:
+                heapq.heappush(queue, (-child.nbytes, next(number), depth + 1, child, box))
+        rest = [child for _, child in children[len(shown) :]]
+        if rest:
             nbytes = sum(child.nbytes for child in rest)
-            tensors = sum(child.tensors for child in rest)
-            rest_name = f"({len(rest):,} others)"
-            result.append({"name": rest_name, "nbytes": nbytes, "tensors": tensors, "children": []})
-        return {
-            "name": name,
-            "nbytes": node.nbytes,
-            "tensors": node.tensors,
-            "children": result,
-        }
+            others = Node(sum(child.tensors for child in rest), nbytes)
+            opened["children"].append(_node_json(f"({len(rest):,} others)", others))
+    return top
 
-    return convert("all", tree_of(about), 0)
+
+def _node_json(name: str, node: Node) -> dict[str, Any]:
+    return {"name": name, "nbytes": node.nbytes, "tensors": node.tensors, "children": []}
 
 
 def _verify_json(path: str) -> dict[str, Any]:
     with waiting("verifying"):
         report = dcpcpp.verify(path).to_json()
     damages = report["damages"]
-    return {**report, "damages": damages[:MAX_LISTED], "damage_count": len(damages)}
+    return {
+        **report,
+        "has_checksums": report["written_by"] is not None,
+        "damages": damages[:MAX_LISTED],
+        "damage_count": len(damages),
+    }
 
 
 def _histograms(

@@ -44,11 +44,13 @@ function drawIntegrity(verify) {
     return;
   }
   const clean = verify.status === "clean";
-  const verdict = clean ? "whole" : `${count(verify.damage_count)} damages`;
+  const [verdict, mark] = !clean
+    ? [`${count(verify.damage_count)} damages`, "bad"]
+    : verify.has_checksums ? ["whole", "good"] : ["headers only: these files have no checksums", ""];
   const rows = verify.damages.map((damage) => [damage.path, damage.key ?? "", damage.message]);
   section(
     "Integrity",
-    el("p", { class: clean ? "good" : "bad" }, verdict),
+    el("p", { class: mark }, verdict),
     el("p", {}, `${count(verify.nbytes)} bytes of ${count(verify.files)} files were checked.`),
     clean ? "" : table(["file", "key", "damage"], rows, [false, false, false]),
     more(rows.length, verify.damage_count) ?? "",

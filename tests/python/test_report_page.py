@@ -7,13 +7,16 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import dcpcpp
+from dcpcpp import _report_data
 from dcpcpp.cli import app
 from support.states import ramp
 
@@ -97,7 +100,7 @@ def test_data_is_read_where_that_is_asked(places: Path) -> None:
         *("--verify", "--tensor", "model.*", "--compare", places / "step-2", "--values"),
     )
     data = data_in(page)
-    assert data["verify"]["status"] == "clean"
+    assert (data["verify"]["status"], data["verify"]["has_checksums"]) == ("clean", True)
     a, b = data["histograms"]
     assert sum(a["counts"]) == 1200
     assert (sum(b["counts"]), b["positive_inf"]) == (2, 1)
@@ -115,6 +118,27 @@ def test_a_wrong_wish_is_one_line(places: Path, arguments: list[str], tmp_path: 
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "page.html").exists()
+
+
+def test_files_without_checksums_are_not_called_whole(tmp_path: Path) -> None:
+    (tmp_path / "hf").mkdir()
+    save_file({"a": ramp(4)}, tmp_path / "hf" / "model.safetensors")
+    page = page_of(tmp_path / "hf", "--verify")
+    verify = data_in(page)["verify"]
+    assert (verify["status"], verify["has_checksums"]) == ("clean", False)
+    assert '"headers only: these files have no checksums", ""' in page
+
+
+def test_the_largest_boxes_are_opened_first() -> None:
+    sizes = {f"optimizer.{i}.{j}": 8 for i in range(100) for j in range(60)}
+    sizes |= {f"model.{i}": 400 for i in range(10)}
+    tensors = [SimpleNamespace(fqn=key, nbytes=nbytes) for key, nbytes in sizes.items()]
+    about: Any = SimpleNamespace(tensors=tensors)
+    top = _report_data._tree_json(about)
+    optimizer, model = top["children"]
+    assert len(optimizer["children"]) == 81
+    assert len(model["children"]) == 10
+    assert sum(len(child["children"]) > 0 for child in optimizer["children"]) >= 60
 
 
 def test_a_page_stays_small_whatever_the_checkpoint(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dcpcpp import _core
 
 NOT_REMOVED = 1
+NEWEST_STEP = -1
 
-# By the names of dcp::KeepReason.
+# By the names of dcp::KeepReason, but for "in use": that is of the manager's own saves.
 REASONS = {
     "newest": "one of the newest",
     "newest full": "the newest full one; newer ones hold the model only",
     "unreadable": "it cannot be loaded now, which may pass",
     "pinned": "pinned",
-    "in use": "in use",
 }
 
 
@@ -33,25 +33,37 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be removed.")
     ] = False,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A key beside the model's that makes a step a full one; may be given again. By "
+            "default optimizer, lr_scheduler, dataloader and train_state.",
+            metavar="NAME",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove the old steps of a run, as its checkpoint manager does.
+    """Remove the old steps of a run.
 
     Kept are the newest K steps that can be loaded (two at least: one may be about to be
-    replaced), the newest full one, pinned ones (with a file .dcpcpp.pin), and those that
-    somebody saves into.
+    replaced), the newest full one, and pinned ones (with a file .dcpcpp.pin). A run's checkpoint
+    manager does the same, if the states that it was given beside the model are those of --state.
+
+    A step that another process saves into is not removed, either, and is told as such; --dry-run
+    does not look for that.
 
     Exit code 0: done; 1: a step could not be removed; 2: nothing was done.
 
     JSON: `folder`, `keep`, `dry_run`, `removed` (a list of `step` and `path`; with --dry-run
     those that would go), `kept` (`step`, `path` and `reason`: "newest", "newest full",
-    "unreadable", "pinned" or "in use") and `not_removed` (`path` and `reason`).
+    "unreadable" or "pinned") and `not_removed` (`path` and `reason`).
     """
     with told():
-        manager = _manager(folder, keep)
+        manager = _manager(folder, keep, state)
         not_removed: list[_core.NotRemoved] = []
+        plan = manager.plan_retention()
+        _require_full_step(manager, plan, folder)
         if dry_run:
-            plan = manager.plan_retention()
             removed, kept = plan.removed, plan.kept
         else:
             report = manager.apply_retention()
@@ -65,15 +77,37 @@ def prune(
             raise typer.Exit(NOT_REMOVED)
 
 
-def _manager(folder: str, keep: int) -> _core.CheckpointManager:
+def _manager(folder: str, keep: int, states: list[str] | None) -> _core.CheckpointManager:
     from dcpcpp import _core
 
     options = _core.ManagerOptions()
     options.folder = local_path(folder)
     options.keep_latest_k = keep
+    if states:
+        options.state_keys = states
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     return _core.CheckpointManager(options)
+
+
+def _require_full_step(
+    manager: _core.CheckpointManager, plan: _core.RetentionDecision, folder: str
+) -> None:
+    """Refuse to remove what may be the only full step.
+
+    Raises:
+        ValueError: no step has a key of the states, and DCP ones would go, which may hold states
+            of other names.
+    """
+    if not any((Path(step.path) / ".metadata").exists() for step in plan.removed):
+        return
+    if not manager.find_load(NEWEST_STEP, None, False).is_model_only:
+        return
+    raise ValueError(
+        f"no step in {folder} has the key of a state beside the model, so that none counts as a "
+        "full one: name such keys by --state (`dcpcpp ls` lists them), or one of the model's if "
+        "there is nothing else"
+    )
 
 
 def _steps_json(

@@ -74,6 +74,21 @@ def test_prune_keeps_the_newest_and_the_pinned_steps(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == ["step-2", "step-4", "step-5"]
 
 
+def test_prune_knows_a_full_step_by_the_states(tmp_path: Path) -> None:
+    dcpcpp.save({"model.a": ramp(4), "optim.a": ramp(4)}, checkpoint_id=tmp_path / "step-1")
+    for step in (2, 3):
+        dcpcpp.save({"model.a": ramp(4)}, checkpoint_id=tmp_path / f"step-{step}")
+    for arguments in ([], ["--dry-run"], ["--state", "optimizer"]):
+        done = command("prune", tmp_path, "--keep", "2", *arguments)
+        assert done.exit_code == 2
+        assert "--state" in done.stderr
+    plan = json_of("prune", tmp_path, "--keep", "2", "--state", "other", "--state", "optim")
+    assert plan["removed"] == []
+    assert plan["kept"][2]["reason"] == "newest full"
+    plan = json_of("prune", tmp_path, "--keep", "2", "--state", "model")
+    assert [step["step"] for step in plan["removed"]] == [1]
+
+
 def test_prune_says_what_is_wrong(tmp_path: Path) -> None:
     assert command("prune", tmp_path, "--keep", "1").exit_code == 2
     assert command("prune", tmp_path).exit_code == 2

@@ -33,6 +33,9 @@ ConvertResult Reshard(const std::string& source, const std::string& destination,
 }  // namespace
 
 void BindCopy(py::module_& m) {
+  py::class_<FileNotCopied>(m, "FileNotCopied", "dcp::FileNotCopied")
+      .def_readonly("name", &FileNotCopied::name)
+      .def_readonly("reason", &FileNotCopied::reason);
   py::class_<CopyResult>(m, "CopyResult", "dcp::CopyResult")
       .def_property_readonly(
           "format",
@@ -41,7 +44,8 @@ void BindCopy(py::module_& m) {
           })
       .def_readonly("files", &CopyResult::files)
       .def_readonly("nbytes", &CopyResult::nbytes)
-      .def_readonly("left_alone", &CopyResult::left_alone);
+      .def_readonly("left_alone", &CopyResult::left_alone)
+      .def_readonly("not_copied", &CopyResult::not_copied);
   m.def("copy_checkpoint", &Copy, py::arg("source"), py::arg("destination"),
         py::arg("progress"),
         "Copy a checkpoint (dcp/copy.h). `progress` is called with bytes done "

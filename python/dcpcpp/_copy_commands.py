@@ -19,12 +19,14 @@ def cp(
     """Copy a checkpoint as it is, checking what is read, as safely as a save writes it.
 
     Data goes first, and what makes it a checkpoint last; what is killed leaves no half of one.
-    Files beside the checkpoint go along, those at the destination stay.
+    Files beside the checkpoint go along, those at the destination stay. What stays behind is
+    named: links that lead elsewhere, and safetensors that the checkpoint's index does not name.
 
     Exit code 0: copied; 1: the source is damaged; 2: not copied.
 
     JSON: `source`, `destination`, `format`, `files`, `nbytes`, `left_alone` (names of files that
-    were at the destination already).
+    were at the destination already), `not_copied` (`name` and `reason` of files that stayed
+    behind).
     """
     with told():
         from dcpcpp import _core
@@ -40,11 +42,14 @@ def cp(
                     "files": done.files,
                     "nbytes": done.nbytes,
                     "left_alone": done.left_alone,
+                    "not_copied": [{"name": n.name, "reason": n.reason} for n in done.not_copied],
                 }
             )
             return
         for name in done.left_alone:
             typer.echo(f"{safe(name)} was there already, and stays")
+        for left in done.not_copied:
+            typer.echo(f"{safe(left.name)} is not copied: {safe(left.reason)}")
         copied = f"{counted(done.files, 'file')}, {size_text(done.nbytes)}"
         typer.echo(f"{safe(destination)}: {copied} copied")
 

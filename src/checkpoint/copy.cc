@@ -13,13 +13,13 @@
 #include "base/random_id.h"
 #include "checkpoint/copy_check.h"
 #include "checkpoint/copy_source.h"
+#include "checkpoint/in_doubt.h"
 #include "format/file_names.h"
 #include "storage/checkpoint_directory.h"
 #include "storage/commit.h"
 #include "storage/directory_keeper.h"
 #include "storage/environment.h"
 #include "storage/leftovers.h"
-#include "storage/read_root.h"
 
 namespace dcp {
 namespace {
@@ -53,6 +53,7 @@ class CopyOperation {
     }
     keeper_.reset();
     if (copied.ok()) return result_;
+    if (commit_.attempted) return MarkInDoubt(copied);
     // What is gone or damaged may be so because it was replaced.
     if (copied.code() == absl::StatusCode::kNotFound ||
         copied.code() == absl::StatusCode::kDataLoss) {
@@ -118,6 +119,7 @@ Status CopyOperation::Copy() {
   DCP_RETURN_IF_ERROR(Claim());
   DCP_RETURN_IF_ERROR(CheckSpace());
   result_.format = source_.format;
+  result_.not_copied = source_.not_copied;
   buffer_.resize(static_cast<size_t>(kStepNbytes));
   for (const FileToCopy& file : source_.files) {
     if (IsLeftAlone(file)) {
@@ -183,9 +185,7 @@ Status CopyOperation::CheckSpace() {
 }
 
 Status CopyOperation::CopyFile(const FileToCopy& file) {
-  DCP_ASSIGN_OR_RETURN(const auto from,
-                       fs_.Open(JoinPath(source_.directory, file.name),
-                                {.beneath = ReadRoot(source_.directory)}));
+  DCP_ASSIGN_OR_RETURN(const auto from, OpenToCopy(fs_, source_, file));
   const std::string name = WrittenAs(file);
   DCP_ASSIGN_OR_RETURN(const auto to,
                        fs_.Open(PathOf(name), {.mode = OpenMode::kCreateNew}));

@@ -27,10 +27,15 @@ bool IsOfOurs(std::string_view name) {
          name == kMetadataFileName || ParseRankMetadataFileName(name);
 }
 
-bool IsBeside(const DirectoryEntry& entry) {
-  return entry.kind == FileKind::kFile && !IsOfOurs(entry.name) &&
-         !entry.name.ends_with(".safetensors") &&
-         !entry.name.ends_with(kIndexSuffix);
+bool IsOfSafetensors(std::string_view name) {
+  return name.ends_with(".safetensors") || name.ends_with(kIndexSuffix);
+}
+
+Status Replaced(const CopySource& source, const std::string& name) {
+  return MakeStatus(absl::StatusCode::kAborted,
+                    "the checkpoint in " + source.directory +
+                        " was replaced while it was copied (" + name +
+                        " is another one now); copy it again");
 }
 
 class SourceReader {
@@ -49,8 +54,10 @@ class SourceReader {
                             : ReadSafetensors(entries));
     ListDataFiles();
     for (const DirectoryEntry& entry : entries) {
-      if (!IsBeside(entry) || data_.contains(entry.name)) continue;
-      DCP_RETURN_IF_ERROR(AddFile({.name = entry.name}));
+      if (entry.kind != FileKind::kFile || IsOfOurs(entry.name)) continue;
+      if (data_.contains(entry.name)) continue;
+      if (entry.name == source_.commit_name) continue;
+      DCP_RETURN_IF_ERROR(AddFileBeside(entry.name));
     }
     DCP_RETURN_IF_ERROR(AddDataFiles());
     return std::move(source_);
@@ -119,6 +126,19 @@ class SourceReader {
     return absl::OkStatus();
   }
 
+  Status AddFileBeside(const std::string& name) {
+    // A copy that is killed would leave them without the index, as if they were
+    // the checkpoint.
+    if (IsOfSafetensors(name)) {
+      source_.not_copied.push_back({name, "the checkpoint does not name it"});
+      return absl::OkStatus();
+    }
+    Status added = AddFile({.name = name});
+    if (added.code() != absl::StatusCode::kInvalidArgument) return added;
+    source_.not_copied.push_back({name, std::string(Message(added))});
+    return absl::OkStatus();
+  }
+
   /// `name` came with the checkpoint.
   Status RequirePlain(const std::string& name) const {
     DCP_RETURN_IF_ERROR(ValidateRelativePath(name));
@@ -147,6 +167,9 @@ class SourceReader {
               std::to_string(file.record->nbytes) + " were written",
           {.op = "open", .path = opened->path()});
     }
+    if (file.record == nullptr) {
+      DCP_ASSIGN_OR_RETURN(file.identity, IdentityOf(*opened));
+    }
     source_.nbytes += file.nbytes;
     source_.files.push_back(std::move(file));
     return absl::OkStatus();
@@ -157,10 +180,18 @@ class SourceReader {
   std::map<std::string_view, const SidecarFile*> data_;  // by name
 };
 
-Status Replaced(const std::string& directory) {
-  return MakeStatus(absl::StatusCode::kAborted,
-                    "the checkpoint in " + directory +
-                        " was replaced while it was copied; copy it again");
+Status RequireSameCommitFile(FileSystem& file_system,
+                             const CopySource& source) {
+  if (source.commit_name.empty()) return absl::OkStatus();
+  const auto now =
+      ReadFile(file_system, JoinPath(source.directory, source.commit_name),
+               kMaxMetadataNbytes, {.beneath = ReadRoot(source.directory)});
+  if (now.status().code() == absl::StatusCode::kNotFound) {
+    return Replaced(source, source.commit_name);
+  }
+  DCP_RETURN_IF_ERROR(now.status());
+  return *now == source.commit_bytes ? absl::OkStatus()
+                                     : Replaced(source, source.commit_name);
 }
 
 }  // namespace
@@ -179,17 +210,28 @@ StatusOr<CopySource> ReadCopySource(const std::string& directory,
   return SourceReader(file_system, directory).Read(opened->format);
 }
 
+StatusOr<std::unique_ptr<File>> OpenToCopy(FileSystem& file_system,
+                                           const CopySource& source,
+                                           const FileToCopy& file) {
+  auto opened = file_system.Open(JoinPath(source.directory, file.name),
+                                 {.beneath = ReadRoot(source.directory)});
+  if (!opened.ok() || file.record != nullptr) return opened;
+  DCP_ASSIGN_OR_RETURN(const FileIdentity now, IdentityOf(**opened));
+  if (now != file.identity) return Replaced(source, file.name);
+  return opened;
+}
+
 Status RequireUnchanged(FileSystem& file_system, const CopySource& source) {
-  if (source.commit_name.empty()) return absl::OkStatus();
-  const auto now =
-      ReadFile(file_system, JoinPath(source.directory, source.commit_name),
-               kMaxMetadataNbytes, {.beneath = ReadRoot(source.directory)});
-  if (now.status().code() == absl::StatusCode::kNotFound) {
-    return Replaced(source.directory);
+  DCP_RETURN_IF_ERROR(RequireSameCommitFile(file_system, source));
+  for (const FileToCopy& file : source.files) {
+    if (file.record != nullptr) continue;
+    const Status opened = OpenToCopy(file_system, source, file).status();
+    if (opened.code() == absl::StatusCode::kNotFound) {
+      return Replaced(source, file.name);
+    }
+    DCP_RETURN_IF_ERROR(opened);
   }
-  DCP_RETURN_IF_ERROR(now.status());
-  return *now == source.commit_bytes ? absl::OkStatus()
-                                     : Replaced(source.directory);
+  return absl::OkStatus();
 }
 
 }  // namespace dcp

@@ -4,10 +4,13 @@
 #define DCP_CHECKPOINT_COPY_SOURCE_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "checkpoint/file_identity.h"
 #include "dcp/checkpoint_format.h"
+#include "dcp/copy.h"
 #include "dcp/filesystem_storage.h"
 #include "dcp/metadata.h"
 #include "dcp/status.h"
@@ -21,6 +24,7 @@ struct FileToCopy {
   /// Whether the metadata names it; else it lies beside the checkpoint.
   bool is_data = false;
   const SidecarFile* record = nullptr;  ///< its checksums, if there are any
+  FileIdentity identity;                ///< if there are none
 };
 
 struct CopySource {
@@ -35,6 +39,7 @@ struct CopySource {
   /// All but the sidecar and the commit file, data last.
   std::vector<FileToCopy> files;
   int64_t nbytes = 0;  ///< of `files`
+  std::vector<FileNotCopied> not_copied;
 };
 
 /// Reads what there is to know before data is read. `directory` is absolute,
@@ -44,8 +49,14 @@ StatusOr<CopySource> ReadCopySource(const std::string& directory,
                                     const IoOptions& io,
                                     const StorageEnvironment& environment);
 
+/// Opens `file` of `source` to read it.
+/// \error kAborted  it has no checksums, and was replaced since
+StatusOr<std::unique_ptr<File>> OpenToCopy(FileSystem& file_system,
+                                           const CopySource& source,
+                                           const FileToCopy& file);
+
 /// Whether `source` is still the checkpoint in its directory, as far as its
-/// commit file tells.
+/// commit file and the files without checksums tell.
 /// \error kAborted  it was replaced
 Status RequireUnchanged(FileSystem& file_system, const CopySource& source);
 

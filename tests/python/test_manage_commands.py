@@ -118,6 +118,7 @@ def test_cp_copies_what_loads_and_replaces_nothing(place: Path, tmp_path: Path) 
     copied = json_of("cp", place, tmp_path / "copy")
     assert copied["files"] == len(list(place.iterdir()))
     assert steps_in(tmp_path / "copy") == steps_in(place)
+    assert copied["not_copied"] == []
     require_model(tmp_path / "copy")
     again = command("cp", place, tmp_path / "copy")
     assert again.exit_code == 2
@@ -127,6 +128,15 @@ def test_cp_copies_what_loads_and_replaces_nothing(place: Path, tmp_path: Path) 
     (place / "__0_0.distcp").write_bytes(data)
     assert command("cp", place, tmp_path / "other").exit_code == 1
     assert steps_in(tmp_path / "other") == []
+
+
+def test_cp_names_what_stays_behind(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared.json").write_text("{}")
+    (place / "tokenizer.json").symlink_to("../shared.json")
+    lines = command("cp", place, tmp_path / "copy").stdout.splitlines()
+    assert lines[0].startswith("tokenizer.json is not copied: ")
+    (left,) = json_of("cp", place, tmp_path / "again")["not_copied"]
+    assert left["name"] == "tokenizer.json"
 
 
 def test_reshard_cuts_rows_for_ranks(place: Path, tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 #include <catch2/catch.hpp>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "checkpoint/hugging_face_place.h"
+#include "checkpoint/copy_testing.h"
 #include "checkpoint/old_or_new.h"
 #include "checkpoint/verify_testing.h"
 #include "dcp/clean.h"
@@ -22,45 +21,6 @@ using Catch::Matchers::Contains;
 using conformance::State;
 using testing::FaultInjectionFileSystem;
 using testing::RebootPolicy;
-
-using Files = std::map<std::string, std::string>;
-
-StatusOr<CopyResult> Copy(std::shared_ptr<FileSystem> fs,
-                          CopyOptions options = {},
-                          const std::string& from = "/ckpt") {
-  options.io = ModestIo(IoEngineKind::kThreads);
-  return CopyCheckpoint(from, "/copy", options, {.file_system = std::move(fs)});
-}
-
-Files FilesIn(FileSystem& fs, const std::string& directory) {
-  Files files;
-  const auto entries = fs.List(directory);
-  if (!entries.ok()) return files;
-  for (const DirectoryEntry& entry : *entries) {
-    files[entry.name] = GetFile(fs, JoinPath(directory, entry.name));
-  }
-  return files;
-}
-
-void Overwrite(std::shared_ptr<FileSystem> fs, const State& state,
-               const std::string& directory = "/ckpt") {
-  NativePlace place{.fs = std::move(fs), .directory = directory};
-  place.writer.io = ModestIo(IoEngineKind::kThreads);
-  DCP_CHECK_OK(conformance::SaveOnce(NativeStorage(place), state,
-                                     conformance::ShardedState(state, 2)));
-}
-
-std::shared_ptr<FileSystem> SafetensorsIn(const std::string& directory,
-                                          bool has_index) {
-  Place place(MakeMemoryFileSystem(), directory);
-  if (has_index) place.options.max_shard_nbytes = 100;
-  State state;
-  state.tensors["a"] = conformance::RandomTensor(1, DType::kFloat32, {30});
-  state.tensors["b"] = conformance::RandomTensor(2, DType::kFloat32, {25});
-  RequireAllSucceed(place.Save(Sharded(state, 2)));
-  PutFile(*place.fs, JoinPath(directory, "config.json"), "{}");
-  return place.fs;
-}
 
 TEST_CASE("a copy has the files of the checkpoint, byte for byte",
           "[checkpoint][copy]") {
@@ -95,24 +55,14 @@ TEST_CASE("a copy has the files of the checkpoint, byte for byte",
 TEST_CASE("safetensors are copied, with what lies beside them",
           "[checkpoint][copy]") {
   const bool has_index = GENERATE(true, false);
-  const auto fs = SafetensorsIn("/ckpt", has_index);
-  const bool is_ours = GENERATE(true, false);
-  if (!is_ours) {
-    for (const std::string& path : FilesOf(*fs, ".dcpcpp-")) {
-      DCP_CHECK_OK(fs->Remove(path));
-    }
-    const std::string index = "/ckpt/model.safetensors.index.json";
-    if (has_index) {
-      std::string text = GetFile(*fs, index);
-      text.replace(text.find("dcpcpp_save_id"), 14, "somebodys_note");
-      PutFile(*fs, index, text);
-    }
-  }
+  const auto fs = GENERATE(true, false) ? SafetensorsIn("/ckpt", has_index)
+                                        : SafetensorsOfOthers(has_index);
   const auto copied = Copy(fs);
   DCP_CHECK_OK(copied.status());
   CHECK(FilesIn(*fs, "/copy") == FilesIn(*fs, "/ckpt"));
   CHECK(copied->format == CheckpointFormat::kSafetensors);
   CHECK(copied->left_alone.empty());
+  CHECK(copied->not_copied.empty());
 }
 
 TEST_CASE("a copy replaces neither a checkpoint nor what is beside it",

@@ -52,6 +52,7 @@ class RuleLayout {
     DCP_ASSIGN_OR_RETURN(const int dim, DimOf(rule_.concat, forms[0].size()));
     DCP_ASSIGN_OR_RETURN(const Dims whole, Joined(forms, dim));
     DCP_ASSIGN_OR_RETURN(MappedTensor tensor, Target(sources[0], one_, whole));
+    DCP_RETURN_IF_ERROR(CheckExtents(sources, forms, whole, dim));
     int64_t begin = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
       const MappingSource& source = *sources[i].tensor;
@@ -165,6 +166,23 @@ class RuleLayout {
                            " cannot be divided by " + std::to_string(count));
   }
 
+  /// Whether `forms`, which make up `whole`, are what it would be divided into.
+  Status CheckExtents(std::span<const RuleSource> sources,
+                      const std::vector<Dims>& forms, const Dims& whole,
+                      int dim) const {
+    if (is_stacked()) return absl::OkStatus();
+    DCP_ASSIGN_OR_RETURN(const std::vector<int64_t> extents,
+                         ExtentsOf(whole[dim]));
+    for (size_t i = 0; i < forms.size(); ++i) {
+      if (forms[i][dim] == extents[i]) continue;
+      return InvalidArgument(
+          sources[i].tensor->name + " has " + std::to_string(forms[i][dim]) +
+          " of the " + std::to_string(whole[dim]) + " that are joined, not " +
+          std::to_string(extents[i]) + " as the rule says");
+    }
+    return absl::OkStatus();
+  }
+
   /// A tensor of `side` that has the common form `form`, without parts.
   StatusOr<MappedTensor> Target(const RuleSource& source, const RuleSide& side,
                                 const Dims& form) const {
@@ -177,6 +195,12 @@ class RuleLayout {
           " cannot become " + std::string(DTypeName(tensor.dtype)));
     }
     DCP_ASSIGN_OR_RETURN(tensor.sizes, SizesBefore(side.steps, kept, numbers_));
+    if (tensor.sizes.size() > Dims::kMaxDims) {
+      return InvalidArgument("a tensor of " +
+                             std::to_string(tensor.sizes.size()) +
+                             " dimensions is more than torch takes, which is " +
+                             std::to_string(Dims::kMaxDims));
+    }
     const std::optional<int64_t> numel = CheckedNumel(tensor.sizes);
     if (!numel ||
         *numel > std::numeric_limits<int64_t>::max() / ItemSize(tensor.dtype)) {

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "mapping/mapping_cases.h"
 
@@ -131,6 +133,34 @@ TEST_CASE("without sizes the parts are alike", "[mapping]") {
                  {"v", Numbered({1}, 2)}});
   CHECK_THAT(WhyNot(mapping, {{"qkv", {4}}}),
              Contains("4 cannot be divided by 3"));
+}
+
+TEST_CASE("parts are joined only if they would be divided so", "[mapping]") {
+  const Mapping alike =
+      OneRule(R"("native": "qkv", "hf": ["q", "k", "v"], "concat": 0)");
+  CHECK_THAT(
+      WhyNot(alike, {{"q", {4, 2}}, {"k", {2, 2}}, {"v", {3, 2}}}, kToNative),
+      Contains("q has 4 of the 9") && Contains("not 3"));
+  const Mapping sized = OneRule(
+      R"("native": "w", "hf": ["a", "b", "c"], "concat": 0,
+         "sizes": ["rows", 1, -1])");
+  const std::vector<std::pair<std::string, Dims>> parts{
+      {"a", {4, 2}}, {"b", {2, 2}}, {"c", {3, 2}}};
+  CHECK_THAT(WhyNot(sized, parts, kToNative), Contains("\"rows\""));
+  MappingOptions known = kToNative;
+  known.numbers = {{"rows", 4}};
+  CHECK_THAT(WhyNot(sized, parts, known),
+             Contains("b has 2 of the 9") && Contains("not 1"));
+}
+
+TEST_CASE("a tensor of more dimensions than torch's is refused", "[mapping]") {
+  std::string ones = "1";
+  for (int i = 0; i < Dims::kMaxDims; ++i) ones += ", 1";
+  const Mapping mapping = OneRule(
+      R"("native": "a", "hf": "b",
+         "hf_steps": [{"reshape": {"from": [)" +
+      ones + R"(], "to": [1]}}])");
+  CHECK_THAT(WhyNot(mapping, {{"a", {1}}}), Contains("65 dimensions"));
 }
 
 TEST_CASE("a fused projection of grouped heads is taken apart", "[mapping]") {

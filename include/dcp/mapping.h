@@ -38,8 +38,8 @@ struct MappingOptions {
   MappingDirection direction = MappingDirection::kToHuggingFace;
   /// What rules ask for, the number of heads for example.
   ModelNumbers numbers;
-  /// Which version of the native names. Empty: from native, the first of the
-  /// mapping that has rules for all keys; to native, the first.
+  /// Which version of the native names. Empty: from native, the one of the
+  /// mapping that has rules for the most keys; to native, the first.
   std::string dialect;
   /// The source's quantized weights are read as floats: their scales, which
   /// are keys as well, have nothing left to tell.
@@ -52,6 +52,8 @@ struct MappingSource {
   Dims sizes;
   DType dtype = DType::kFloat32;
   bool is_object = false;  ///< no tensor: nothing but dropping it is possible
+  /// The user wants none of it: no rule is needed for it, none makes it.
+  bool is_left_out = false;
 };
 
 /// One of the indices i that say which element of a source goes where.

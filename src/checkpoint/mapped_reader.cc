@@ -69,8 +69,8 @@ StatusOr<std::vector<MappingSource>> MappedReader::Sources() {
     MappingSource source{.name = fqn};
     if (rename_) {
       DCP_ASSIGN_OR_RETURN(std::optional<std::string> name, rename_(fqn));
-      if (!name) continue;
-      source.name = *std::move(name);
+      source.is_left_out = !name;
+      if (name) source.name = *std::move(name);
     }
     const auto* const tensor = std::get_if<TensorStorageMetadata>(&stored);
     source.is_object = tensor == nullptr;
@@ -96,9 +96,8 @@ StatusOr<CheckpointIndex> MappedReader::ReadIndex() {
   DCP_ASSIGN_OR_RETURN(tensors_,
                        mapping_.mapping.Plan(sources, mapping_.options));
   if (tensors_.empty()) {
-    return InvalidArgument("the mapping makes nothing of the " +
-                           std::to_string(sources.size()) +
-                           " keys of the source");
+    return InvalidArgument(
+        "the mapping makes nothing of the keys of the source that are wanted");
   }
   CheckpointIndex mapped;
   for (size_t i = 0; i < tensors_.size(); ++i) {

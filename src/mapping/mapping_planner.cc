@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
 #include "base/printable.h"
+#include "mapping/dialect_choice.h"
 #include "mapping/rule_layout.h"
 #include "mapping/rule_matcher.h"
 
@@ -37,6 +39,7 @@ class MappingPlanner {
       DCP_RETURN_IF_ERROR(AddSource(i, sources[i]));
     }
     DCP_RETURN_IF_ERROR(CheckUnknown());
+    DCP_RETURN_IF_ERROR(CheckTied(sources));
     for (const Group& group : groups_) {
       DCP_RETURN_IF_ERROR(Annotate(AddTensors(group),
                                    group.sources.begin()->second.tensor->name));
@@ -68,6 +71,10 @@ class MappingPlanner {
   }
 
   Status AddSource(size_t position, const MappingSource& source) {
+    if (source.is_left_out) {
+      left_out_.insert(source.name);
+      return absl::OkStatus();
+    }
     DCP_ASSIGN_OR_RETURN(std::optional<MatchedRule> found,
                          matcher_.Find(source.name));
     if (!found) {
@@ -76,7 +83,10 @@ class MappingPlanner {
     }
     const MappingRule& rule = table_.rules[found->rule];
     if (rule.kind != MappingRule::Kind::kMap) return absl::OkStatus();
-    if (is_to_hugging_face() && IsTied(rule)) return absl::OkStatus();
+    if (is_to_hugging_face() && rule.tie && IsTied(rule)) {
+      tied_.emplace_back(&*rule.tie, &source);
+      return absl::OkStatus();
+    }
     if (source.is_object) {
       return InvalidArgument(source.name + " is an object, where rule " +
                              std::to_string(found->rule + 1) +
@@ -120,6 +130,24 @@ class MappingPlanner {
         " key(s): " + names +
         "; leave them out, or give a mapping of your own that has rules for "
         "them");
+  }
+
+  /// Whether what is not written as another name of a tensor may be it, by its
+  /// shape: nobody compares the values.
+  Status CheckTied(std::span<const MappingSource> sources) const {
+    for (const auto& [tie, tied] : tied_) {
+      const std::string name = dialect_.Spell(tie->to);
+      for (const MappingSource& kept : sources) {
+        if (kept.name != name || kept.sizes == tied->sizes) continue;
+        return InvalidArgument(
+            tied->name + " has the shape " + ToString(tied->sizes) + " and " +
+            kept.name + " has " + ToString(kept.sizes) +
+            ": they are not one tensor, though the model's config.json or "
+            "flavor says so by " +
+            tie->condition);
+      }
+    }
+    return absl::OkStatus();
   }
 
   std::string DialectInBrackets() const {
@@ -181,16 +209,27 @@ class MappingPlanner {
     return absl::OkStatus();
   }
 
+  /// Whether no rule before number `rule` is for a name that it ties.
+  StatusOr<bool> IsFirst(size_t rule, const std::string& native,
+                         const std::string& hf) const {
+    DCP_ASSIGN_OR_RETURN(const auto to, matcher_.FindOn(kNativeSide, native));
+    DCP_ASSIGN_OR_RETURN(const auto of, matcher_.FindOn(kHuggingFaceSide, hf));
+    return to && to->rule == rule && of && of->rule == rule;
+  }
+
   Status AddTies() {
-    for (const MappingRule& rule : table_.rules) {
+    for (size_t i = 0; i < table_.rules.size(); ++i) {
+      const MappingRule& rule = table_.rules[i];
       if (!rule.tie) continue;
       const std::string name = dialect_.Spell(rule.sides[kNativeSide].names[0]);
+      const std::string& hf_name = rule.sides[kHuggingFaceSide].names[0];
       const auto kept = named_.find(dialect_.Spell(rule.tie->to));
       if (named_.contains(name) || kept == named_.end()) continue;
+      DCP_ASSIGN_OR_RETURN(const bool is_first, IsFirst(i, name, hf_name));
+      if (!is_first || left_out_.contains(hf_name)) continue;
       if (!IsTied(rule)) {
         return InvalidArgument(
-            rule.sides[kHuggingFaceSide].names[0] +
-            " is missing; if it is another name of " + kept->first +
+            hf_name + " is missing; if it is another name of " + kept->first +
             ", the model's config.json or flavor says so by " +
             rule.tie->condition);
       }
@@ -206,48 +245,13 @@ class MappingPlanner {
   const RuleMatcher& matcher_;
   const MappingOptions& options_;
   std::vector<std::string> unknown_;
+  std::set<std::string> left_out_;
+  std::vector<std::pair<const RuleTie*, const MappingSource*>> tied_;
   std::vector<Group> groups_;
   std::map<std::pair<size_t, NameIndices>, size_t> places_;  // in groups_
   std::vector<MappedTensor> tensors_;
   std::unordered_map<std::string, size_t> named_;  // in tensors_
 };
-
-StatusOr<MappingDialect> DialectCalled(const MappingTable& table,
-                                       const std::string& name) {
-  std::string known;
-  for (const MappingDialect& dialect : table.dialects) {
-    if (dialect.name == name) return dialect;
-    known += (known.empty() ? "" : ", ") + dialect.name;
-  }
-  return InvalidArgument("the mapping " + table.name + " has no dialect \"" +
-                         Printable(name) + "\", only: " + known);
-}
-
-/// Whether there is a rule for each of `sources`.
-StatusOr<bool> KnowsAll(const RuleMatcher& matcher,
-                        std::span<const MappingSource> sources) {
-  for (const MappingSource& source : sources) {
-    DCP_ASSIGN_OR_RETURN(const auto found, matcher.Find(source.name));
-    if (!found) return false;
-  }
-  return true;
-}
-
-/// The dialect to use; one without name that alters nothing if there is none.
-StatusOr<MappingDialect> ChooseDialect(const MappingTable& table,
-                                       std::span<const MappingSource> sources,
-                                       const MappingOptions& options) {
-  if (!options.dialect.empty()) return DialectCalled(table, options.dialect);
-  if (options.direction == MappingDirection::kToHuggingFace) {
-    for (const MappingDialect& dialect : table.dialects) {
-      DCP_ASSIGN_OR_RETURN(const RuleMatcher matcher,
-                           RuleMatcher::Make(table, dialect, options));
-      DCP_ASSIGN_OR_RETURN(const bool knows_all, KnowsAll(matcher, sources));
-      if (knows_all) return dialect;
-    }
-  }
-  return table.dialects.empty() ? MappingDialect() : table.dialects[0];
-}
 
 }  // namespace
 

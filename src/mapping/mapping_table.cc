@@ -1,5 +1,7 @@
 #include "mapping/mapping_table.h"
 
+#include "mapping/name_pattern.h"
+
 namespace dcp {
 
 size_t MappingRule::many() const {
@@ -12,7 +14,8 @@ size_t MappingRule::many() const {
 
 std::string MappingDialect::Spell(std::string native) const {
   for (const auto& [from, to] : replacements) {
-    for (size_t at = native.find(from); at != native.npos;
+    for (size_t at = native.find(from);
+         at != native.npos && native.size() <= NamePattern::kMaxNbytes;
          at = native.find(from, at + to.size())) {
       native.replace(at, from.size(), to);
     }

@@ -65,6 +65,7 @@ struct MappingDialect {
   /// What is put in place of each text in the rules' native names.
   std::vector<std::pair<std::string, std::string>> replacements;
 
+  /// No longer a pattern (NamePattern) if that would be too long.
   std::string Spell(std::string native) const;
 };
 

@@ -53,8 +53,18 @@ Status NamePattern::AddPlaceholder(std::string_view inner) {
 }
 
 StatusOr<NamePattern> NamePattern::Parse(std::string_view text) {
+  if (text.size() > kMaxNbytes) {
+    return InvalidArgument("a name of " + std::to_string(text.size()) +
+                           " bytes is longer than " +
+                           std::to_string(kMaxNbytes));
+  }
   NamePattern pattern;
   pattern.text_ = text;
+  if (std::count(text.begin(), text.end(), '*') >
+      static_cast<ptrdiff_t>(kMaxWildcards)) {
+    return InvalidArgument("\"" + pattern.text_ + "\" has more than " +
+                           std::to_string(kMaxWildcards) + " *");
+  }
   while (!text.empty()) {
     if (text[0] == '*') {
       pattern.parts_.push_back({.kind = Kind::kAny});

@@ -4,6 +4,7 @@
 #ifndef DCP_MAPPING_NAME_PATTERN_H_
 #define DCP_MAPPING_NAME_PATTERN_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -26,7 +27,11 @@ using NameIndices = std::map<std::string, int64_t>;
 /// "*" is any text. Immutable.
 class NamePattern {
  public:
-  /// \error kInvalidArgument  no such pattern
+  /// Of a pattern: matching takes time with each "*", and memory with bytes.
+  static constexpr size_t kMaxNbytes = 1000;
+  static constexpr size_t kMaxWildcards = 3;
+
+  /// \error kInvalidArgument  no such pattern, or one that is too long
   static StatusOr<NamePattern> Parse(std::string_view text);
 
   const std::string& text() const { return text_; }

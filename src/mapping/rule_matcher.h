@@ -28,7 +28,7 @@ class RuleMatcher {
  public:
   /// Of the native names as `dialect` spells them. `table` and `options`
   /// outlive the object.
-  /// \error kInvalidArgument  a name that is no pattern in `dialect`
+  /// \error kInvalidArgument  a rule that is none with the names of `dialect`
   static StatusOr<RuleMatcher> Make(const MappingTable& table,
                                     const MappingDialect& dialect,
                                     const MappingOptions& options);
@@ -36,9 +36,14 @@ class RuleMatcher {
   /// The side that keys are of.
   size_t source_side() const { return source_side_; }
 
-  /// The first rule for `key`; nullopt if there is none.
+  /// The first rule for `key` of the source; nullopt if there is none.
   /// \error kInvalidArgument  a number that is needed to tell is missing
-  StatusOr<std::optional<MatchedRule>> Find(std::string_view key) const;
+  StatusOr<std::optional<MatchedRule>> Find(std::string_view key) const {
+    return FindOn(source_side_, key);
+  }
+  /// Likewise for a key of `side`.
+  StatusOr<std::optional<MatchedRule>> FindOn(size_t side,
+                                              std::string_view key) const;
 
   /// The name number `name` of `rule` on the other side.
   /// \error kInvalidArgument  a number is missing

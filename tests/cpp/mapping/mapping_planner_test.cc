@@ -101,6 +101,31 @@ TEST_CASE("native names are spelled as their version has them", "[mapping]") {
              Contains("no dialect \"0\", only: 2, 1"));
   CHECK_THAT(WhyNot(mapping, {{"l.0.wq", {2}}, {"l.0.qkv.wq", {2}}}),
              Contains("(dialect 2) has no rule for 1 key(s): l.0.wq"));
+  // What is wrong is the key that no version has.
+  CHECK_THAT(WhyNot(mapping, {{"l.0.wq", {2}}, {"l.1.wq", {2}}, {"x", {}}}),
+             Contains("(dialect 1) has no rule for 1 key(s): x;"));
+}
+
+TEST_CASE("a dialect that breaks a rule is an error", "[mapping]") {
+  for (const char* to : {"", "{j}.", "*."}) {
+    CAPTURE(to);
+    const Mapping mapping =
+        Parsed(R"({"dialects": [{"name": "bad", "replace": [["{i}.", ")" +
+               std::string(to) + R"("]]}],
+            "rules": [{"native": "a", "hf": "a"},
+                      {"native": "l.{i}.w", "hf": "m.{i}.w"}]})");
+    CHECK_THAT(WhyNot(mapping, {{"m.0.w", {2}}}, kToNative),
+               Contains("rule 2 of the mapping, as dialect bad"));
+  }
+  const Mapping endless = Parsed(
+      R"({"dialects": [{"name": "long", "replace": [
+          ["x", "xxxxxxxx"], ["x", "xxxxxxxx"], ["x", "xxxxxxxx"],
+          ["x", "xxxxxxxx"], ["x", "xxxxxxxx"], ["x", "xxxxxxxx"],
+          ["x", "xxxxxxxx"], ["x", "xxxxxxxx"], ["x", "xxxxxxxx"],
+          ["x", "xxxxxxxx"], ["x", "xxxxxxxx"], ["x", "xxxxxxxx"]]}],
+          "rules": [{"native": "x", "hf": "y"}]})");
+  CHECK_THAT(WhyNot(endless, {{"y", {2}}}, kToNative),
+             Contains("longer than 1000"));
 }
 
 TEST_CASE("a tied tensor is left out and comes back", "[mapping]") {
@@ -124,6 +149,52 @@ TEST_CASE("a tied tensor is left out and comes back", "[mapping]") {
     CHECK_THAT(WhyNot(mapping, {{"model.embed", {3, 2}}}, back),
                Contains("lm_head is missing") && Contains("tied"));
   }
+}
+
+const char* const kTied = R"({"rules": [
+    {"native": "embed", "hf": "model.embed"},
+    {"native": "head", "hf": "lm_head",
+     "tie": {"to": "embed", "if": "tied"}}]})";
+
+TEST_CASE("a tie does not act on what another rule is for", "[mapping]") {
+  const CellsOf embed{{"embed", Numbered({2})}};
+  const CellsOf hf{{"model.embed", Numbered({2})}};
+  for (const char* own : {R"({"native": "head", "drop": true})",
+                          R"({"hf": "lm_head", "drop": true})",
+                          R"({"native": "head", "hf": "mine"})",
+                          R"({"native": "mine", "hf": "lm_head"})"}) {
+    CAPTURE(own);
+    const Mapping mapping =
+        Parsed(R"({"rules": [)" + std::string(own) + "]}").Over(Parsed(kTied));
+    for (const int64_t tied : {0, 1}) {
+      MappingOptions back = kToNative;
+      back.numbers = {{"tied", tied}};
+      CheckMaps(mapping, hf, embed, back);
+    }
+  }
+}
+
+TEST_CASE("what the user leaves out is neither made nor missed", "[mapping]") {
+  const std::vector<MappingSource> keys{
+      {.name = "lm_head", .sizes = {2}, .is_left_out = true},
+      {.name = "unknown", .is_left_out = true},
+      {.name = "model.embed", .sizes = {2}}};
+  for (const int64_t tied : {0, 1}) {
+    MappingOptions back = kToNative;
+    back.numbers = {{"tied", tied}};
+    const auto plan = Parsed(kTied).Plan(keys, back);
+    REQUIRE(plan.ok());
+    REQUIRE(plan->size() == 1);
+    CHECK(plan->at(0).name == "embed");
+    CHECK(plan->at(0).parts.at(0).source == 2);
+  }
+}
+
+TEST_CASE("a tied tensor of another shape is not dropped unseen", "[mapping]") {
+  CHECK_THAT(WhyNot(Parsed(kTied), {{"embed", {3, 2}}, {"head", {4, 2}}},
+                    {.numbers = {{"tied", 1}}}),
+             Contains("head has the shape [4, 2] and embed has [3, 2]") &&
+                 Contains("tied"));
 }
 
 TEST_CASE("sizes and numbers that overflow are errors", "[mapping]") {

@@ -65,5 +65,17 @@ TEST_CASE("what is no pattern is refused", "[mapping]") {
   }
 }
 
+TEST_CASE("what would take long to match is no pattern", "[mapping]") {
+  CHECK(Match("*.a.*.b.*", "x.a.y.b.z") == NameIndices{});
+  const std::string wild(NamePattern::kMaxWildcards + 1, '*');
+  const std::string longest(NamePattern::kMaxNbytes, 'x');
+  CHECK(NamePattern::Parse(longest).ok());
+  for (const std::string& text :
+       {wild, std::string(2'000'000, '*'), longest + "x"}) {
+    CHECK(NamePattern::Parse(text).status().code() ==
+          absl::StatusCode::kInvalidArgument);
+  }
+}
+
 }  // namespace
 }  // namespace dcp

@@ -179,6 +179,19 @@ TEST_CASE("deepseek_v3 goes there and back, with layers for more tokens",
   CHECK(BuiltIn("deepseek_v3").dequantizes());
 }
 
+TEST_CASE("deepseek_v3 leaves out what its published files have twice",
+          "[mapping]") {
+  CheckMaps(BuiltIn("deepseek_v3"),
+            NumberedAll({{"model.embed_tokens.weight", {4, 2}},
+                         {"lm_head.weight", {4, 2}},
+                         {"model.layers.2.embed_tokens.weight", {4, 2}},
+                         {"model.layers.2.shared_head.head.weight", {4, 2}}}),
+            {{"tok_embeddings.weight", Numbered({4, 2})},
+             {"lm_head.weight", Numbered({4, 2}, 8)}},
+            {.direction = MappingDirection::kToNative,
+             .numbers = {{"num_hidden_layers", 2}}});
+}
+
 TEST_CASE("gpt_oss keeps all of its experts", "[mapping]") {
   const std::string l = "layers.0.";
   const std::string experts = l + "moe.routed_experts.inner_experts.";
@@ -241,6 +254,14 @@ TEST_CASE("llama4 turns its experts", "[mapping]") {
   const std::string h = "language_model.model.layers.0.feed_forward.experts.";
   CHECK(hf->at(h + "gate_up_proj").sizes == Dims{2, 4, 6});
   CHECK(hf->at(h + "down_proj").sizes == Dims{2, 3, 4});
+  // TorchTitan trains no eyes.
+  CheckMaps(BuiltIn("llama4"),
+            NumberedAll({{"language_model.lm_head.weight", {2, 2}},
+                         {"multi_modal_projector.linear_1.weight", {2, 2}},
+                         {"vision_model.class_embedding", {2}}}),
+            {{"output.weight", Numbered({2, 2})}},
+            {.direction = MappingDirection::kToNative});
+  CHECK(BuiltIn("llama4").NumbersOfFlavor("17bx16e").ok());
 }
 
 TEST_CASE("every built-in mapping is one, in every dialect", "[mapping]") {

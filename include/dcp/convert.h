@@ -37,8 +37,8 @@ struct ConvertOptions {
       rename;
   /// Set: what the mapping makes of the keys, under the names that `rename`
   /// gives, is written. Of objects it can only drop some, and paths are not
-  /// kept. To native, a directory with quantized weights for which it has rules
-  /// (Mapping::dequantizes) is read as floats.
+  /// kept. To native, safetensors with quantized weights for which it has rules
+  /// (Mapping::dequantizes) are read as floats.
   std::optional<ModelMapping> mapping;
   /// Called now and then, in the caller's thread; an error ends the conversion.
   std::function<Status(const ConvertProgress&)> progress;
@@ -81,7 +81,8 @@ struct ConvertPaths {
   std::optional<CheckpointFormat> format;  ///< unset: GuessCheckpointFormat
   /// Of safetensors, see HuggingFaceWriterOptions: which tensor, by its name in
   /// the destination, goes into which file. With a mapping, names that it does
-  /// not make are left out.
+  /// not make are left out, and if one that it makes is not there, files are
+  /// divided by size.
   std::map<std::string, int64_t> file_numbers;
   int64_t max_shard_nbytes = 5'000'000'000;  ///< likewise, of one file
   IoOptions io;

@@ -22,7 +22,9 @@
 #include "checkpoint/save_from.h"
 #include "dcp/hugging_face_storage.h"
 #include "dcp/torch_file_storage.h"
+#include "format/file_names.h"
 #include "storage/environment.h"
+#include "storage/hugging_face_directory.h"
 #include "storage/hugging_face_writer.h"
 
 namespace dcp {
@@ -120,6 +122,17 @@ std::unique_ptr<StorageWriter> MakeWriter(const ConvertPaths& paths,
                               seams);
 }
 
+/// Whether `directory` holds safetensors files and nothing of the native
+/// format.
+bool HoldsSafetensors(FileSystem& file_system, const std::string& directory) {
+  const auto entries = file_system.List(directory);
+  return entries.ok() && HasSafetensors(*entries) &&
+         std::none_of(entries->begin(), entries->end(),
+                      [](const DirectoryEntry& entry) {
+                        return entry.name == kMetadataFileName;
+                      });
+}
+
 /// Sets in `*options` whether quantized weights are read as floats.
 std::unique_ptr<StorageReader> MakeReader(const ConvertPaths& paths,
                                           bool source_is_file,
@@ -129,7 +142,8 @@ std::unique_ptr<StorageReader> MakeReader(const ConvertPaths& paths,
     return MakeTorchFileReader({.path = paths.source, .io = paths.io}, seams);
   }
   if (options->mapping && options->mapping->mapping.dequantizes() &&
-      options->mapping->options.direction == MappingDirection::kToNative) {
+      options->mapping->options.direction == MappingDirection::kToNative &&
+      HoldsSafetensors(*seams.file_system, paths.source)) {
     options->mapping->options.is_dequantized = true;
     return MakeHuggingFaceReader({.path = paths.source,
                                   .dequantize = DequantizeOptions(),
@@ -139,8 +153,16 @@ std::unique_ptr<StorageReader> MakeReader(const ConvertPaths& paths,
   return MakeReaderByContent({.path = paths.source, .io = paths.io}, seams);
 }
 
-/// `paths` without numbers of files for what `metadata` has not.
+/// `paths` without numbers of files for what `metadata` has not; without any if
+/// it has what they leave out: then they are of another version of the model.
 ConvertPaths Numbered(ConvertPaths paths, const Metadata& metadata) {
+  const bool has_all = std::all_of(
+      metadata.entries().begin(), metadata.entries().end(),
+      [&](const auto& e) { return paths.file_numbers.contains(e.first); });
+  if (!has_all) {
+    paths.file_numbers.clear();
+    return paths;
+  }
   std::erase_if(paths.file_numbers, [&](const auto& number) {
     return metadata.FindTensor(number.first) == nullptr;
   });

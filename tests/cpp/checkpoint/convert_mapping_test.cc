@@ -198,6 +198,29 @@ TEST_CASE("numbers of files for what a mapping does not make are left out",
                                  "model.safetensors.index.json"});
 }
 
+TEST_CASE("numbers of files that leave a tensor out do not count",
+          "[checkpoint][convert][mapping]") {
+  const auto fs = Saved(Native(8, 4), {});
+  DCP_CHECK_OK(
+      ToSafetensors(fs, {.file_numbers = {{kHfLayer + "q_proj.weight", 7}}},
+                    {.mapping = Llama(MappingDirection::kToHuggingFace, 2)})
+          .status());
+  CHECK(Place(fs, "/hf").names() ==
+        std::vector<std::string>{"model.safetensors"});
+}
+
+TEST_CASE("a model that may be quantized is read from the native format, too",
+          "[checkpoint][convert][mapping]") {
+  State hf;
+  hf.tensors["lm_head.weight"] = RandomTensor(4, DType::kFloat32, {30, 10});
+  const auto fs = Saved(hf, {});
+  const auto mapping = MakeModelMapping(
+      {.model = "gpt_oss", .direction = MappingDirection::kToNative});
+  REQUIRE(mapping.ok());
+  DCP_CHECK_OK(ToNative(fs, *mapping, "/ckpt").status());
+  CheckNative(fs, hf);
+}
+
 TEST_CASE("a tied head comes back from the embeddings",
           "[checkpoint][convert][mapping]") {
   State native = Native(8, 4);
@@ -214,6 +237,24 @@ TEST_CASE("a tied head comes back from the embeddings",
   back.options.numbers.erase("tie_word_embeddings");
   CHECK_THAT(std::string(Message(ToNative(fs, back).status())),
              Contains("lm_head.weight is missing"));
+}
+
+TEST_CASE("an untied head that is left out is not missed",
+          "[checkpoint][convert][mapping]") {
+  const auto fs = Saved(Native(8, 4), {});
+  DCP_CHECK_OK(
+      ToSafetensors(fs, {},
+                    {.mapping = Llama(MappingDirection::kToHuggingFace, 2)})
+          .status());
+  const auto transport = MakeSingleProcessTransport();
+  ConvertOptions options{.mapping = Llama(MappingDirection::kToNative, 2)};
+  options.rename = [](const std::string& key) {
+    return key == "lm_head.weight" ? std::nullopt : std::optional(key);
+  };
+  const auto converted = Convert({.source = "/hf", .destination = "/native"},
+                                 *transport, options, {.file_system = fs});
+  DCP_CHECK_OK(converted.status());
+  CHECK(converted->tensors == 3);
 }
 
 TEST_CASE("quantized weights of Hugging Face's are read as floats",

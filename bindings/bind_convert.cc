@@ -42,7 +42,13 @@ ConvertResult ConvertPathsOf(const ConvertPaths& paths,
 }
 
 void BindModelMapping(py::module_& m) {
-  const py::class_<ModelMapping> bound(m, "ModelMapping", "dcp::ModelMapping");
+  py::class_<ModelMapping>(m, "ModelMapping", "dcp::ModelMapping")
+      .def_property_readonly(
+          "dequantizes",
+          [](const ModelMapping& mapping) {
+            return mapping.mapping.dequantizes();
+          },
+          "Whether quantized weights of Hugging Face's are floats beyond it.");
   m.def(
       "make_model_mapping",
       [](const std::string& model, const std::string& rules,

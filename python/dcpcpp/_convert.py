@@ -90,22 +90,26 @@ def convert(
         mapping: a file with rules of your own (src/mapping/MAPPING.md), which come before
             those of `model`, or are all.
         model_flavor: TorchTitan's name of the model's size, "8B" for example, which tells
-            what rules need, as config.json does.
+            what rules need, as config.json does. Where one says that lm_head is tied, it is
+            not written; its shape is compared with that of the embeddings, its values not.
         hf_assets_path: a directory of Hugging Face's: its config.json has numbers that rules
-            need, its index says which file each tensor goes into (without
-            `max_shard_size`), and config and tokenizer are copied to safetensors.
+            need, its index, if it names them all, says which file each tensor goes into
+            (without `max_shard_size`), and config and tokenizer are copied to safetensors:
+            the config with `dtype`, and without quantization_config if the model's
+            quantized weights are floats in a trainer.
         dialect: "0.2" for the names of TorchTitan 0.2; None: the source's, or the latest.
         progress: called now and then with the bytes that are done and those in all.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
+        FileNotFoundError: there is no checkpoint, or no directory `hf_assets_path`.
         CheckpointCorruptedError: it is damaged, or an attack.
         NotImplementedError: a tensor that only torch can rebuild (a subclass, a sparse
             one); an object that only Python can copy;
             a URL.
         ValueError: source and destination are the same; a file of torch before 1.6; no key
             is selected; a key that is no tensor, or of a dtype that safetensors lacks, where
-            these are wanted: nothing has been written.
+            these are wanted; config.json or index of `hf_assets_path` is damaged: nothing
+            has been written.
 
     Example:
         >>> dcpcpp.convert("/ckpt/step-100", "model.pt", dtype="bfloat16")
@@ -132,17 +136,20 @@ def convert(
     elif to == "safetensors":
         paths.file_numbers = options.file_numbers()
     selection = Selection(include, exclude, rename)
+    made = options.make_mapping(source) if options.maps else None
+    dtype_name = None if dtype is None else str(dtype).removeprefix("torch.")
+    config = options.config_for(dtype_name, dequantizes=made is not None and made.dequantizes)
     start = time.perf_counter()
     done = _core.convert(
         paths,
-        None if dtype is None else _code_of(dtype),
+        None if dtype_name is None else _code_of(dtype_name),
         None if selection.is_trivial else selection.name_of,
         progress,
         _core.single_process_transport(),
-        options.make_mapping(source) if options.maps else None,
+        made,
     )
     if to == "safetensors":
-        options.copy_assets(destination)
+        options.copy_assets(destination, config)
     return ConvertReport(
         tensors=done.tensors,
         objects=done.objects,
@@ -168,8 +175,7 @@ def convert_paths(
     return paths
 
 
-def _code_of(dtype: str | torch.dtype) -> int:
-    name = str(dtype).removeprefix("torch.")
+def _code_of(name: str) -> int:
     code = _core.dtype_codes().get(name)
     if code is None:
         raise ValueError(f"there is no dtype {name!r}")

@@ -434,6 +434,11 @@ class ModelMapping:
     """
     dcp::ModelMapping
     """
+    @property
+    def dequantizes(self) -> bool:
+        """
+        Whether quantized weights of Hugging Face's are floats beyond it.
+        """
 class ConvertResult:
     """
     dcp::ConvertResult

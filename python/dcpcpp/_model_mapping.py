@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dcpcpp import _core
 
@@ -30,6 +30,15 @@ class ModelOptions:
     hf_assets_path: str | os.PathLike[str] | None = None
     dialect: str | None = None
 
+    def __post_init__(self) -> None:
+        """Find a wrong directory before anything is converted.
+
+        Raises:
+            FileNotFoundError: the assets are not there.
+        """
+        if self.hf_assets_path is not None and not Path(self.hf_assets_path).is_dir():
+            raise FileNotFoundError(f"hf_assets_path {self.hf_assets_path} is no directory")
+
     @property
     def maps(self) -> bool:
         """Whether tensors are to be mapped.
@@ -48,7 +57,7 @@ class ModelOptions:
 
         Raises:
             ValueError: there is no such model, flavor or mapping.
-            FileNotFoundError: the assets or the file of the mapping are not there.
+            FileNotFoundError: the file of the mapping is not there.
         """
         return _core.make_model_mapping(
             model="" if self.model is None or self.model == "none" else self.model,
@@ -61,8 +70,6 @@ class ModelOptions:
 
     @property
     def _assets(self) -> Path | None:
-        if self.hf_assets_path is not None and not Path(self.hf_assets_path).is_dir():
-            raise FileNotFoundError(f"hf_assets_path {self.hf_assets_path} is no directory")
         return None if self.hf_assets_path is None else Path(self.hf_assets_path)
 
     def _config(self, source: str | os.PathLike[str]) -> str:
@@ -72,30 +79,78 @@ class ModelOptions:
         return ""
 
     def file_numbers(self) -> dict[str, int]:
-        """Which file each tensor goes into, by the index of the assets; empty without one."""
+        """Which file each tensor goes into, by the index of the assets; empty without one.
+
+        Raises:
+            ValueError: the index is damaged.
+        """
         if self._assets is None or not (self._assets / _INDEX).is_file():
             return {}
-        index = json.loads((self._assets / _INDEX).read_text())
+        files = _read_object(self._assets / _INDEX).get("weight_map")
+        if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+            raise ValueError(f"{self._assets / _INDEX} is damaged: no file names as weight_map")
         numbers = {}
-        for name, file in index["weight_map"].items():
-            number = re.search(r"\d+", file)
+        for name, file in files.items():
+            number = re.search(r"-(\d{1,9})-of-", file)
             if number is None:
                 return {}
-            numbers[name] = int(number[0])
+            numbers[name] = int(number[1])
         return numbers
 
-    def copy_assets(self, destination: str | os.PathLike[str]) -> None:
-        """Copy config and tokenizer to `destination`, each file in one step."""
+    def config_for(self, dtype: str | None, *, dequantizes: bool) -> str | None:
+        """The config.json of the assets for tensors that became `dtype`, if that is given.
+
+        Returns:
+            None: as it is, or there is none.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        if self._assets is None or not (self._assets / _CONFIG).is_file():
+            return None
+        if dtype is None and not dequantizes:
+            return None
+        config = _read_object(self._assets / _CONFIG)
+        if dequantizes:
+            config.pop("quantization_config", None)
+        if dtype is not None:
+            # Transformers of today write "dtype", and read both.
+            names = [name for name in ("dtype", "torch_dtype") if name in config]
+            config.update(dict.fromkeys(names or ["torch_dtype"], dtype))
+        return json.dumps(config, indent=2) + "\n"
+
+    def copy_assets(self, destination: str | os.PathLike[str], config: str | None) -> None:
+        """Copy config and tokenizer to `destination`, each file in one step.
+
+        Args:
+            destination: a directory.
+            config: what `config_for` gave.
+        """
         assets, target = self._assets, Path(destination)
-        if assets is None or assets.resolve() == target.resolve():
+        if assets is None:
+            return
+        if config is not None:
+            _put(target / _CONFIG, config.encode())
+        if assets.resolve() == target.resolve():
             return
         for path in sorted(file for pattern in _ASSETS for file in assets.glob(pattern)):
-            if path.is_file() and not path.match(_NO_ASSETS):
-                _copy(path, target / path.name)
+            is_put = config is not None and path.name == _CONFIG
+            if path.is_file() and not path.match(_NO_ASSETS) and not is_put:
+                _put(target / path.name, path.read_bytes())
 
 
-def _copy(source: Path, target: Path) -> None:
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return value
+
+
+def _put(target: Path, data: bytes) -> None:
     with tempfile.TemporaryDirectory(prefix=".dcpcpp-assets-", dir=target.parent) as work:
         copy = Path(work) / target.name
-        shutil.copyfile(source, copy)
+        copy.write_bytes(data)
         copy.replace(target)

@@ -3,7 +3,8 @@
     python -m dcpcpp.convert_to_hf INPUT_DIR OUTPUT_DIR --model_name llama3 --model_flavor 8B \
         --hf_assets_path assets/hf/Llama-3.1-8B --export_dtype bfloat16
 
-Unlike TorchTitan's it builds no model, streams, and leaves no second copy behind.
+Unlike TorchTitan's it builds no model, streams, leaves no second copy behind, and copies no
+config or tokenizer from a directory that nobody named.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from pathlib import Path
 
 from dcpcpp._convert import convert
 from dcpcpp._model_scripts import add_common_arguments, run_script
-
-_DEFAULT_ASSETS = Path("assets/hf/Llama-3.1-8B")
 
 
 def convert_to_hf(
@@ -63,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--hf_assets_path",
         type=Path,
-        help="Hugging Face's directory with config.json, tokenizer and index "
-        f"(default: {_DEFAULT_ASSETS}, if it is there)",
+        help="Hugging Face's directory with config.json, tokenizer and index (default: none)",
     )
     parser.add_argument(
         "--export_dtype",
@@ -74,14 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of floating-point tensors (default: float32)",
     )
     args = parser.parse_args(arguments)
-    assets = args.hf_assets_path or (_DEFAULT_ASSETS if _DEFAULT_ASSETS.is_dir() else None)
     run_script(
         lambda: convert_to_hf(
             args.input_dir,
             args.output_dir,
             args.model_name,
             args.model_flavor,
-            assets,
+            args.hf_assets_path,
             args.export_dtype,
         )
     )

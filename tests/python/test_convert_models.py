@@ -110,12 +110,21 @@ def test_the_command_converts_a_model_there_and_back(
 
 
 def test_torchtitans_scripts_convert(
-    trained: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    trained: pathlib.Path,
+    assets: pathlib.Path,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Nobody asks for TorchTitan's default.
+    (tmp_path / "cwd" / "assets" / "hf").mkdir(parents=True)
+    assets.rename(tmp_path / "cwd" / "assets" / "hf" / "Llama-3.1-8B")
+    monkeypatch.chdir(tmp_path / "cwd")
     to_hf = [str(trained), str(tmp_path / "hf"), "--model_name", "llama3"]
     convert_to_hf.main([*to_hf, "--model_flavor", "8B", "--export_dtype", "bfloat16"])
     made = load_file(tmp_path / "hf" / "model.safetensors")
     require_same(made, {name: tensor.bfloat16() for name, tensor in hugging_face().items()})
+    assert not (tmp_path / "hf" / "tokenizer.json").exists()
     (tmp_path / "model").mkdir()
     save_file(hugging_face(), tmp_path / "model" / "model.safetensors")
     convert_from_hf.main([str(tmp_path / "model"), str(tmp_path / "back")])
@@ -157,6 +166,50 @@ def test_what_a_mapping_cannot_do_is_refused(trained: pathlib.Path, tmp_path: pa
         dcpcpp.convert(trained, target, model="flux")
     with pytest.raises(ValueError, match="are for a model"):
         dcpcpp.convert(trained, target, reverse=True)
-    with pytest.raises(FileNotFoundError, match="hf_assets_path"):
-        dcpcpp.convert(trained, target, model="llama3", hf_assets_path=tmp_path / "none")
+    for options in ({"model": "llama3"}, {"to": "safetensors", "max_shard_size": "5GB"}):
+        with pytest.raises(FileNotFoundError, match="hf_assets_path"):
+            dcpcpp.convert(trained, target, hf_assets_path=tmp_path / "none", **options)
     assert not target.exists()
+
+
+def test_the_config_says_what_is_written(tmp_path: pathlib.Path, assets: pathlib.Path) -> None:
+    dcpcpp.save({"lm_head.weight": ramp(4, 2)}, checkpoint_id=tmp_path / "dcp")
+    quantized = {"torch_dtype": "float16", "quantization_config": {"quant_method": "mxfp4"}}
+    (assets / "config.json").write_text(json.dumps({**quantized, "hidden_size": 2}))
+    dcpcpp.convert(
+        tmp_path / "dcp",
+        tmp_path / "hf",
+        model="gpt_oss",
+        model_flavor="20b",
+        dtype="bfloat16",
+        hf_assets_path=assets,
+    )
+    made = json.loads((tmp_path / "hf" / "config.json").read_text())
+    assert made == {"torch_dtype": "bfloat16", "hidden_size": 2}
+    plain = {"to": "safetensors", "max_shard_size": "1GB", "hf_assets_path": assets}
+    dcpcpp.convert(tmp_path / "dcp", tmp_path / "plain", **plain)
+    assert json.loads((tmp_path / "plain" / "config.json").read_text())["quantization_config"]
+    (assets / "config.json").write_text("[")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        dcpcpp.convert(tmp_path / "dcp", tmp_path / "more", dtype="float16", **plain)
+    assert not (tmp_path / "more").exists()
+
+
+def test_an_index_that_names_other_tensors_does_not_count(
+    trained: pathlib.Path, assets: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    index = assets / "model.safetensors.index.json"
+    options = {"model": "llama3", "hf_assets_path": assets}
+    blocks = {"model.layers.0.mlp.experts.down_proj_blocks": "model-00002-of-00003.safetensors"}
+    index.write_text(json.dumps({"weight_map": blocks}))
+    dcpcpp.convert(trained, tmp_path / "hf", **options)
+    require_same(load_file(tmp_path / "hf" / "model.safetensors"), hugging_face())
+    for text in ("{", "{}", "[1]", '{"weight_map": {"norm": 1}}'):
+        index.write_text(text)
+        with pytest.raises(ValueError, match=r"index\.json is damaged"):
+            dcpcpp.convert(trained, tmp_path / "more", **options)
+    # The number is that of the file, not of the model.
+    names = {name: "llama3-00001-of-00001.safetensors" for name in hugging_face()}
+    index.write_text(json.dumps({"weight_map": names}))
+    dcpcpp.convert(trained, tmp_path / "hf", **options)
+    assert len(list((tmp_path / "hf").glob("*.safetensors"))) == 1

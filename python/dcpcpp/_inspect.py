@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,6 +21,7 @@ from dcpcpp._native_reader import NativeReader
 from dcpcpp._storage_setup import choose_reader
 from dcpcpp._tensors import EntryMaker, dtype_of_code
 from dcpcpp._text import is_unicode
+from dcpcpp.errors import CheckpointCorruptedError
 
 __all__ = ["Checkpoint", "load_full", "open"]
 
@@ -244,8 +246,26 @@ def load_full(
         FileNotFoundError: see `open`.
         CheckpointCorruptedError: stored bytes are damaged, or the metadata asks for what
             is not there: elements in no file, or lists far longer than they have items.
+
+    A checkpoint that another save replaces meanwhile is read again, once.
     """
-    checkpoint = open(checkpoint_id, storage_reader=storage_reader, rank=rank, format=format)
+    opened = functools.partial(
+        open, checkpoint_id, storage_reader=storage_reader, rank=rank, format=format
+    )
+    checkpoint = opened()
+    try:
+        return _state_of(checkpoint, keys, allow_pickle=allow_pickle)
+    except (FileNotFoundError, CheckpointCorruptedError):
+        # As in `load`: another save may have replaced it, and taken away what was not read yet.
+        replacement = opened()
+        if replacement.metadata() == checkpoint.metadata():
+            raise
+    return _state_of(replacement, keys, allow_pickle=allow_pickle)
+
+
+def _state_of(
+    checkpoint: Checkpoint, keys: set[str] | str | None, *, allow_pickle: bool | None
+) -> dict[str, Any]:
     path_of = {key: checkpoint.path(key) for key in checkpoint}
     _nested.require_nested(path_of.items(), checkpoint._file)
     wanted = {keys} if isinstance(keys, str) else keys

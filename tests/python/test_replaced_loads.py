@@ -85,6 +85,40 @@ def test_a_key_that_the_new_checkpoint_lacks_is_no_success(tmp_path: Path) -> No
         dcpcpp.load(state_of(0), checkpoint_id=tmp_path, planner=Planner(tmp_path, times=0))
 
 
+class Replacement:
+    """Replaces the checkpoint before what was opened is read, `times` times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path, times: int) -> None:
+        self.count = 0
+        get_many = dcpcpp.Checkpoint.get_many
+
+        def replace_and_get(checkpoint: dcpcpp.Checkpoint, keys: Any, **options: Any) -> Any:
+            if self.count < times:
+                self.count += 1
+                replace(directory, 1 + self.count)
+            return get_many(checkpoint, keys, **options)
+
+        monkeypatch.setattr(dcpcpp.Checkpoint, "get_many", replace_and_get)
+
+
+def test_load_full_starts_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace(tmp_path, 1)
+    Replacement(monkeypatch, tmp_path, times=1)
+    assert step_of(dcpcpp.load_full(tmp_path)) == 2
+
+    replacement = Replacement(monkeypatch, tmp_path, times=100)
+    with pytest.raises(FileNotFoundError):
+        dcpcpp.load_full(tmp_path)
+    assert replacement.count == 2
+
+
+def test_load_full_reports_a_file_that_no_save_took(tmp_path: Path) -> None:
+    replace(tmp_path, 1)
+    (tmp_path / "__0_0.distcp").unlink()
+    with pytest.raises(FileNotFoundError, match="__0_0.distcp"):
+        dcpcpp.load_full(tmp_path)
+
+
 def wait_for(path: Path) -> None:
     deadline = time.monotonic() + 60
     while not path.exists():

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/cast.h"
+#include "checkpoint/conversion_items.h"
 #include "checkpoint/tensor_pieces.h"
 
 namespace dcp {
@@ -26,7 +27,7 @@ class ConversionPlanner {
       if (const auto* tensor = std::get_if<TensorStorageMetadata>(&stored)) {
         DCP_RETURN_IF_ERROR(AddTensor(fqn, *tensor));
       } else {
-        DCP_RETURN_IF_ERROR(AddObject(fqn));
+        DCP_RETURN_IF_ERROR(AddObject(metadata_, fqn, name_, &plan_));
       }
     }
     if (paths_.empty() && !metadata_.entries().empty()) {
@@ -69,23 +70,6 @@ class ConversionPlanner {
     return {fqn};
   }
 
-  StatusOr<const StorageInfo*> PlaceOf(const MetadataIndex& index) const {
-    const auto place = metadata_.storage_data.find(index);
-    if (place != metadata_.storage_data.end()) return &place->second;
-    return DataLoss("the metadata lists " + ToString(index) +
-                    " and does not say where it is stored");
-  }
-
-  Status AddObject(const std::string& fqn) {
-    const MetadataIndex index{.fqn = fqn};
-    DCP_ASSIGN_OR_RETURN(const StorageInfo* place, PlaceOf(index));
-    Add({.kind = ConvertedKind::kEncoded, .index = index},
-        {.fqn = name_,
-         .type = WriteItemType::kByteIo,
-         .nbytes = place->length});
-    return absl::OkStatus();
-  }
-
   Status AddTensor(const std::string& fqn,
                    const TensorStorageMetadata& tensor) {
     const bool is_quantized =
@@ -102,58 +86,25 @@ class ConversionPlanner {
           std::string(DTypeName(plan_.tensors.back().dtype)));
     }
     plan_.nbytes += plan_.tensors.back().nbytes();
-    if (is_quantized) return AddEncoded(fqn, tensor);
+    if (is_quantized) return AddEncoded(tensor);
     if (writer_.TakesStreams()) {
-      AddPart(WholeBox(tensor.size), WriteItemType::kTensor,
-              ConvertedKind::kStreamed);
+      AddPart(name_, WholeBox(tensor.size), ConvertedKind::kStreamed, &plan_);
       return absl::OkStatus();
     }
     const std::vector<Box> pieces =
         CutIntoPieces(tensor.size, ItemSize(plan_.tensors.back().dtype),
                       std::max(kPieceNbytes, UnitOf(fqn, tensor)));
-    const WriteItemType type =
-        pieces.size() == 1 ? WriteItemType::kTensor : WriteItemType::kShard;
     for (const Box& piece : pieces) {
-      AddPart(piece, type, ConvertedKind::kPiece);
+      AddPart(name_, piece, ConvertedKind::kPiece, &plan_);
     }
     return absl::OkStatus();
   }
 
-  /// Only torch can cut such a tensor: chunk by chunk, as it is.
-  Status AddEncoded(const std::string& fqn,
-                    const TensorStorageMetadata& tensor) {
+  Status AddEncoded(const TensorStorageMetadata& tensor) {
     for (size_t i = 0; i < tensor.chunks.size(); ++i) {
-      const Box& chunk = tensor.chunks[i];
-      const MetadataIndex index{.fqn = fqn,
-                                .offset = chunk.offsets,
-                                .index = static_cast<int64_t>(i)};
-      DCP_ASSIGN_OR_RETURN(const StorageInfo* place, PlaceOf(index));
-      AddPart(chunk, WriteItemType::kShard, ConvertedKind::kEncoded);
-      plan_.items.back().index = index;
-      plan_.save.items.back().nbytes = place->length;
+      DCP_RETURN_IF_ERROR(AddEncodedChunk(metadata_, i, name_, &plan_));
     }
     return absl::OkStatus();
-  }
-
-  /// An item that is `part` of the last tensor.
-  void AddPart(const Box& part, WriteItemType type, ConvertedKind kind) {
-    const SourceTensor& tensor = plan_.tensors.back();
-    TensorProperties properties{
-        .dtype = tensor.dtype,
-        .requires_grad = tensor.stored->properties.requires_grad};
-    Add({.kind = kind, .tensor = plan_.tensors.size() - 1},
-        {.fqn = name_,
-         .type = type,
-         .chunk = part,
-         .global_size = tensor.stored->size,
-         .properties = properties,
-         .nbytes = part.numel() * ItemSize(tensor.dtype)});
-  }
-
-  void Add(ConvertedItem converted, WriteItem item) {
-    item.source = static_cast<int64_t>(plan_.items.size());
-    plan_.items.push_back(std::move(converted));
-    plan_.save.items.push_back(std::move(item));
   }
 
   DType DTypeOf(DType stored) const {

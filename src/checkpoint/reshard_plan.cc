@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include "checkpoint/conversion_items.h"
+
 namespace dcp {
 namespace {
 
@@ -37,8 +39,12 @@ class ReshardPlanner {
   StatusOr<ReshardPlan> Plan() && {
     for (const auto& [fqn, stored] : metadata_.entries()) {
       const auto* tensor = std::get_if<TensorStorageMetadata>(&stored);
-      DCP_RETURN_IF_ERROR(tensor != nullptr ? AddTensor(fqn, *tensor)
-                                            : AddObject(fqn));
+      if (tensor != nullptr) {
+        DCP_RETURN_IF_ERROR(AddTensor(fqn, *tensor));
+      } else {
+        DCP_RETURN_IF_ERROR(AddObject(metadata_, fqn, fqn, &plan_.ranks[0]));
+        ++plan_.totals.objects;
+      }
     }
     for (const ConversionPlan& rank : plan_.ranks) {
       plan_.totals.nbytes += rank.nbytes;
@@ -47,22 +53,6 @@ class ReshardPlanner {
   }
 
  private:
-  StatusOr<const StorageInfo*> PlaceOf(const MetadataIndex& index) const {
-    const auto place = metadata_.storage_data.find(index);
-    if (place != metadata_.storage_data.end()) return &place->second;
-    return DataLoss("the metadata lists " + ToString(index) +
-                    " and does not say where it is stored");
-  }
-
-  Status AddObject(const std::string& fqn) {
-    const MetadataIndex index{.fqn = fqn};
-    DCP_ASSIGN_OR_RETURN(const StorageInfo* place, PlaceOf(index));
-    Add(plan_.ranks[0], {.kind = ConvertedKind::kEncoded, .index = index},
-        {.fqn = fqn, .type = WriteItemType::kByteIo, .nbytes = place->length});
-    ++plan_.totals.objects;
-    return absl::OkStatus();
-  }
-
   Status AddTensor(const std::string& fqn,
                    const TensorStorageMetadata& tensor) {
     ++plan_.totals.tensors;
@@ -77,9 +67,8 @@ class ReshardPlanner {
                               .dtype = dtype,
                               .unit_nbytes = unit_nbytes,
                               .part = part});
-      const int64_t nbytes = rank.tensors.back().nbytes();
-      rank.nbytes += nbytes;
-      AddPart(rank, ConvertedKind::kStreamed, part, nbytes);
+      rank.nbytes += rank.tensors.back().nbytes();
+      AddPart(fqn, part, ConvertedKind::kStreamed, &rank);
     };
     if (tensor.size.empty()) {
       add(NextInTurn(), WholeBox(tensor.size));
@@ -90,49 +79,19 @@ class ReshardPlanner {
     return absl::OkStatus();
   }
 
-  /// Only torch can cut such a tensor: chunk by chunk, as it is.
   Status AddEncoded(const std::string& fqn,
                     const TensorStorageMetadata& tensor) {
     for (size_t i = 0; i < tensor.chunks.size(); ++i) {
-      const Box& chunk = tensor.chunks[i];
-      const MetadataIndex index{.fqn = fqn,
-                                .offset = chunk.offsets,
-                                .index = static_cast<int64_t>(i)};
-      DCP_ASSIGN_OR_RETURN(const StorageInfo* place, PlaceOf(index));
       ConversionPlan& rank = NextInTurn();
       rank.tensors.push_back({.fqn = fqn,
                               .stored = &tensor,
                               .dtype = tensor.properties.dtype,
                               .is_encoded = true,
-                              .part = chunk});
-      AddPart(rank, ConvertedKind::kEncoded, chunk, place->length);
-      rank.items.back().index = index;
+                              .part = tensor.chunks[i]});
       rank.nbytes += rank.tensors.back().nbytes();
+      DCP_RETURN_IF_ERROR(AddEncodedChunk(metadata_, i, fqn, &rank));
     }
     return absl::OkStatus();
-  }
-
-  /// An item that is `part` of the rank's last tensor.
-  static void AddPart(ConversionPlan& rank, ConvertedKind kind, const Box& part,
-                      int64_t nbytes) {
-    const SourceTensor& tensor = rank.tensors.back();
-    const bool is_whole = part == WholeBox(tensor.stored->size);
-    Add(rank, {.kind = kind, .tensor = rank.tensors.size() - 1},
-        {.fqn = std::string(tensor.fqn),
-         .type = is_whole ? WriteItemType::kTensor : WriteItemType::kShard,
-         .chunk = part,
-         .global_size = tensor.stored->size,
-         .properties = {.dtype = tensor.dtype,
-                        .requires_grad =
-                            tensor.stored->properties.requires_grad},
-         .nbytes = nbytes});
-  }
-
-  static void Add(ConversionPlan& rank, ConvertedItem converted,
-                  WriteItem item) {
-    item.source = static_cast<int64_t>(rank.items.size());
-    rank.items.push_back(std::move(converted));
-    rank.save.items.push_back(std::move(item));
   }
 
   ConversionPlan& NextInTurn() {

@@ -115,7 +115,7 @@ def test_load_full_starts_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_load_full_reports_a_file_that_no_save_took(tmp_path: Path) -> None:
     replace(tmp_path, 1)
     (tmp_path / "__0_0.distcp").unlink()
-    with pytest.raises(FileNotFoundError, match="__0_0.distcp"):
+    with pytest.raises(FileNotFoundError, match=r"__0_0\.distcp"):
         dcpcpp.load_full(tmp_path)
 
 

@@ -8,11 +8,10 @@ import pathlib
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 import dcpcpp
 from dcpcpp import convert_from_hf, convert_to_hf
-from dcpcpp.cli import app
+from support.command_line import command
 from support.states import ramp, require_equal
 
 HEADS, KV_HEADS, DIM = 32, 8, 64
@@ -91,9 +90,8 @@ def trained(tmp_path: pathlib.Path) -> pathlib.Path:
 def test_the_command_converts_a_model_there_and_back(
     trained: pathlib.Path, assets: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    run = CliRunner()
     options = ["--model", "llama3", "--hf-assets-path", str(assets)]
-    done = run.invoke(app, ["convert", str(trained), str(tmp_path / "hf"), *options])
+    done = command("convert", trained, tmp_path / "hf", *options)
     assert done.exit_code == 0, done.output
     one, two = (load_file(file) for file in sorted((tmp_path / "hf").glob("*.safetensors")))
     assert set(two) == {"lm_head.weight"}
@@ -103,8 +101,8 @@ def test_the_command_converts_a_model_there_and_back(
     written = json.loads((tmp_path / "hf" / "model.safetensors.index.json").read_text())
     assert set(written["weight_map"]) == set(hugging_face())
     # Numbers come from the source's own config.json.
-    back = ["convert", str(tmp_path / "hf"), str(tmp_path / "back"), "--model", "llama3"]
-    done = run.invoke(app, [*back, "--reverse"])
+    back = ("convert", tmp_path / "hf", tmp_path / "back", "--model", "llama3")
+    done = command(*back, "--reverse")
     assert done.exit_code == 0, done.output
     require_same(dcpcpp.load_full(tmp_path / "back"), native())
 

@@ -15,11 +15,10 @@ import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint import _consolidate_hf_safetensors as stock_consolidation
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
-from typer.testing import CliRunner, Result
 
 import dcpcpp
 from dcpcpp import _consolidate_hf_safetensors as consolidation
-from dcpcpp.cli import app
+from support.command_line import command
 from support.ranks import RankError, run_on_ranks
 from support.states import bits, ramp
 
@@ -42,11 +41,6 @@ def model() -> dict[str, torch.Tensor]:
 
 def whole_file(tensors: dict[str, torch.Tensor]) -> bytes:
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
-
-
-def command(*arguments: str | pathlib.Path) -> Result:
-    """Runs the command line in this process: Python and torch take seconds to start."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("save", [dcpcpp.save, stock.save], ids=["dcpcpp", "stock"])

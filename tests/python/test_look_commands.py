@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from click.testing import Result
-from typer.testing import CliRunner
 
 import dcpcpp
-from dcpcpp.cli import app
 from support import faults
+from support.command_line import command, json_of
 from support.states import ramp
 
 
@@ -44,18 +40,6 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "file": root / "hf" / "model.safetensors",
         "torch": root / "model.pt",
     }
-
-
-def command(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def json_of(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
-    done = command(*arguments, "--json")
-    assert done.exit_code == code, done.output
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert report.pop("schema") == 1
-    return report
 
 
 @pytest.mark.parametrize("name", ["dcp", "safetensors", "file", "torch"])

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from click.testing import Result
 from typer.testing import CliRunner
 
 import dcpcpp
 from dcpcpp import _progress
 from dcpcpp.cli import app
 from support import faults
+from support.command_line import command, json_of
 from support.states import ramp
 
 
@@ -29,18 +27,6 @@ def model() -> dict[str, torch.Tensor]:
 def place(tmp_path: Path) -> Path:
     dcpcpp.save({**model(), "step": 7}, checkpoint_id=tmp_path / "step-7")
     return tmp_path / "step-7"
-
-
-def command(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def json_of(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
-    done = command(*arguments, "--json")
-    assert done.exit_code == code, done.output
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert report.pop("schema") == 1
-    return report
 
 
 def require_model(path: Path) -> None:

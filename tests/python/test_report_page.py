@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 import dcpcpp
 from dcpcpp import _report_data
-from dcpcpp.cli import app
+from support.command_line import command
 from support.states import ramp
 
 HOSTILE = [
@@ -47,8 +46,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def page_of(*arguments: str | Path) -> str:
     output = Path(str(arguments[0])).parent / "page.html"
-    words = ["report", *map(str, arguments), "-o", str(output)]
-    done = CliRunner().invoke(app, words)
+    done = command("report", *arguments, "-o", output)
     assert done.exit_code == 0, done.output
     return output.read_text(encoding="utf-8")
 
@@ -113,8 +111,7 @@ def test_data_is_read_where_that_is_asked(places: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--tensor", "absent"], ["--values"]])
 def test_a_wrong_wish_is_one_line(places: Path, arguments: list[str], tmp_path: Path) -> None:
-    words = ["report", str(places / "step-1"), *arguments, "-o", str(tmp_path / "page.html")]
-    done = CliRunner().invoke(app, words)
+    done = command("report", places / "step-1", *arguments, "-o", tmp_path / "page.html")
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "page.html").exists()

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from dcpcpp.cli import app
+from support.command_line import command
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
 
@@ -38,7 +37,5 @@ def test_a_run_that_is_broken_off_ends_as_one_that_is_not(example: str, tmp_path
     steps = tmp_path / "checkpoint"
     shutil.move(steps / "step-8", tmp_path / "whole")
     assert train(example, tmp_path) == losses[4:]
-    compared = CliRunner().invoke(
-        app, ["diff", str(tmp_path / "whole"), str(steps / "step-8"), "--values"]
-    )
+    compared = command("diff", tmp_path / "whole", steps / "step-8", "--values")
     assert compared.exit_code == 0, compared.output

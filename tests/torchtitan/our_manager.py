@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
+from scenarios import read_by_each_other, resumed_in_every_mode
 from trainer import (
-    MIDDLE,
-    MODES,
     STEPS,
     Failure,
     Losses,
     Trainer,
-    forget_last_step,
-    require_author,
     require_equal,
     rest,
 )
@@ -21,33 +17,10 @@ from trainer import (
 
 def our_manager(trainer: Trainer, expected: Losses) -> Iterator[str]:
     """Each scenario, once it has passed; `expected` are the losses of stock TorchTitan."""
-    yield from _resumed_in_every_mode(trainer, expected)
-    yield from _read_by_each_other(trainer, expected)
+    yield from resumed_in_every_mode(trainer, "manager", expected)
+    yield from read_by_each_other(trainer, "manager", expected)
     yield from _gone_on_past_a_last_save(trainer, expected)
     yield from _terminated(trainer)
-
-
-def _resumed_in_every_mode(trainer: Trainer, expected: Losses) -> Iterator[str]:
-    for mode in MODES:
-        run, options = f"manager-{mode}", ("--checkpoint.async_mode", mode)
-        require_equal(mode, trainer.train("manager", run, *options), expected)
-        for step in (2, MIDDLE, STEPS):
-            require_author(trainer.folder(run) / f"step-{step}", "manager")
-        forget_last_step(trainer, run)
-        require_equal(mode, trainer.train("manager", run, *options), rest(expected))
-        yield f"our manager, async_mode={mode}: trained, and resumed at step {MIDDLE}"
-
-
-def _read_by_each_other(trainer: Trainer, expected: Losses) -> Iterator[str]:
-    for writer, run, reader in (
-        ("stock", "stock", "manager"),
-        ("our manager", "manager-async", "stock"),
-    ):
-        copy = f"{run}-by-{reader}-too"
-        shutil.copytree(trainer.work / run, trainer.work / copy)
-        forget_last_step(trainer, copy)
-        require_equal(copy, trainer.train(reader, copy), rest(expected))
-        yield f"a checkpoint of {writer} resumed by {reader}"
 
 
 def _gone_on_past_a_last_save(trainer: Trainer, expected: Losses) -> Iterator[str]:

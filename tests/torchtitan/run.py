@@ -18,9 +18,8 @@ from pathlib import Path
 from assets import make_assets
 from our_manager import our_manager
 from safetensors.torch import load_file
+from scenarios import read_by_each_other, resumed_in_every_mode
 from trainer import (
-    MIDDLE,
-    MODES,
     STEPS,
     Failure,
     Losses,
@@ -28,32 +27,10 @@ from trainer import (
     forget_last_step,
     require_author,
     require_equal,
-    rest,
 )
 
 HERE = Path(__file__).parent
 LIBRARIES = ("stock", "dcpcpp")
-
-
-def _resumed_in_every_mode(trainer: Trainer, expected: Losses) -> Iterator[str]:
-    for mode in MODES:
-        run, options = f"dcpcpp-{mode}", ("--checkpoint.async_mode", mode)
-        require_equal(mode, trainer.train("dcpcpp", run, *options), expected)
-        for step in (2, MIDDLE, STEPS):
-            require_author(trainer.folder(run) / f"step-{step}", "dcpcpp")
-        forget_last_step(trainer, run)
-        require_equal(mode, trainer.train("dcpcpp", run, *options), rest(expected))
-        yield f"async_mode={mode}: trained, and resumed at step {MIDDLE}"
-
-
-def _read_by_each_other(trainer: Trainer, expected: Losses) -> Iterator[str]:
-    require_author(trainer.folder("stock") / f"step-{MIDDLE}", "stock")
-    for writer, reader in (("stock", "dcpcpp"), ("dcpcpp-async", "stock")):
-        run = f"{writer}-by-{reader}"
-        shutil.copytree(trainer.work / writer, trainer.work / run)
-        forget_last_step(trainer, run)
-        require_equal(run, trainer.train(reader, run), rest(expected))
-        yield f"a checkpoint of {writer} resumed by {reader}"
 
 
 def _on_tensor_parallel_ranks(trainer: Trainer) -> Iterator[str]:
@@ -132,8 +109,8 @@ def main() -> int:
 
 
 def _all(trainer: Trainer, expected: Losses) -> Iterator[str]:
-    yield from _resumed_in_every_mode(trainer, expected)
-    yield from _read_by_each_other(trainer, expected)
+    yield from resumed_in_every_mode(trainer, "dcpcpp", expected)
+    yield from read_by_each_other(trainer, "dcpcpp", expected)
     yield from _on_tensor_parallel_ranks(trainer)
     yield from _seed_checkpoint(trainer)
     yield from _hugging_face(trainer)

@@ -6,7 +6,7 @@ import functools
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from dcpcpp.bench.contestants import (
     stock_contestant,
     torch_contestant,
 )
-from dcpcpp.bench.meter import Samples, drop_page_cache, measure, touch_free_memory, warm_page_cache
+from dcpcpp.bench.meter import Samples, drop_page_cache, measure, warm_free_memory, warm_page_cache
 from dcpcpp.bench.states import Tensors, empty_like, nbytes_of, require_equal
 
 Progress = Callable[[str], None]
@@ -108,11 +108,10 @@ def measure_saves(
         say(f"{name}: {contestant.name}, {repeat + 1} of {repeats}")
         with _fresh(folder / "save") as path:
             drop_page_cache(folder)
-            if in_memory:
-                touch_free_memory(folder, outcome.nbytes)
             samples = outcome.samples[contestant.name]
             save = functools.partial(contestant.save, state, path)
-            measure(save, samples, is_ours=contestant.is_ours)
+            with warm_free_memory(folder, outcome.nbytes) if in_memory else nullcontext():
+                measure(save, samples, is_ours=contestant.is_ours)
     return outcome
 
 

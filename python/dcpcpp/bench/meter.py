@@ -6,12 +6,16 @@ import ctypes
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcpcpp import _core
 from dcpcpp._local_files import sync_directory
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_STRETCH = 256 << 10
 
 
 @dataclass
@@ -61,7 +65,7 @@ def _reset_peak() -> None:
 
 def _return_free_memory() -> None:
     # What an earlier contestant freed must not hide what the next one takes.
-    ctypes.CDLL(None).malloc_trim(0)
+    _LIBC.malloc_trim(0)
 
 
 def drop_page_cache(folder: Path) -> str:
@@ -88,17 +92,31 @@ def warm_page_cache(folder: Path) -> None:
                 pass
 
 
-def touch_free_memory(tmpfs: Path, nbytes: int) -> None:
-    """Have the host of a virtual machine give the memory that `nbytes` on `tmpfs` will take.
+@contextmanager
+def warm_free_memory(tmpfs: Path, nbytes: int) -> Iterator[None]:
+    """Have free memory for `nbytes` on `tmpfs` that a virtual machine's host has given already.
 
-    It takes back what the machine has freed, and whoever touches that first waits for it.
+    The host takes back what the machine has freed, in large blocks, and whoever touches that
+    first waits for it. A page that is left of each small stretch keeps blocks from forming.
     """
-    chunk = memoryview(bytes(1 << 20))
+    chunk = memoryview(bytes(_STRETCH))
     scratch = tmpfs / "scratch"
     with scratch.open("wb", buffering=0) as stream:
-        for _ in range(nbytes >> 20):
+        for _ in range(nbytes // _STRETCH * 5 // 4):
             stream.write(chunk)
-    scratch.unlink()
+        for begin in range(0, stream.tell(), _STRETCH):
+            _punch_hole(stream.fileno(), begin + resource.getpagesize(), begin + _STRETCH)
+    try:
+        yield
+    finally:
+        scratch.unlink()
+
+
+def _punch_hole(descriptor: int, begin: int, end: int) -> None:
+    keep_size, punch_hole = 1, 2  # linux/falloc.h
+    place = (ctypes.c_int64(begin), ctypes.c_int64(end - begin))
+    if _LIBC.fallocate64(descriptor, keep_size | punch_hole, *place) != 0:
+        raise OSError(ctypes.get_errno(), "fallocate")
 
 
 def _files(folder: Path) -> list[Path]:

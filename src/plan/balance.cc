@@ -20,12 +20,10 @@
 #include <span>
 #include <utility>
 
+#include "plan/split_units.h"
+
 namespace dcp {
 namespace {
-
-// Finer quanta than so many, or so many a holder, make no difference.
-constexpr int64_t kMinMaxQuanta = 1024;
-constexpr int64_t kMaxQuantaPerHolder = 4;
 
 /// Finds the least loaded holder of a group.
 ///
@@ -101,24 +99,15 @@ struct Task {
   int64_t units = 1;
 };
 
-/// `value`, made divisible by `factor` if it is larger.
-int64_t RoundDown(int64_t value, int64_t factor) {
-  return value <= factor ? value : value - value % factor;
-}
-
 Task MakeTask(const ItemGroups& groups, size_t number, int64_t split_nbytes) {
   const ItemGroup& group = groups.groups()[number];
   const WriteItem& item = groups.Example(group);
   const int64_t row_nbytes = RowNbytes(item);
-  if (split_nbytes == 0 || item.nbytes <= split_nbytes || row_nbytes == 0) {
-    return {.group = number, .unit_nbytes = item.nbytes};
-  }
+  if (row_nbytes == 0) return {.group = number, .unit_nbytes = item.nbytes};
   const int64_t rows = item.chunk.sizes[0];
-  const int64_t most =
-      std::max(kMinMaxQuanta, kMaxQuantaPerHolder * group.count);
-  const int64_t quanta =
-      std::min(most, item.nbytes / std::max<int64_t>(split_nbytes / 2, 1));
-  const int64_t units = std::min(rows, RoundDown(quanta, group.count));
+  const int64_t units =
+      SplitUnits(rows, item.nbytes, group.count, split_nbytes);
+  if (units == 1) return {.group = number, .unit_nbytes = item.nbytes};
   return {.group = number,
           .unit_nbytes = rows / units * row_nbytes,
           .units = units};
@@ -192,16 +181,13 @@ class LongestFirst {
     const WriteItem& item = groups_.Example(group);
     const int64_t rows = item.chunk.sizes[0];
     const int64_t row_nbytes = RowNbytes(item);
-    // Units are equal to a row: unit i ends at row rows * i / units.
-    const int64_t unit_rows = rows / task.units;
-    const int64_t rest = rows % task.units;
     std::vector<Piece> pieces;
     int64_t unit = 0;
     int64_t row = 0;
     for (uint32_t holder = 0; holder < group.count; ++holder) {
       if (shares[holder] == 0) continue;
       unit += shares[holder];
-      const int64_t end = unit * unit_rows + unit * rest / task.units;
+      const int64_t end = FirstRowOfUnit(rows, task.units, unit);
       pieces.push_back({.holder = holder, .row_begin = row, .rows = end - row});
       Add(group, holder,
           (end - row) * row_nbytes - shares[holder] * task.unit_nbytes);

@@ -94,57 +94,6 @@ Rows RowsOf(const TensorLayout& layout, const Dims& mesh_sizes,
                   layout.global_size[dim]);
 }
 
-/// Moves on to the next coordinate of the mesh dimensions that shard `dim`;
-/// false after the last one.
-bool Advance(const TensorLayout& layout, const Dims& mesh_sizes, int dim,
-             Dims* coordinate) {
-  for (int d = mesh_sizes.size() - 1; d >= 0; --d) {
-    if (!layout.placements[static_cast<size_t>(d)].shards(dim)) continue;
-    if (++(*coordinate)[d] < mesh_sizes[d]) return true;
-    (*coordinate)[d] = 0;
-  }
-  return false;
-}
-
-/// Whether the shards of `dim` are equal and nested as FSDP2 over tensor
-/// parallelism makes them: a strided shard, then a plain one on another mesh
-/// dimension, of as many shards as the factor says. Such are whole runs.
-bool IsEvenlyNested(const TensorLayout& layout, const Dims& mesh_sizes,
-                    int dim) {
-  int64_t shards = 1;
-  int64_t pieces = 0;  // of the strided shard before
-  for (int d = 0; d < mesh_sizes.size(); ++d) {
-    const Placement& placement = layout.placements[static_cast<size_t>(d)];
-    if (!placement.shards(dim)) continue;
-    const bool is_strided = placement.kind == Placement::Kind::kStridedShard;
-    if (is_strided && pieces != 0) return false;
-    if (!is_strided && pieces != 0) {
-      if (mesh_sizes[d] != pieces) return false;
-      pieces = 0;
-    }
-    if (is_strided) pieces = placement.split_factor;
-    shards *= mesh_sizes[d];
-  }
-  return pieces <= 1 && layout.global_size[dim] % shards == 0;
-}
-
-bool HasWholeRunsIn(const TensorLayout& layout, const Dims& mesh_sizes,
-                    int dim) {
-  const bool is_strided = std::any_of(
-      layout.placements.begin(), layout.placements.end(), [&](const auto& p) {
-        return p.kind == Placement::Kind::kStridedShard && p.dim == dim;
-      });
-  if (!is_strided || IsEvenlyNested(layout, mesh_sizes, dim)) return true;
-  Dims coordinate = Dims::Filled(mesh_sizes.size(), 0);
-  do {
-    const Rows rows = RowsOf(layout, mesh_sizes, coordinate, dim);
-    if (rows.count > 0 && rows.last - rows.first + 1 != rows.count) {
-      return false;
-    }
-  } while (Advance(layout, mesh_sizes, dim, &coordinate));
-  return true;
-}
-
 /// The first index above `index` whose shard has fewer rows, of a mesh
 /// dimension with `count` ranks: shards never grow.
 int64_t NextSmaller(int64_t rows, const Placement& placement, int64_t count,
@@ -161,6 +110,36 @@ int64_t NextSmaller(int64_t rows, const Placement& placement, int64_t count,
     }
   }
   return low;
+}
+
+/// Whether all shards of `dim` are whole runs that begin as `coordinate` says
+/// and go on with any from `mesh_dim` on, where `rows` are left; `is_run` says
+/// whether these follow one another.
+///
+/// Of a run, indexes with equally many rows make alike sets: the same pieces,
+/// and gaps between them. Only index 0 may have no gaps. So one of each length
+/// stands for all, and a mesh of any size has a few.
+bool HaveWholeRuns(const TensorLayout& layout, const Dims& mesh_sizes, int dim,
+                   int mesh_dim, int64_t rows, bool is_run, Dims* coordinate) {
+  for (; mesh_dim < mesh_sizes.size(); ++mesh_dim) {
+    const Placement& placement =
+        layout.placements[static_cast<size_t>(mesh_dim)];
+    if (!placement.shards(dim)) continue;
+    const int64_t count = mesh_sizes[mesh_dim];
+    for (int64_t i = 0; i < count;
+         i = is_run && i > 0 ? NextSmaller(rows, placement, count, i) : i + 1) {
+      (*coordinate)[mesh_dim] = i;
+      if (!HaveWholeRuns(layout, mesh_sizes, dim, mesh_dim + 1,
+                         Step(rows, placement, count, i).rows(),
+                         is_run && placement.kind == Placement::Kind::kShard,
+                         coordinate)) {
+        return false;
+      }
+    }
+    return true;
+  }
+  const Rows found = RowsOf(layout, mesh_sizes, *coordinate, dim);
+  return found.last - found.first + 1 == found.count;
 }
 
 /// Sets the coordinate from `mesh_dim` on to the first empty shard of `rows`
@@ -266,7 +245,11 @@ Box KnownChunkAt(const TensorLayout& layout, const Dims& mesh_sizes,
 
 bool HasWholeRuns(const TensorLayout& layout, const Dims& mesh_sizes) {
   for (int dim = 0; dim < layout.global_size.size(); ++dim) {
-    if (!HasWholeRunsIn(layout, mesh_sizes, dim)) return false;
+    Dims coordinate = Dims::Filled(mesh_sizes.size(), 0);
+    if (!HaveWholeRuns(layout, mesh_sizes, dim, 0, layout.global_size[dim],
+                       true, &coordinate)) {
+      return false;
+    }
   }
   return true;
 }

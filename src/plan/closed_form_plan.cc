@@ -28,7 +28,7 @@ class RankParts {
         spec_number_(holders.spec_of_rank()[rank]),
         spec_(holders.specs()[spec_number_]) {
     for (const HolderClass& each : holders.classes()) {
-      seats_.push_back(holders.SeatOf(each, rank));
+      seats_.push_back(holders.SeatOf(each, rank).value_or(Seat{}));
     }
     laid_out_.resize(spec_.layouts.size());
   }
@@ -50,7 +50,7 @@ class RankParts {
                                      : std::nullopt;
     }
     const KeyShares& shares = (*shares_)[key];
-    const int64_t holder = SeatIn(key).holder;
+    const int64_t holder = SeatFor(key).holder;
     if (shares.units == 1) {
       return shares.owner == holder ? std::optional<Part>(Part{})
                                     : std::nullopt;
@@ -81,8 +81,8 @@ class RankParts {
     bool is_lowest = false;
   };
 
-  const Seat& SeatIn(uint32_t key) const {
-    return *seats_[holders_.keys()[key].holder_class];
+  const Seat& SeatFor(uint32_t key) const {
+    return seats_[holders_.keys()[key].holder_class];
   }
 
   LaidOut& ChunkOf(uint32_t number, uint32_t key) {
@@ -91,7 +91,7 @@ class RankParts {
     found.is_known = true;
     const TensorLayout& layout = spec_.layouts[number];
     found.chunk = KnownChunkAt(layout, spec_.meshes[layout.mesh].sizes,
-                               SeatIn(key).coordinate);
+                               SeatFor(key).coordinate);
     for (const Placement& placement : layout.placements) {
       if (placement.kind == Placement::Kind::kReplicate) continue;
       if (found.chunk.sizes[placement.dim] > 0) continue;
@@ -104,7 +104,7 @@ class RankParts {
   bool IsLowest(const LaidOutTensor* laid_out, uint32_t key) {
     const uint32_t number = holders_.keys()[key].holder_class;
     const HolderClass& in = holders_.classes()[number];
-    const Seat& seat = *seats_[number];
+    const Seat& seat = seats_[number];
     if (laid_out == nullptr) {
       return IsLowestAt(in, seat, Dims::Filled(1, 0));
     }
@@ -162,8 +162,8 @@ class RankParts {
   const std::vector<KeyShares>* shares_;
   uint32_t spec_number_;
   const StateSpec& spec_;
-  std::vector<std::optional<Seat>> seats_;  // by class
-  std::vector<LaidOut> laid_out_;           // by layout
+  std::vector<Seat> seats_;  // by class; of those in which it has none, empty
+  std::vector<LaidOut> laid_out_;  // by layout
 };
 
 Box Cut(Box chunk, const Part& part) {

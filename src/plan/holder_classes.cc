@@ -214,7 +214,10 @@ Status HolderClasses::CheckGrids(std::span<const Use> uses,
 
 HolderClass HolderClasses::ClassOf(std::span<const Use> uses) const {
   HolderClass found;
-  for (const Use& use : uses) found.grids.push_back(GridOfUse(use));
+  for (const Use& use : uses) {
+    found.grids.push_back(GridOfUse(use));
+    found.specs.push_back(use.spec);
+  }
   std::sort(found.grids.begin(), found.grids.end());
   found.grids.erase(std::unique(found.grids.begin(), found.grids.end()),
                     found.grids.end());

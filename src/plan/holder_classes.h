@@ -27,6 +27,7 @@ struct HolderClass {
   /// is in one of them at most.
   std::vector<uint32_t> grids;
   std::vector<bool> replicated;  ///< by dimension of the grids
+  std::vector<uint32_t> specs;   ///< those whose ranks are in the grids
   /// The number of each grid's first holder of a chunk, and how many there are.
   std::vector<int64_t> begins;
   int64_t holder_count() const { return begins.back(); }

@@ -11,8 +11,10 @@
 //    holds the first chunk at this number. That is exact where the classes
 //    before are replicated along some of this one's dimensions (HSDP, and norms
 //    that tensor parallelism replicates as well), and a sample where not.
-// 5. At most kMaxWriters holders, evenly spaced, take part in a class: more
-//    would cost every rank time, and write less than is worth a file.
+//    What only one rank holds counts as what it is, even if uneven.
+// 5. Of many holders as many, evenly spaced, take part as there are units to
+//    deal, kMaxWriters at most: more would cost every rank time, and write less
+//    than is worth a file.
 
 #include "plan/holder_shares.h"
 
@@ -22,12 +24,14 @@
 #include <queue>
 #include <utility>
 
+#include "plan/class_writers.h"
 #include "plan/split_units.h"
 
 namespace dcp {
 namespace {
 
 constexpr int64_t kMaxWriters = 1024;
+constexpr int64_t kFewWriters = 64;  // all take part, if there are no more
 
 /// A key in equal units of work.
 struct Task {
@@ -40,45 +44,18 @@ struct Task {
   }
 };
 
-/// What a class gave its writers, who are spaced evenly among the holders.
-class Writers {
- public:
-  explicit Writers(int64_t holders)
-      : holders_(holders),
-        given_(static_cast<size_t>(std::min(holders, kMaxWriters))) {}
-
-  size_t count() const { return given_.size(); }
-  int64_t HolderOf(size_t writer) const {
-    return static_cast<int64_t>(writer) * holders_ / Count();
-  }
-  int64_t GivenTo(int64_t holder) const {
-    const int64_t writer = (holder * Count() + holders_ - 1) / holders_;
-    if (writer >= Count()) return 0;
-    const auto number = static_cast<size_t>(writer);
-    return HolderOf(number) == holder ? given_[number] : 0;
-  }
-  void Give(size_t writer, int64_t nbytes) { given_[writer] += nbytes; }
-
- private:
-  int64_t Count() const { return static_cast<int64_t>(given_.size()); }
-
-  int64_t holders_;
-  std::vector<int64_t> given_;
-};
-
 class Dealer {
  public:
   Dealer(const HolderClasses& holders, int64_t split_nbytes)
       : holders_(holders), split_nbytes_(split_nbytes) {
     shares_.resize(holders.keys().size());
-    for (const HolderClass& each : holders.classes()) {
-      writers_.emplace_back(each.holder_count());
-    }
+    dealt_.resize(holders.specs().size());
+    uneven_.resize(holders.classes().size());
     MakeTasks();
   }
 
   std::vector<KeyShares> Run() && {
-    std::vector<size_t> order(writers_.size());
+    std::vector<size_t> order(tasks_.size());
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
       return holders_.classes()[a].holder_count() <
@@ -86,7 +63,9 @@ class Dealer {
     });
     for (const size_t number : order) {
       Deal(number);
-      dealt_.push_back(number);
+      for (const uint32_t spec : holders_.classes()[number].specs) {
+        dealt_[spec].push_back(number);
+      }
     }
     return std::move(shares_);
   }
@@ -95,7 +74,7 @@ class Dealer {
   using Entry = std::pair<int64_t, size_t>;  // load, writer
   using Heap = std::priority_queue<Entry, std::vector<Entry>, std::greater<>>;
 
-  /// Fills first_chunks_ and tasks_.
+  /// Fills first_chunks_, tasks_ and writers_.
   void MakeTasks() {
     for (const StateSpec& spec : holders_.specs()) {
       std::vector<Box>& chunks = first_chunks_.emplace_back();
@@ -105,9 +84,15 @@ class Dealer {
             KnownChunkAt(layout, sizes, Dims::Filled(sizes.size(), 0)));
       }
     }
-    tasks_.resize(writers_.size());
+    tasks_.resize(holders_.classes().size());
     for (uint32_t i = 0; i < holders_.keys().size(); ++i) {
       tasks_[holders_.keys()[i].holder_class].push_back(TaskOf(i));
+    }
+    for (size_t i = 0; i < tasks_.size(); ++i) {
+      int64_t units = 0;
+      for (const Task& task : tasks_[i]) units += task.units;
+      writers_.emplace_back(holders_.classes()[i].holder_count(),
+                            std::clamp(units, kFewWriters, kMaxWriters));
     }
   }
 
@@ -135,18 +120,18 @@ class Dealer {
       return task;
     }
     task.rows = (*sizes)[0];
-    const size_t writers = writers_[key.holder_class].count();
-    if (writers == 1) return task;
+    const int64_t holders = holders_.classes()[key.holder_class].holder_count();
+    if (holders == 1) return task;
     task.units = SplitUnits(task.rows, task.nbytes,
-                            static_cast<int64_t>(writers), split_nbytes_);
+                            std::min(holders, kMaxWriters), split_nbytes_);
     return task;
   }
 
   void Deal(size_t number) {
     std::vector<Task>& tasks = tasks_[number];
-    Writers& writers = writers_[number];
+    ClassWriters& writers = writers_[number];
     if (writers.count() == 1) {
-      for (const Task& task : tasks) writers.Give(0, task.nbytes);
+      for (const Task& task : tasks) GiveAlone(number, task);
       return;
     }
     std::stable_sort(tasks.begin(), tasks.end(),
@@ -163,17 +148,56 @@ class Dealer {
     }
   }
 
+  void GiveAlone(size_t number, const Task& task) {
+    const StateKey& key = holders_.keys()[task.key];
+    const auto* tensor =
+        std::get_if<LaidOutTensor>(&holders_.EntryOf(key).value);
+    if (tensor == nullptr) {
+      writers_[number].Give(0, task.nbytes);
+      return;
+    }
+    const StateSpec& spec = holders_.specs()[key.spec];
+    const TensorLayout& layout = spec.layouts[tensor->layout];
+    const Dims& mesh_sizes = spec.meshes[layout.mesh].sizes;
+    const int64_t itemsize = ItemSize(tensor->properties.dtype);
+    // All are as large as the first one, if they are all of the tensor so.
+    const int64_t numel = Numel(layout.global_size);
+    const int64_t ranks = Numel(mesh_sizes);
+    if (numel % ranks == 0 && numel / ranks == task.nbytes / itemsize) {
+      writers_[number].Give(0, task.nbytes);
+      return;
+    }
+    for (UnevenLayout& known : uneven_[number]) {
+      if (known.layout != &layout) continue;
+      known.itemsizes += itemsize;
+      return;
+    }
+    uneven_[number].push_back({&layout, &mesh_sizes, itemsize});
+  }
+
+  /// What classes before gave `rank`.
+  int64_t LoadOf(uint32_t rank) const {
+    int64_t load = 0;
+    for (const size_t before : dealt_[holders_.spec_of_rank()[rank]]) {
+      const auto seat = holders_.SeatOf(holders_.classes()[before], rank);
+      if (!seat) continue;
+      const auto& [grid, coordinate, holder] = *seat;
+      load += writers_[before].GivenTo(holder);
+      for (const UnevenLayout& layout : uneven_[before]) {
+        load += layout.NbytesAt(coordinate);
+      }
+    }
+    return load;
+  }
+
   /// Fills loads_ with what classes before gave the writers of a class.
   void StartLoads(size_t number) {
     const HolderClass& of = holders_.classes()[number];
-    loads_.assign(writers_[number].count(), 0);
-    for (size_t i = 0; i < loads_.size(); ++i) {
-      const uint32_t rank =
-          holders_.FirstChunkHolder(of, writers_[number].HolderOf(i));
-      for (const size_t before : dealt_) {
-        const auto seat = holders_.SeatOf(holders_.classes()[before], rank);
-        if (seat) loads_[i] += writers_[before].GivenTo(seat->holder);
-      }
+    const ClassWriters& writers = writers_[number];
+    loads_.clear();
+    for (size_t i = 0; i < writers.count(); ++i) {
+      loads_.push_back(
+          LoadOf(holders_.FirstChunkHolder(of, writers.HolderOf(i))));
     }
     std::vector<Entry> entries;
     for (size_t i = 0; i < loads_.size(); ++i) {
@@ -192,14 +216,14 @@ class Dealer {
     }
   }
 
-  void DealWhole(const Task& task, Writers* writers) {
+  void DealWhole(const Task& task, ClassWriters* writers) {
     const size_t writer = Next();
     loads_[writer] += task.nbytes;
     writers->Give(writer, task.nbytes);
     shares_[task.key].owner = writers->HolderOf(writer);
   }
 
-  void DealUnits(const Task& task, Writers* writers) {
+  void DealUnits(const Task& task, ClassWriters* writers) {
     std::vector<int64_t> units(writers->count());
     for (int64_t i = 0; i < task.units; ++i) {
       const size_t writer = Next();
@@ -227,10 +251,11 @@ class Dealer {
   const HolderClasses& holders_;
   const int64_t split_nbytes_;
   std::vector<KeyShares> shares_;
-  std::vector<std::vector<Box>> first_chunks_;  // by spec, then layout
-  std::vector<std::vector<Task>> tasks_;        // by class
-  std::vector<Writers> writers_;                // by class
-  std::vector<size_t> dealt_;                   // classes, in order
+  std::vector<std::vector<Box>> first_chunks_;     // by spec, then layout
+  std::vector<std::vector<Task>> tasks_;           // by class
+  std::vector<ClassWriters> writers_;              // by class
+  std::vector<std::vector<UnevenLayout>> uneven_;  // by class
+  std::vector<std::vector<size_t>> dealt_;         // classes, by spec
   // Of the class being dealt: loads by writer, and what they were at least.
   std::vector<int64_t> loads_;
   Heap heap_;

@@ -100,6 +100,14 @@ TEST_CASE("a stage that has less writes more of what stages share",
   CHECK(Imbalance(LoadsOf(job, {.split_nbytes = 4096})) < 1.01);
 }
 
+TEST_CASE("ranks whose shards are empty write more of what all hold",
+          "[shares]") {
+  Job job = OneSpecJob({16});
+  AddLaidOut(&job.specs[0], "experts", {{8, 64, 64}, 0, {Placement::Shard(0)}});
+  job.specs[0].entries.push_back(WholeEntry("shared", {1024, 64}));
+  CHECK(Imbalance(LoadsOf(job, {.split_nbytes = 2048})) < 1.01);
+}
+
 TEST_CASE("a chunk is split between as many as its size is worth", "[shares]") {
   Job job = OneSpecJob({8});
   job.specs[0].entries.push_back(WholeEntry("large", {1 << 16, 256}));

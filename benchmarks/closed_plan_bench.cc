@@ -34,6 +34,7 @@ constexpr int64_t kTensorParallel = 8;
 constexpr int64_t kReplicas = 16;
 constexpr int64_t kStages = 16;
 constexpr int64_t kSamples = 101;
+constexpr int64_t kMostForMetadata = 8192;
 
 struct Job {
   std::vector<StateSpec> specs;
@@ -179,6 +180,21 @@ void PrintBalance(const ClosedFormPlan& plan, int64_t ranks) {
               static_cast<double>(most) / mean, mean / 1e6);
 }
 
+/// Of ranks whose chunks fit the memory of this machine.
+void PrintMetadata(const ClosedFormPlan& plan, int64_t ranks) {
+  if (ranks > kMostForMetadata) return;
+  size_t chunks = 0;
+  const double ms = MedianMs(1, [&](int64_t) {
+    const Metadata metadata = plan.MakeMetadata();
+    for (const auto& [fqn, entry] : metadata.entries()) {
+      const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
+      if (tensor != nullptr) chunks += tensor->chunks.size();
+    }
+  });
+  std::printf("  %-34s %9.3f ms, %zu chunks\n", "coordinator: metadata", ms,
+              chunks);
+}
+
 void PrintSpecs(const Job& job) {
   size_t nbytes = 0;
   size_t entries = 0;
@@ -216,6 +232,7 @@ Status Measure(const char* name, const Job& job) {
   std::printf("  %-34s %9.3f ms, %zu items\n", "a rank: its share", share,
               items / kSamples);
   PrintBalance(plan, ranks);
+  PrintMetadata(plan, ranks);
   return absl::OkStatus();
 }
 

@@ -40,9 +40,10 @@ class ClosedFormPlan {
                                        std::span<const uint32_t> spec_of_rank,
                                        const GlobalPlanOptions& options);
 
-  /// What `rank` writes: as GlobalPlan::plans has it, with `source` being the
-  /// position in the entries of its spec. To walk over all ranks' shares, ask
-  /// for one after the other; each is made when it is asked for.
+  /// What `rank`, of those of `spec_of_rank`, writes: as GlobalPlan::plans has
+  /// it, with `source` being the position in the entries of its spec. To walk
+  /// over all ranks' shares, ask for one after the other; each is made when it
+  /// is asked for.
   SavePlan ShareOf(uint32_t rank) const;
 
   /// What the shares of all ranks make: as GlobalPlan::metadata. Its chunks are

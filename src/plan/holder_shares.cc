@@ -76,8 +76,10 @@ class Dealer {
 
   /// Fills first_chunks_, tasks_ and writers_.
   void MakeTasks() {
-    for (const StateSpec& spec : holders_.specs()) {
-      std::vector<Box>& chunks = first_chunks_.emplace_back();
+    first_chunks_.resize(holders_.specs().size());
+    for (const uint32_t number : holders_.SpecOrder()) {
+      const StateSpec& spec = holders_.specs()[number];
+      std::vector<Box>& chunks = first_chunks_[number];
       for (const TensorLayout& layout : spec.layouts) {
         const Dims& sizes = spec.meshes[layout.mesh].sizes;
         chunks.push_back(

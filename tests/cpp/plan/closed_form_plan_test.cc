@@ -101,23 +101,6 @@ void RequireSameEntries(const Metadata& a, const Metadata& b) {
   }
 }
 
-bool HasWholeRuns(const Job& job) {
-  for (const StateSpec& spec : job.specs) {
-    for (const TensorLayout& layout : spec.layouts) {
-      if (!HasWholeRuns(layout, spec.meshes[layout.mesh].sizes)) return false;
-    }
-  }
-  return true;
-}
-
-bool Ascends(const Job& job) {
-  for (const StateSpec& spec : job.specs) {
-    const auto& ranks = spec.meshes[0].ranks;
-    if (!std::is_sorted(ranks.begin(), ranks.end())) return false;
-  }
-  return true;
-}
-
 TEST_CASE("ranks alone write what a gathered plan would have them write",
           "[closed_form]") {
   Random random(1);
@@ -204,6 +187,30 @@ TEST_CASE("the lowest holder writes a chunk in closed form, if asked to",
   }
   CHECK(compared > 500);
   CHECK(refused > 20);
+}
+
+TEST_CASE("ranks of one mesh may differ in what else they have",
+          "[closed_form]") {
+  Job job{.spec_of_rank = {1, 0, 0, 1}};
+  for (int64_t i = 0; i < 2; ++i) {
+    StateSpec& spec = job.specs.emplace_back();
+    spec.meshes = {MeshOf({2, 2})};
+    if (i == 1) spec.entries.push_back(WholeEntry("extra", {3}));
+    AddLaidOut(&spec, "rows", {{7}, 0, {{}, Placement::Shard(0)}});
+    spec.entries.push_back(ObjectEntry("object", 10 + i));
+  }
+  job.specs.emplace_back();  // nobody's, so that it may be anything
+  job.specs[2].layouts.push_back({{-1}, 5, {}});
+  const auto plan = ClosedFormPlan::Make(job.specs, job.spec_of_rank, {});
+  INFO(Message(plan.status()));
+  REQUIRE(plan.ok());
+  const std::vector<SavePlan> local = LocalPlansOf(job);
+  const auto gathered = CreateGlobalSavePlan(local, {});
+  REQUIRE(gathered.ok());
+  const std::vector<SavePlan> shares = SharesOf(job, *plan);
+  RequireHeld(shares, local);
+  CHECK(WrittenBy(shares) == WrittenBy(gathered->plans));
+  RequireSameEntries(plan->MakeMetadata(), gathered->metadata);
 }
 
 /// Two ranks that have two tensors, the second on a mesh.

@@ -112,6 +112,23 @@ inline std::vector<SavePlan> LocalPlansOf(const Job& job) {
   return plans;
 }
 
+inline bool HasWholeRuns(const Job& job) {
+  for (const StateSpec& spec : job.specs) {
+    for (const TensorLayout& layout : spec.layouts) {
+      if (!HasWholeRuns(layout, spec.meshes[layout.mesh].sizes)) return false;
+    }
+  }
+  return true;
+}
+
+inline bool Ascends(const Job& job) {
+  for (const StateSpec& spec : job.specs) {
+    const auto& ranks = spec.meshes[0].ranks;
+    if (!std::is_sorted(ranks.begin(), ranks.end())) return false;
+  }
+  return true;
+}
+
 /// A job of up to four stages with meshes of one shape, whose ranks may take
 /// turns. Stages have tensors of their own, and some that all of them have:
 /// whole ones, objects, and laid out ones.

@@ -15,9 +15,7 @@
 #include "plan/balance.h"
 
 #include <algorithm>
-#include <functional>
 #include <queue>
-#include <span>
 #include <utility>
 
 #include "plan/split_units.h"
@@ -25,19 +23,40 @@
 namespace dcp {
 namespace {
 
-/// Finds the least loaded holder of a group.
-///
-/// Groups with the same holders share a heap. Loads only grow, so the key of an
-/// entry is a lower bound of its load, brought up to date when it comes first.
+/// The holders of a replica, the least loaded first.
+struct Heap {
+  Replica example;
+  std::priority_queue<std::pair<int64_t, uint32_t>,
+                      std::vector<std::pair<int64_t, uint32_t>>, std::greater<>>
+      entries;
+};
+
+/// Replicas with the same holders share a heap. Loads only grow, so the key of
+/// an entry is a lower bound of its load, brought up to date when it comes
+/// first.
 class HolderHeaps {
  public:
-  HolderHeaps(const ItemGroups& groups, const std::vector<int64_t>& loads)
-      : groups_(groups), loads_(loads) {}
+  HolderHeaps(const ReplicaTable& table, const std::vector<int64_t>& loads)
+      : table_(table), loads_(loads) {}
+
+  /// The result is valid until the next call.
+  Heap& HeapOf(const Replica& replica) {
+    std::vector<Heap>& same_hash = heaps_[HashOf(replica)];
+    for (Heap& heap : same_hash) {
+      if (HaveSameRanks(heap.example, replica)) return heap;
+    }
+    Heap& heap = same_hash.emplace_back();
+    heap.example = replica;
+    const std::span<const ItemRef> holders = table_.Holders(replica);
+    for (uint32_t holder = 0; holder < holders.size(); ++holder) {
+      heap.entries.emplace(loads_[holders[holder].rank], holder);
+    }
+    return heap;
+  }
 
   /// The number among its holders; of several, the lowest.
-  uint32_t LeastLoaded(const ItemGroup& group) {
-    Heap& heap = HeapOf(group);
-    const std::span<const ItemRef> holders = groups_.Holders(group);
+  uint32_t LeastLoaded(Heap& heap) {
+    const std::span<const ItemRef> holders = table_.Holders(heap.example);
     for (;;) {
       const auto [key, holder] = heap.entries.top();
       const int64_t load = loads_[holders[holder].rank];
@@ -48,79 +67,45 @@ class HolderHeaps {
   }
 
  private:
-  struct Heap {
-    ItemGroup example;
-    std::priority_queue<std::pair<int64_t, uint32_t>,
-                        std::vector<std::pair<int64_t, uint32_t>>,
-                        std::greater<>>
-        entries;
-  };
-
-  size_t HashOf(std::span<const ItemRef> holders) const {
-    size_t hash = holders.size();
-    for (const ItemRef& ref : holders) {
+  size_t HashOf(const Replica& replica) const {
+    size_t hash = replica.count;
+    for (const ItemRef& ref : table_.Holders(replica)) {
       hash = (hash ^ ref.rank) * 0x9e3779b97f4a7c15;
       hash ^= hash >> 32;
     }
     return hash;
   }
 
-  bool HaveSameRanks(const ItemGroup& a, const ItemGroup& b) const {
-    const auto a_holders = groups_.Holders(a);
-    const auto b_holders = groups_.Holders(b);
+  bool HaveSameRanks(const Replica& a, const Replica& b) const {
+    const auto a_holders = table_.Holders(a);
+    const auto b_holders = table_.Holders(b);
     return std::equal(a_holders.begin(), a_holders.end(), b_holders.begin(),
                       b_holders.end(),
                       [](ItemRef x, ItemRef y) { return x.rank == y.rank; });
   }
 
-  Heap& HeapOf(const ItemGroup& group) {
-    const std::span<const ItemRef> holders = groups_.Holders(group);
-    std::vector<Heap>& same_hash = heaps_[HashOf(holders)];
-    for (Heap& heap : same_hash) {
-      if (HaveSameRanks(heap.example, group)) return heap;
-    }
-    Heap& heap = same_hash.emplace_back();
-    heap.example = group;
-    for (uint32_t holder = 0; holder < holders.size(); ++holder) {
-      heap.entries.emplace(loads_[holders[holder].rank], holder);
-    }
-    return heap;
-  }
-
-  const ItemGroups& groups_;
+  const ReplicaTable& table_;
   const std::vector<int64_t>& loads_;
   std::unordered_map<size_t, std::vector<Heap>> heaps_;
 };
 
-/// A replicated group in equal units of work.
+/// A replica in equal units of work.
 struct Task {
-  size_t group = 0;
+  size_t replica = 0;
   int64_t unit_nbytes = 0;
   int64_t units = 1;
 };
 
-Task MakeTask(const ItemGroups& groups, size_t number, int64_t split_nbytes) {
-  const ItemGroup& group = groups.groups()[number];
-  const WriteItem& item = groups.Example(group);
-  const int64_t row_nbytes = RowNbytes(item);
-  if (row_nbytes == 0) return {.group = number, .unit_nbytes = item.nbytes};
-  const int64_t rows = item.chunk.sizes[0];
-  const int64_t units =
-      SplitUnits(rows, item.nbytes, group.count, split_nbytes);
-  if (units == 1) return {.group = number, .unit_nbytes = item.nbytes};
-  return {.group = number,
-          .unit_nbytes = rows / units * row_nbytes,
+Task MakeTask(const ReplicaTable& table, size_t number, int64_t split_nbytes) {
+  const Replica& replica = table.replicas[number];
+  const int64_t units = replica.row_nbytes == 0
+                            ? 1
+                            : SplitUnits(replica.rows, replica.nbytes,
+                                         replica.count, split_nbytes);
+  if (units == 1) return {.replica = number, .unit_nbytes = replica.nbytes};
+  return {.replica = number,
+          .unit_nbytes = replica.rows / units * replica.row_nbytes,
           .units = units};
-}
-
-/// What each rank alone holds.
-std::vector<int64_t> FixedLoads(const ItemGroups& groups) {
-  std::vector<int64_t> loads(groups.plans().size());
-  for (const ItemGroup& group : groups.groups()) {
-    if (group.count > 1) continue;
-    loads[groups.Holders(group)[0].rank] += groups.Example(group).nbytes;
-  }
-  return loads;
 }
 
 int64_t MaxLoad(const std::vector<int64_t>& loads) {
@@ -129,23 +114,23 @@ int64_t MaxLoad(const std::vector<int64_t>& loads) {
 
 class LongestFirst {
  public:
-  LongestFirst(const ItemGroups& groups, int64_t split_nbytes)
-      : groups_(groups),
+  LongestFirst(const ReplicaTable& table, int64_t split_nbytes)
+      : table_(table),
         split_nbytes_(split_nbytes),
-        heaps_(groups, result_.loads) {
-    result_.owners.resize(groups.groups().size());
+        heaps_(table, result_.loads) {
+    result_.owners.resize(table.replicas.size());
+    result_.loads = table.fixed_loads;
   }
 
   Assignment Run() && {
     std::vector<Task> tasks;
-    result_.loads = FixedLoads(groups_);
-    for (size_t i = 0; i < groups_.groups().size(); ++i) {
-      if (groups_.groups()[i].count == 1) continue;
-      tasks.push_back(MakeTask(groups_, i, split_nbytes_));
+    tasks.reserve(table_.replicas.size());
+    for (size_t i = 0; i < table_.replicas.size(); ++i) {
+      tasks.push_back(MakeTask(table_, i, split_nbytes_));
     }
     std::sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) {
       if (a.unit_nbytes != b.unit_nbytes) return a.unit_nbytes > b.unit_nbytes;
-      return a.group < b.group;
+      return a.replica < b.replica;
     });
     for (const Task& task : tasks) {
       if (task.units == 1) {
@@ -158,125 +143,127 @@ class LongestFirst {
   }
 
  private:
-  void Add(const ItemGroup& group, uint32_t holder, int64_t nbytes) {
-    result_.loads[groups_.Holders(group)[holder].rank] += nbytes;
+  void Add(const Replica& replica, uint32_t holder, int64_t nbytes) {
+    result_.loads[table_.Holders(replica)[holder].rank] += nbytes;
   }
 
   void AssignWhole(const Task& task) {
-    const ItemGroup& group = groups_.groups()[task.group];
-    const uint32_t owner = heaps_.LeastLoaded(group);
-    result_.owners[task.group] = owner;
-    // An object may differ in size between ranks.
-    Add(group, owner, groups_.At(groups_.Holders(group)[owner]).nbytes);
+    const Replica& replica = table_.replicas[task.replica];
+    const uint32_t owner = heaps_.LeastLoaded(heaps_.HeapOf(replica));
+    result_.owners[task.replica] = owner;
+    Add(replica, owner, table_.NbytesOf(replica, owner));
   }
 
   void AssignUnits(const Task& task) {
-    const ItemGroup& group = groups_.groups()[task.group];
-    std::vector<int64_t> shares(group.count);
+    const Replica& replica = table_.replicas[task.replica];
+    Heap& heap = heaps_.HeapOf(replica);
+    std::vector<int64_t> shares(replica.count);
     for (int64_t unit = 0; unit < task.units; ++unit) {
-      const uint32_t holder = heaps_.LeastLoaded(group);
+      const uint32_t holder = heaps_.LeastLoaded(heap);
       ++shares[holder];
-      Add(group, holder, task.unit_nbytes);
+      Add(replica, holder, task.unit_nbytes);
     }
-    const WriteItem& item = groups_.Example(group);
-    const int64_t rows = item.chunk.sizes[0];
-    const int64_t row_nbytes = RowNbytes(item);
     std::vector<Piece> pieces;
     int64_t unit = 0;
     int64_t row = 0;
-    for (uint32_t holder = 0; holder < group.count; ++holder) {
+    for (uint32_t holder = 0; holder < replica.count; ++holder) {
       if (shares[holder] == 0) continue;
       unit += shares[holder];
-      const int64_t end = FirstRowOfUnit(rows, task.units, unit);
+      const int64_t end = FirstRowOfUnit(replica.rows, task.units, unit);
       pieces.push_back({.holder = holder, .row_begin = row, .rows = end - row});
-      Add(group, holder,
-          (end - row) * row_nbytes - shares[holder] * task.unit_nbytes);
+      Add(replica, holder,
+          (end - row) * replica.row_nbytes - shares[holder] * task.unit_nbytes);
       row = end;
     }
     if (pieces.size() == 1) {
-      result_.owners[task.group] = pieces[0].holder;
+      result_.owners[task.replica] = pieces[0].holder;
     } else {
-      result_.pieces.emplace(task.group, std::move(pieces));
+      result_.pieces.emplace(task.replica, std::move(pieces));
     }
   }
 
-  const ItemGroups& groups_;
+  const ReplicaTable& table_;
   const int64_t split_nbytes_;
   Assignment result_;
   HolderHeaps heaps_;
 };
 
-/// The bytes that torch counts for an item: those of the whole tensor, even for
-/// a shard, and 1 for an object (torch 2.13 _dedup_save_plans.py).
-int64_t TorchWeight(const WriteItem& item) {
-  if (item.type == WriteItemType::kByteIo) return 1;
-  // No real tensor has more elements; the bound keeps sums within int64.
-  const int64_t numel = std::min(Numel(item.global_size), int64_t{1} << 48);
-  return std::max<int64_t>(numel * ItemSize(item.properties.dtype), 1);
-}
-
-Assignment AssignAsTorch(const ItemGroups& groups) {
-  const std::span<const ItemGroup> all = groups.groups();
-  struct Appearance {
-    ItemRef first;
-    uint32_t group;
+/// torch goes through the items of rank 0, then those of rank 1, and so on, and
+/// gives each chunk where it first appears. What ranks above that one alone
+/// hold does not count yet.
+Assignment AssignAsTorch(const ReplicaTable& table,
+                         const AloneBefore& alone_before) {
+  std::vector<uint32_t> order(table.replicas.size());
+  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+  const auto first_of = [&](uint32_t replica) {
+    return table.holders[table.replicas[replica].first];
   };
-  std::vector<Appearance> order;
-  order.reserve(all.size());
-  for (uint32_t i = 0; i < all.size(); ++i) {
-    order.push_back({.first = groups.Holders(all[i])[0], .group = i});
-  }
-  std::sort(order.begin(), order.end(),
-            [](const Appearance& a, const Appearance& b) {
-              return a.first.rank != b.first.rank ? a.first.rank < b.first.rank
-                                                  : a.first.item < b.first.item;
-            });
-  Assignment result;
-  result.owners.resize(all.size());
-  result.loads.resize(groups.plans().size());
-  std::vector<int64_t> weights(groups.plans().size());
-  HolderHeaps heaps(groups, weights);
-  for (const auto& [first, i] : order) {
-    const uint32_t owner = all[i].count == 1 ? 0 : heaps.LeastLoaded(all[i]);
-    const ItemRef ref = groups.Holders(all[i])[owner];
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    const ItemRef first = first_of(a);
+    const ItemRef other = first_of(b);
+    return first.rank != other.rank ? first.rank < other.rank
+                                    : first.item < other.item;
+  });
+  Assignment result{.loads = table.fixed_loads};
+  result.owners.resize(order.size());
+  std::vector<int64_t> weights(table.fixed_loads.size());
+  std::vector<int64_t> counted(table.fixed_loads.size());
+  HolderHeaps heaps(table, weights);
+  for (const uint32_t i : order) {
+    const ItemRef first = first_of(i);
+    const int64_t alone = alone_before(first);
+    weights[first.rank] += alone - counted[first.rank];
+    counted[first.rank] = alone;
+    const Replica& replica = table.replicas[i];
+    const uint32_t owner = heaps.LeastLoaded(heaps.HeapOf(replica));
+    const ItemRef ref = table.Holders(replica)[owner];
     result.owners[i] = owner;
-    weights[ref.rank] += TorchWeight(groups.At(ref));
-    result.loads[ref.rank] += groups.At(ref).nbytes;
+    weights[ref.rank] += replica.torch_weight;
+    result.loads[ref.rank] += table.NbytesOf(replica, owner);
   }
   return result;
 }
 
-Assignment AssignToLowest(const ItemGroups& groups) {
-  Assignment result;
-  result.owners.resize(groups.groups().size());
-  result.loads.resize(groups.plans().size());
-  for (const ItemGroup& group : groups.groups()) {
-    result.loads[groups.Holders(group)[0].rank] += groups.Example(group).nbytes;
+Assignment AssignToLowest(const ReplicaTable& table) {
+  Assignment result{.loads = table.fixed_loads};
+  result.owners.resize(table.replicas.size());
+  for (const Replica& replica : table.replicas) {
+    result.loads[table.holders[replica.first].rank] += replica.nbytes;
   }
   return result;
 }
 
 }  // namespace
 
-int64_t RowNbytes(const WriteItem& item) {
-  if (item.type == WriteItemType::kByteIo || item.chunk.ndim() == 0) return 0;
-  const int64_t rows = item.chunk.sizes[0];
-  const int64_t itemsize = ItemSize(item.properties.dtype);
-  if (rows < 2 || item.nbytes % itemsize != 0 ||
-      item.nbytes / itemsize != item.chunk.numel()) {
-    return 0;
-  }
-  return item.nbytes / rows;
+int64_t ReplicaTable::NbytesOf(const Replica& replica, uint32_t holder) const {
+  if (other_nbytes.empty()) return replica.nbytes;
+  const auto other = other_nbytes.find(replica.first + holder);
+  return other == other_nbytes.end() ? replica.nbytes : other->second;
 }
 
-Assignment AssignOwners(const ItemGroups& groups,
-                        const GlobalPlanOptions& options) {
-  if (options.dedup_to_lowest_rank) return AssignToLowest(groups);
-  Assignment balanced = LongestFirst(groups, options.split_nbytes).Run();
-  if (MaxLoad(balanced.loads) == MaxLoad(FixedLoads(groups))) {
+int64_t RowNbytes(int64_t rows, int64_t numel, int64_t nbytes,
+                  int64_t itemsize) {
+  if (rows < 2 || nbytes % itemsize != 0 || nbytes / itemsize != numel) {
+    return 0;
+  }
+  return nbytes / rows;
+}
+
+int64_t TorchWeight(const Dims& global_size, int64_t itemsize) {
+  // No real tensor has more elements; the bound keeps sums within int64.
+  const int64_t numel = std::min(Numel(global_size), int64_t{1} << 48);
+  return std::max<int64_t>(numel * itemsize, 1);
+}
+
+Assignment AssignReplicas(const ReplicaTable& table,
+                          const GlobalPlanOptions& options,
+                          const AloneBefore& alone_before) {
+  if (options.dedup_to_lowest_rank) return AssignToLowest(table);
+  Assignment balanced = LongestFirst(table, options.split_nbytes).Run();
+  if (MaxLoad(balanced.loads) == MaxLoad(table.fixed_loads)) {
     return balanced;  // nothing could be better
   }
-  Assignment as_torch = AssignAsTorch(groups);
+  Assignment as_torch = AssignAsTorch(table, alone_before);
   return MaxLoad(as_torch.loads) < MaxLoad(balanced.loads) ? as_torch
                                                            : balanced;
 }

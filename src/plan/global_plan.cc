@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "dcp/plan.h"
-#include "plan/balance.h"
+#include "plan/item_balance.h"
 #include "plan/item_groups.h"
 
 namespace dcp {
@@ -50,7 +50,7 @@ Box Cut(const Box& chunk, const Piece& piece) {
 }
 
 void CutTo(const Piece& piece, WriteItem* item) {
-  const int64_t row_nbytes = RowNbytes(*item);
+  const int64_t row_nbytes = RowNbytesOf(*item);
   item->type = WriteItemType::kShard;
   item->chunk = Cut(item->chunk, piece);
   item->nbytes = piece.rows * row_nbytes;

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
-#include <string>
 #include <unordered_map>
+
+#include "plan/item_checks.h"
 
 namespace dcp {
 namespace {
@@ -34,52 +35,6 @@ class FqnNumbers {
   size_t last_ = static_cast<size_t>(-1);
 };
 
-bool IsObject(const WriteItem& item) {
-  return item.type == WriteItemType::kByteIo;
-}
-
-std::string RankName(ItemRef ref) { return "rank " + std::to_string(ref.rank); }
-
-/// The error of two ranks that say different things about an item's key.
-Status Disagreement(const WriteItem& item, ItemRef a, ItemRef b,
-                    std::string_view what, const std::string& a_value,
-                    const std::string& b_value) {
-  std::string text = RankName(a) + " and " + RankName(b) + " disagree about " +
-                     ToString(item.index()) + ": ";
-  text += what;
-  return InvalidArgument(text + " " + a_value + " and " + b_value);
-}
-
-std::string KindName(const WriteItem& item) {
-  return IsObject(item) ? "object" : "tensor";
-}
-
-std::string LayoutName(const WriteItem& item) {
-  return "#" + std::to_string(static_cast<int>(item.properties.layout));
-}
-
-/// What one rank alone can get wrong.
-Status CheckAlone(const WriteItem& item, ItemRef ref) {
-  const auto error = [&](const std::string& what) {
-    return InvalidArgument(RankName(ref) + " lists " + ToString(item.index()) +
-                           " " + what);
-  };
-  if (item.nbytes < 0) {
-    return error("with " + std::to_string(item.nbytes) + " bytes");
-  }
-  if (IsObject(item)) return absl::OkStatus();
-  if (!CheckedNumel(item.global_size)) {
-    return error("with the impossible global size " +
-                 ToString(item.global_size));
-  }
-  if (!InBounds(item.global_size, item.chunk)) {
-    return error("with a chunk " + ToString(item.chunk) +
-                 " out of the bounds of its global size " +
-                 ToString(item.global_size));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 StatusOr<ItemGroups> ItemGroups::Make(std::span<const SavePlan> plans) {
@@ -105,12 +60,12 @@ Status ItemGroups::NumberFqns() {
       const ItemRef ref{.rank = rank, .item = item};
       if (fqn == firsts_.size()) firsts_.push_back(ref);
       fqns_.push_back(fqn);
-      DCP_RETURN_IF_ERROR(CheckItem(firsts_[fqn], ref));
+      const ListedItem listed{.item = items[item], .rank = rank};
+      DCP_RETURN_IF_ERROR(CheckListed(
+          listed, {.item = At(firsts_[fqn]), .rank = firsts_[fqn].rank}));
       // So that no rank's load needs a check later on.
       if (__builtin_add_overflow(total, items[item].nbytes, &total)) {
-        return InvalidArgument("the items of all ranks, up to " +
-                               items[item].fqn + " of " + RankName(ref) +
-                               ", have more bytes than 64 bits count");
+        return TooManyBytes(listed);
       }
     }
   }
@@ -154,43 +109,13 @@ Status ItemGroups::GroupFqn(size_t fqn) {
   return absl::OkStatus();
 }
 
-Status ItemGroups::CheckItem(ItemRef first, ItemRef ref) const {
-  const WriteItem& a = At(first);
-  const WriteItem& b = At(ref);
-  DCP_RETURN_IF_ERROR(CheckAlone(b, ref));
-  if (IsObject(a) != IsObject(b)) {
-    return Disagreement(b, first, ref, "kind", KindName(a), KindName(b));
-  }
-  if (IsObject(a)) return absl::OkStatus();
-  if (a.properties.dtype != b.properties.dtype) {
-    return Disagreement(b, first, ref, "dtype",
-                        std::string(DTypeName(a.properties.dtype)),
-                        std::string(DTypeName(b.properties.dtype)));
-  }
-  if (a.properties.layout != b.properties.layout) {
-    return Disagreement(b, first, ref, "layout", LayoutName(a), LayoutName(b));
-  }
-  if (a.global_size != b.global_size) {
-    return Disagreement(b, first, ref, "global size", ToString(a.global_size),
-                        ToString(b.global_size));
-  }
-  return absl::OkStatus();
-}
-
 Status ItemGroups::CheckHolders(const ItemGroup& group) const {
   const std::span<const ItemRef> holders = Holders(group);
+  const ListedItem first{.item = At(holders[0]), .rank = holders[0].rank};
   for (size_t i = 1; i < holders.size(); ++i) {
-    const WriteItem& item = At(holders[i]);
-    if (holders[i].rank == holders[i - 1].rank) {
-      return InvalidArgument(RankName(holders[i]) + " lists " +
-                             ToString(item.index()) + " twice");
-    }
-    const WriteItem& first = At(holders[0]);
-    if (item.chunk.sizes != first.chunk.sizes) {
-      return Disagreement(item, holders[0], holders[i], "chunk size",
-                          ToString(first.chunk.sizes),
-                          ToString(item.chunk.sizes));
-    }
+    DCP_RETURN_IF_ERROR(
+        CheckHolder({.item = At(holders[i]), .rank = holders[i].rank},
+                    holders[i - 1].rank, first));
   }
   return absl::OkStatus();
 }

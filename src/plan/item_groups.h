@@ -11,14 +11,9 @@
 
 #include "dcp/plan.h"
 #include "dcp/status.h"
+#include "plan/item_ref.h"
 
 namespace dcp {
-
-/// Item `item` of the plan of rank `rank`.
-struct ItemRef {
-  uint32_t rank = 0;
-  uint32_t item = 0;
-};
 
 /// One distinct (fqn, chunk): the ranks that hold it are those of
 /// ItemGroups::refs [first, first + count), ascending.
@@ -72,7 +67,6 @@ class ItemGroups {
   void SortByFqn();
   /// Sorts the items of one fqn by offsets and makes their groups.
   Status GroupFqn(size_t fqn);
-  Status CheckItem(ItemRef first, ItemRef ref) const;
   Status CheckHolders(const ItemGroup& group) const;
 
   std::span<const SavePlan> plans_;

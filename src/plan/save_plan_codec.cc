@@ -19,11 +19,11 @@
 // a fixed multiple of its size.
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "base/wire.h"
 #include "dcp/plan.h"
+#include "plan/plan_wire.h"
 
 namespace dcp {
 namespace {
@@ -39,7 +39,6 @@ constexpr uint8_t kNbytes = 0x20;
 constexpr uint8_t kSource = 0x40;
 constexpr uint8_t kUnknownFlags = 0x80;
 
-constexpr size_t kMaxShared = 255;
 // A plan's memory grows with the bytes that were read, not with their count.
 constexpr size_t kMaxReserve = 4096;
 
@@ -73,8 +72,8 @@ class Encoder {
     if (item.nbytes != PlainNbytes(item)) flags |= kNbytes;
     if (item.source != SourceAfter(previous)) flags |= kSource;
     out_.PutU8(flags);
-    PutKey(item.fqn, previous.fqn);
-    if ((flags & kProperties) != 0) PutProperties(item.properties);
+    PutKey(item.fqn, previous.fqn, &out_);
+    if ((flags & kProperties) != 0) PutProperties(item.properties, &out_);
     if ((flags & kGlobalSize) != 0) out_.PutDims(item.global_size);
     if ((flags & kChunk) != 0) {
       out_.PutDims(item.chunk.offsets);
@@ -84,61 +83,9 @@ class Encoder {
     if ((flags & kSource) != 0) out_.PutSigned(item.source);
   }
 
-  void PutPaths(const std::unordered_map<std::string, ObjectPath>& paths) {
-    std::vector<std::pair<std::string_view, const ObjectPath*>> sorted;
-    sorted.reserve(paths.size());
-    for (const auto& [key, path] : paths) sorted.emplace_back(key, &path);
-    std::sort(sorted.begin(), sorted.end());
-    out_.PutVarint(sorted.size());
-    std::string_view previous;
-    for (const auto& [key, path] : sorted) {
-      PutKey(key, previous);
-      PutPath(key, *path);
-      previous = key;
-    }
-  }
-
   WireWriter& out() { return out_; }
 
  private:
-  void PutKey(std::string_view key, std::string_view previous) {
-    const size_t most = std::min({key.size(), previous.size(), kMaxShared});
-    const auto differing =
-        std::mismatch(key.begin(),
-                      key.begin() + static_cast<std::ptrdiff_t>(most),
-                      previous.begin())
-            .first;
-    const auto shared = static_cast<size_t>(differing - key.begin());
-    out_.PutU8(static_cast<uint8_t>(shared));
-    out_.PutString(key.substr(shared));
-  }
-
-  void PutProperties(const TensorProperties& properties) {
-    out_.PutU8(static_cast<uint8_t>(properties.dtype));
-    out_.PutU8(static_cast<uint8_t>(properties.layout));
-    out_.PutU8(static_cast<uint8_t>(
-        static_cast<int>(properties.memory_format) * 4 +
-        (properties.requires_grad ? 1 : 0) + (properties.pin_memory ? 2 : 0)));
-  }
-
-  void PutPath(std::string_view key, const ObjectPath& path) {
-    std::string joined;
-    std::string all;
-    out_.PutVarint(path.size());
-    for (const PathItem& item : path) {
-      const bool is_index = std::holds_alternative<int64_t>(item);
-      const std::string step = is_index
-                                   ? std::to_string(std::get<int64_t>(item))
-                                   : std::get<std::string>(item);
-      out_.PutVarint(step.size() * 2 + (is_index ? 1 : 0));
-      if (&item != path.data()) joined += '.';
-      joined += step;
-      all += step;
-    }
-    out_.PutU8(joined == key ? 1 : 0);
-    if (joined != key) out_.PutString(all);
-  }
-
   WireWriter out_;
 };
 
@@ -154,9 +101,9 @@ class Decoder {
     const uint8_t type = flags & kTypeMask;
     if (type == 0 || (flags & kUnknownFlags) != 0) in_.Fail();
     item.type = static_cast<WriteItemType>(type);
-    item.fqn = Key(previous.fqn);
+    item.fqn = GetKey(previous.fqn, &in_);
     item.properties =
-        (flags & kProperties) != 0 ? Properties() : previous.properties;
+        (flags & kProperties) != 0 ? GetProperties(&in_) : previous.properties;
     item.global_size =
         (flags & kGlobalSize) != 0 ? in_.GetDims() : previous.global_size;
     item.chunk = (flags & kChunk) != 0
@@ -167,74 +114,7 @@ class Decoder {
     return item;
   }
 
-  std::unordered_map<std::string, ObjectPath> Paths() {
-    std::unordered_map<std::string, ObjectPath> paths;
-    std::string previous;
-    for (size_t left = in_.Count(4); in_.ok() && left > 0; --left) {
-      previous = Key(previous);
-      if (!paths.emplace(previous, Path(previous)).second) in_.Fail();
-    }
-    return paths;
-  }
-
  private:
-  std::string Key(std::string_view previous) {
-    const size_t shared = in_.U8();
-    const std::string_view rest = in_.String();
-    if (shared > previous.size()) {
-      in_.Fail();
-      return {};
-    }
-    std::string key(previous.substr(0, shared));
-    key += rest;
-    return key;
-  }
-
-  TensorProperties Properties() {
-    const std::optional<DType> dtype = DTypeFromCode(in_.U8());
-    const uint8_t layout = in_.U8();
-    const uint8_t rest = in_.U8();
-    if (!dtype || layout > static_cast<uint8_t>(Layout::kJagged) ||
-        rest / 4 > static_cast<uint8_t>(MemoryFormat::kPreserve)) {
-      in_.Fail();
-      return {};
-    }
-    return {.dtype = *dtype,
-            .layout = static_cast<Layout>(layout),
-            .requires_grad = (rest & 1) != 0,
-            .memory_format = static_cast<MemoryFormat>(rest / 4),
-            .pin_memory = (rest & 2) != 0};
-  }
-
-  ObjectPath Path(std::string_view key) {
-    std::vector<uint64_t> lengths(in_.Count(1));
-    for (uint64_t& length : lengths) length = in_.Varint();
-    const bool is_key = in_.U8() != 0;
-    std::string_view steps = is_key ? key : in_.String();
-    ObjectPath path;
-    for (size_t i = 0; in_.ok() && i < lengths.size(); ++i) {
-      if (is_key && i > 0) {
-        if (!steps.starts_with('.')) in_.Fail();
-        steps.remove_prefix(std::min<size_t>(1, steps.size()));
-      }
-      const uint64_t length = lengths[i] / 2;
-      if (length > steps.size()) in_.Fail();
-      path.push_back(Step(steps.substr(0, length), lengths[i] % 2 != 0));
-      steps.remove_prefix(std::min<size_t>(length, steps.size()));
-    }
-    if (!steps.empty()) in_.Fail();
-    return path;
-  }
-
-  PathItem Step(std::string_view text, bool is_index) {
-    if (!is_index) return std::string(text);
-    int64_t index = 0;
-    const auto [end, error] =
-        std::from_chars(text.data(), text.data() + text.size(), index);
-    if (error != std::errc() || end != text.data() + text.size()) in_.Fail();
-    return index;
-  }
-
   WireReader in_;
 };
 
@@ -252,12 +132,8 @@ std::string SerializeSavePlan(const SavePlan& plan) {
     previous = &item;
   }
   encoder.out().PutU8(plan.planner_data ? 1 : 0);
-  if (plan.planner_data) encoder.PutPaths(*plan.planner_data);
-  encoder.out().PutVarint(plan.ties.size());
-  for (const auto& [fqn, first] : plan.ties) {
-    encoder.out().PutString(fqn);
-    encoder.out().PutString(first);
-  }
+  if (plan.planner_data) PutPaths(*plan.planner_data, &encoder.out());
+  PutTies(plan.ties, &encoder.out());
   return std::move(encoder.out()).Take();
 }
 
@@ -283,13 +159,8 @@ StatusOr<SavePlan> ParseSavePlan(std::string_view data) {
   }
   const uint8_t has_paths = in.U8();
   if (has_paths > 1) in.Fail();
-  if (in.ok() && has_paths == 1) plan.planner_data = decoder.Paths();
-  if (version >= 2) {
-    for (size_t left = in.Count(2); in.ok() && left > 0; --left) {
-      std::string fqn(in.String());
-      plan.ties.emplace(std::move(fqn), in.String());
-    }
-  }
+  if (in.ok() && has_paths == 1) plan.planner_data = GetPaths(&in);
+  if (version >= 2) plan.ties = GetTies(&in);
   DCP_RETURN_IF_ERROR(in.status());
   // A newer version may append what an old reader does not need.
   if (version <= kVersion) DCP_RETURN_IF_ERROR(in.Finish());

@@ -1,4 +1,4 @@
-#include "plan/balance.h"
+#include "plan/item_balance.h"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -136,7 +136,7 @@ TEST_CASE("loads add up to what is written", "[balance]") {
       }
       for (const Piece& piece : split->second) {
         const ItemRef owner = holders[piece.holder];
-        loads[owner.rank] += piece.rows * RowNbytes(groups->At(owner));
+        loads[owner.rank] += piece.rows * RowNbytesOf(groups->At(owner));
       }
     }
     CHECK(loads == assignment.loads);

@@ -1,0 +1,45 @@
+// What the binary forms of plans have in common: keys, properties and paths.
+
+#ifndef DCP_PLAN_PLAN_WIRE_H_
+#define DCP_PLAN_PLAN_WIRE_H_
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/wire.h"
+#include "dcp/metadata.h"
+
+namespace dcp {
+
+using PlannerPaths = std::unordered_map<std::string, ObjectPath>;
+using Ties = std::map<std::string, std::string>;
+
+// Each Get reads what the Put of its name wrote; of anything malformed it fails
+// `in` and returns some value.
+
+/// u8 bytes shared with the key before, string of the others. Sharing is
+/// limited to 255 bytes, so that a message cannot expand beyond a fixed
+/// multiple of its size.
+void PutKey(std::string_view key, std::string_view previous, WireWriter* out);
+std::string GetKey(std::string_view previous, WireReader* in);
+
+/// u8 dtype, u8 layout, u8 memory format and booleans.
+void PutProperties(const TensorProperties& properties, WireWriter* out);
+TensorProperties GetProperties(WireReader* in);
+
+/// count, then by ascending key each:
+///   key       as above
+///   count of steps, then each: varint length * 2 + (1 if a list index)
+///   u8 whether the steps joined by '.' are the key, if not: a string of all
+void PutPaths(const PlannerPaths& paths, WireWriter* out);
+PlannerPaths GetPaths(WireReader* in);
+
+/// count, then each: two strings.
+void PutTies(const Ties& ties, WireWriter* out);
+Ties GetTies(WireReader* in);
+
+}  // namespace dcp
+
+#endif  // DCP_PLAN_PLAN_WIRE_H_

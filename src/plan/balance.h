@@ -22,7 +22,8 @@ struct Replica {
   uint32_t count = 0;
   int64_t nbytes = 0;  ///< the lowest holder's
   int64_t rows = 0;
-  int64_t row_nbytes = 0;  ///< see RowNbytes
+  /// See RowNbytes; 0 also if holders have it in other forms, of other bytes.
+  int64_t row_nbytes = 0;
   int64_t torch_weight = 0;
 };
 

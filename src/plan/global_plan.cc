@@ -5,6 +5,7 @@
 #include "dcp/plan.h"
 #include "plan/item_balance.h"
 #include "plan/item_groups.h"
+#include "plan/item_pieces.h"
 
 namespace dcp {
 namespace {
@@ -42,20 +43,6 @@ Verdict Decide(const ItemGroups& groups, const Assignment& assignment) {
   return verdict;
 }
 
-Box Cut(const Box& chunk, const Piece& piece) {
-  Box cut = chunk;
-  cut.offsets[0] += piece.row_begin;
-  cut.sizes[0] = piece.rows;
-  return cut;
-}
-
-void CutTo(const Piece& piece, WriteItem* item) {
-  const int64_t row_nbytes = RowNbytesOf(*item);
-  item->type = WriteItemType::kShard;
-  item->chunk = Cut(item->chunk, piece);
-  item->nbytes = piece.rows * row_nbytes;
-}
-
 /// The chunks of each fqn, plan by plan as torch lists them.
 std::vector<std::vector<Box>> CollectChunks(const ItemGroups& groups,
                                             const Verdict& verdict) {
@@ -72,7 +59,8 @@ std::vector<std::vector<Box>> CollectChunks(const ItemGroups& groups,
       if (decided.fates[i] == Fate::kWriteWhole) {
         chunks[fqns[i]].push_back(chunk);
       } else {
-        chunks[fqns[i]].push_back(Cut(chunk, decided.pieces.at(i)));
+        chunks[fqns[i]].push_back(RowsOf(chunk, decided.pieces.at(i).row_begin,
+                                         decided.pieces.at(i).rows));
       }
     }
   }
@@ -118,7 +106,8 @@ std::vector<SavePlan> TakeItems(std::span<Plan> local, const Verdict& verdict) {
         to.push_back(from[i]);
       }
       if (fates[i] == Fate::kWritePiece) {
-        CutTo(verdict.ranks[rank].pieces.at(i), &to.back());
+        const Piece& piece = verdict.ranks[rank].pieces.at(i);
+        CutToRows(piece.row_begin, piece.rows, &to.back());
       }
     }
     if constexpr (kMoves) std::vector<WriteItem>().swap(from);  // frees it

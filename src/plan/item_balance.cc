@@ -3,6 +3,8 @@
 #include <numeric>
 #include <utility>
 
+#include "plan/item_pieces.h"
+
 namespace dcp {
 namespace {
 
@@ -29,21 +31,22 @@ Replicas FindReplicas(const ItemGroups& groups) {
       table.fixed_loads[holders[0].rank] += item.nbytes;
       continue;
     }
-    const size_t first = table.holders.size();
+    const bool has_rows = item.chunk.ndim() > 0;
+    Replica replica{.first = table.holders.size(),
+                    .count = group.count,
+                    .nbytes = item.nbytes,
+                    .rows = has_rows ? item.chunk.sizes[0] : 0,
+                    .row_nbytes = RowNbytesOf(item),
+                    .torch_weight = TorchWeightOf(item)};
     for (const ItemRef& ref : holders) {
       const int64_t nbytes = groups.At(ref).nbytes;
       if (nbytes != item.nbytes) {
         table.other_nbytes.emplace(table.holders.size(), nbytes);
+        replica.row_nbytes = 0;
       }
       table.holders.push_back(ref);
     }
-    const bool has_rows = item.chunk.ndim() > 0;
-    table.replicas.push_back({.first = first,
-                              .count = group.count,
-                              .nbytes = item.nbytes,
-                              .rows = has_rows ? item.chunk.sizes[0] : 0,
-                              .row_nbytes = RowNbytesOf(item),
-                              .torch_weight = TorchWeightOf(item)});
+    table.replicas.push_back(replica);
     found.groups.push_back(i);
   }
   return found;
@@ -68,12 +71,6 @@ std::vector<std::vector<int64_t>> WeightsBefore(const ItemGroups& groups) {
 }
 
 }  // namespace
-
-int64_t RowNbytesOf(const WriteItem& item) {
-  if (item.type == WriteItemType::kByteIo || item.chunk.ndim() == 0) return 0;
-  return RowNbytes(item.chunk.sizes[0], item.chunk.numel(), item.nbytes,
-                   ItemSize(item.properties.dtype));
-}
 
 Assignment AssignOwners(const ItemGroups& groups,
                         const GlobalPlanOptions& options) {

@@ -9,9 +9,6 @@
 
 namespace dcp {
 
-/// RowNbytes of `item`'s chunk; 0 for objects and scalars.
-int64_t RowNbytesOf(const WriteItem& item);
-
 /// See CreateGlobalSavePlan. In the result every group has a number, also those
 /// of one holder.
 Assignment AssignOwners(const ItemGroups& groups,

@@ -53,27 +53,30 @@ std::vector<ChunkFault> FindChunkFaults(const Metadata& metadata,
     const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
     if (tensor == nullptr) continue;
     std::string what = FindFault(*tensor, coverage);
-    if (!what.empty()) faults.push_back({.fqn = fqn, .what = std::move(what)});
+    if (what.empty()) continue;
+    faults.push_back(
+        {.fqn = fqn, .size = tensor->size, .what = std::move(what)});
   }
   return faults;
 }
 
-Status ValidateChunks(const Metadata& metadata, CoverageRule coverage) {
-  const std::vector<ChunkFault> faults = FindChunkFaults(metadata, coverage);
-  if (faults.empty()) return absl::OkStatus();
+Status InvalidChunks(std::span<const ChunkFault> faults) {
   std::string text;
   for (size_t i = 0; i < std::min(faults.size(), kMaxErrors); ++i) {
     if (i > 0) text += "; ";
-    const auto& [fqn, what] = faults[i];
-    text += fqn;
-    text += " of shape " + ToString(metadata.FindTensor(fqn)->size) + " ";
-    text += what;
+    text += faults[i].fqn;
+    text += " of shape " + ToString(faults[i].size) + " " + faults[i].what;
   }
   if (faults.size() > kMaxErrors) {
     text +=
         "; and " + std::to_string(faults.size() - kMaxErrors) + " more tensors";
   }
   return InvalidArgument("invalid chunks: " + text);
+}
+
+Status ValidateChunks(const Metadata& metadata, CoverageRule coverage) {
+  const std::vector<ChunkFault> faults = FindChunkFaults(metadata, coverage);
+  return faults.empty() ? absl::OkStatus() : InvalidChunks(faults);
 }
 
 }  // namespace dcp

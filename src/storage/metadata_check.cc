@@ -113,11 +113,10 @@ std::vector<StoredItem> ListStoredItems(const MetadataCheck& check,
                                         DamageLog& log) {
   for (const ChunkFault& fault :
        FindChunkFaults(check.metadata, check.coverage)) {
-    const Dims& size = check.metadata.FindTensor(fault.fqn)->size;
     log.Add({.fqn = fault.fqn,
              .path = check.path,
-             .message =
-                 "the tensor of shape " + ToString(size) + " " + fault.what});
+             .message = "the tensor of shape " + ToString(fault.size) + " " +
+                        fault.what});
   }
   std::vector<StoredItem> items = ItemLister(check, log).List();
   CheckOverlaps(items, log);

@@ -1,11 +1,11 @@
-#include "plan/item_balance.h"
-
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
 #include <numeric>
 #include <vector>
 
+#include "plan/item_balance.h"
+#include "plan/item_pieces.h"
 #include "plan/plan_cases.h"
 
 namespace dcp {
@@ -69,36 +69,6 @@ std::vector<int64_t> LoadsOfTorch(const std::vector<SavePlan>& plans) {
     loads[selected.first] += item.nbytes;
   }
   return loads;
-}
-
-/// Tensors and objects, each chunk held by some of the ranks.
-std::vector<SavePlan> RandomJob(Random* random, size_t ranks) {
-  std::vector<std::vector<WriteItem>> items(ranks);
-  const auto hold = [&](const WriteItem& item) {
-    const auto first = static_cast<size_t>(
-        random->Between(0, static_cast<int64_t>(ranks) - 1));
-    const int64_t how = random->Between(0, 2);  // one rank, some, all
-    for (size_t rank = 0; rank < ranks; ++rank) {
-      if (how == 2 || rank == first || (how == 1 && random->OneIn(3))) {
-        items[rank].push_back(item);
-      }
-    }
-  };
-  for (int64_t key = random->Between(1, 15); key > 0; --key) {
-    const std::string fqn = "key" + std::to_string(key);
-    if (random->OneIn(5)) {
-      hold(ObjectItem(fqn, random->Between(0, 5000)));
-      continue;
-    }
-    const Dims size = random->Sizes(3, random->OneIn(3) ? 64 : 16);
-    for (const Box& chunk : RandomPartition(
-             random, size, static_cast<int>(random->Between(1, 12)))) {
-      hold(TensorItem(fqn, size, chunk));
-    }
-  }
-  std::vector<SavePlan> plans;
-  for (auto& of_rank : items) plans.push_back(PlanOf(std::move(of_rank)));
-  return plans;
 }
 
 TEST_CASE("no rank writes more than the busiest one under torch's rule",
@@ -222,6 +192,10 @@ TEST_CASE("what cannot be cut between rows stays whole", "[balance]") {
   const std::vector<SavePlan> plans(3, PlanOf({Replica("tensor", kMiB)}));
   CHECK(Balance(plans, {.split_nbytes = 0}).assignment.pieces.empty());
   CHECK(Balance(plans, small).assignment.pieces.size() == 1);
+  // Not if one of the holders has it encoded.
+  const WriteItem plain = Replica("encoded", kMiB);
+  CHECK(Balance({PlanOf({plain}), PlanOf({encoded}), PlanOf({plain})}, small)
+            .assignment.pieces.empty());
 }
 
 TEST_CASE("the lowest rank writes everything if asked to", "[balance]") {

@@ -140,6 +140,36 @@ inline SavePlan PlanOf(std::vector<WriteItem> items) {
   return plan;
 }
 
+/// Tensors and objects, each chunk held by some of the ranks.
+inline std::vector<SavePlan> RandomJob(Random* random, size_t ranks) {
+  std::vector<std::vector<WriteItem>> items(ranks);
+  const auto hold = [&](const WriteItem& item) {
+    const auto first = static_cast<size_t>(
+        random->Between(0, static_cast<int64_t>(ranks) - 1));
+    const int64_t how = random->Between(0, 2);  // one rank, some, all
+    for (size_t rank = 0; rank < ranks; ++rank) {
+      if (how == 2 || rank == first || (how == 1 && random->OneIn(3))) {
+        items[rank].push_back(item);
+      }
+    }
+  };
+  for (int64_t key = random->Between(1, 15); key > 0; --key) {
+    const std::string fqn = "key" + std::to_string(key);
+    if (random->OneIn(5)) {
+      hold(ObjectItem(fqn, random->Between(0, 5000)));
+      continue;
+    }
+    const Dims size = random->Sizes(3, random->OneIn(3) ? 64 : 16);
+    for (const Box& chunk : RandomPartition(
+             random, size, static_cast<int>(random->Between(1, 12)))) {
+      hold(TensorItem(fqn, size, chunk));
+    }
+  }
+  std::vector<SavePlan> plans;
+  for (auto& of_rank : items) plans.push_back(PlanOf(std::move(of_rank)));
+  return plans;
+}
+
 }  // namespace dcp
 
 #endif  // DCP_TESTS_PLAN_PLAN_CASES_H_

@@ -1,16 +1,21 @@
 // dcp_plan_bench: what it takes to plan a save of many ranks.
 //
 // Question: how long are the steps of planning, and how much memory do they
-// take, when N ranks save a model with AdamW's state, sharded flat by FSDP2?
+// take, when N ranks save a model with AdamW's state, sharded by FSDP2?
 //
 // Method: the shapes of Llama 3 70B: 723 parameters, two moments of each and a
-// step count that all ranks hold. All ranks' messages are made first; then one
-// thread does what the coordinator does, step by step: read the messages, make
-// the global plan, write the answers, write `.metadata` (without the places of
-// items, which the writers' results bring), read it back. One run; repeat the
+// step count that all ranks hold; a rank without rows of a tensor lists none of
+// them at its end, as torch does, so each has 2,892 items. All ranks' messages
+// are made first, each with its keys, as ranks send them; then one thread does
+// what the coordinator does, step by step: read the messages and make the
+// global plan in columns, write the answers. Beside it, up to 1,024 ranks, the
+// same with items; there, too, `.metadata` is written (without the places of
+// items, which the writers' results bring) and read back. One run; repeat the
 // program to see the spread.
 //
-//   dcp_plan_bench [RANKS=512]
+//   dcp_plan_bench [RANKS=512] [REPLICAS=1]
+//
+// With REPLICAS the model is sharded over RANKS / REPLICAS ranks (HSDP).
 
 #include <sys/resource.h>
 
@@ -25,40 +30,71 @@
 #include "dcp/metadata_codec.h"
 #include "dcp/plan.h"
 #include "llama_shapes.h"
+#include "plan/column_plan.h"
+#include "plan/plan_message.h"
+#include "plan/plan_share.h"
 
 namespace dcp::benchmarks {
 namespace {
 
-void AddItem(std::string fqn, const Dims& shape, const Box& chunk,
-             SavePlan* plan) {
-  const bool is_whole = chunk == WholeBox(shape);
+// With items, more take more memory than a machine has.
+constexpr int64_t kMostRanksWithItems = 1024;
+
+void AddItem(std::string fqn, const Dims& shape, SavePlan* plan) {
   plan->items.push_back(
       {.fqn = std::move(fqn),
-       .type = is_whole ? WriteItemType::kTensor : WriteItemType::kShard,
-       .chunk = chunk,
+       .type = shape.empty() ? WriteItemType::kTensor : WriteItemType::kShard,
+       .chunk = WholeBox(shape),
        .global_size = shape,
        .properties = {.dtype = DType::kFloat32},
-       .nbytes = chunk.numel() * 4,
+       .nbytes = Numel(shape) * 4,
        .source = static_cast<int64_t>(plan->items.size())});
 }
 
-/// What rank `rank` of `ranks` holds: torch.chunk's rows of every tensor.
-SavePlan PlanOf(const std::vector<Parameter>& parameters, int64_t rank,
-                int64_t ranks) {
+/// What one rank holds that is alone.
+SavePlan WholePlan() {
   SavePlan plan;
-  for (const auto& [fqn, shape] : parameters) {
-    const int64_t rows = (shape[0] + ranks - 1) / ranks;
-    Box chunk = WholeBox(shape);
-    chunk.offsets[0] = std::min(rows * rank, shape[0]);
-    chunk.sizes[0] = std::min(rows * (rank + 1), shape[0]) - chunk.offsets[0];
-    if (chunk.sizes[0] > 0) {
-      AddItem("model." + fqn, shape, chunk, &plan);
-      AddItem("optim.state." + fqn + ".exp_avg", shape, chunk, &plan);
-      AddItem("optim.state." + fqn + ".exp_avg_sq", shape, chunk, &plan);
-    }
-    AddItem("optim.state." + fqn + ".step", {}, {}, &plan);
+  for (const auto& [fqn, shape] : Llama70B()) {
+    AddItem("model." + fqn, shape, &plan);
+    AddItem("optim.state." + fqn + ".exp_avg", shape, &plan);
+    AddItem("optim.state." + fqn + ".exp_avg_sq", shape, &plan);
+    AddItem("optim.state." + fqn + ".step", {}, &plan);
   }
   return plan;
+}
+
+struct Job {
+  int64_t ranks = 512;
+  int64_t replicas = 1;  ///< of each shard, as HSDP has them
+};
+
+/// Makes `plan`, of any rank, that of rank `rank`: torch.chunk's rows of every
+/// tensor.
+void ShardFor(int64_t rank, const Job& job, SavePlan* plan) {
+  const int64_t shards = job.ranks / job.replicas;
+  const int64_t shard = rank % shards;
+  for (WriteItem& item : plan->items) {
+    if (item.global_size.empty()) continue;
+    const int64_t all = item.global_size[0];
+    const int64_t rows = (all + shards - 1) / shards;
+    item.chunk.offsets[0] = std::min(rows * shard, all);
+    item.chunk.sizes[0] =
+        std::min(rows * (shard + 1), all) - item.chunk.offsets[0];
+    item.nbytes = item.chunk.numel() * 4;
+  }
+}
+
+using Serialize = std::string (*)(const SavePlan&);
+
+std::vector<std::string> MessagesOf(const Job& job, Serialize serialize) {
+  SavePlan plan = WholePlan();
+  std::vector<std::string> messages;
+  for (int64_t rank = 0; rank < job.ranks; ++rank) {
+    ShardFor(rank, job, &plan);
+    messages.push_back(serialize(plan));
+    messages.back().shrink_to_fit();
+  }
+  return messages;
 }
 
 class Stopwatch {
@@ -70,8 +106,9 @@ class Stopwatch {
     std::printf("%-44s %9.3f s", step, seconds);
     if (megabytes > 0) std::printf("  %8.0f MB/s", megabytes / seconds);
     std::printf("\n");
-    begin_ = std::chrono::steady_clock::now();
+    Restart();
   }
+  void Restart() { begin_ = std::chrono::steady_clock::now(); }
 
  private:
   std::chrono::steady_clock::time_point begin_ =
@@ -118,22 +155,59 @@ void MeasureFinder(const Metadata& metadata, Stopwatch* watch) {
   if (found != kLookups) std::printf("lookups found %zu\n", found);
 }
 
-Status Run(int64_t ranks) {
-  const std::vector<Parameter> parameters = Llama70B();
-  std::vector<std::string> messages;
-  size_t items = 0;
+void PrintState(const char* how, const Job& job, double megabytes) {
+  std::printf(
+      "%s: %lld ranks of %zu items, messages of %.1f MB, memory %.0f "
+      "MiB\n",
+      how, static_cast<long long>(job.ranks), WholePlan().items.size(),
+      megabytes, PeakMebibytes());
+}
+
+Status PlanWithColumns(const Job& job) {
   Stopwatch watch;
-  for (int64_t rank = 0; rank < ranks; ++rank) {
-    const SavePlan plan = PlanOf(parameters, rank, ranks);
-    items += plan.items.size();
-    messages.push_back(SerializeSavePlan(plan));
-  }
-  std::printf("%lld ranks, %zu items, messages of %.1f MB, memory %.0f MiB\n",
-              static_cast<long long>(ranks), items, MegabytesOf(messages),
-              PeakMebibytes());
-  watch.Print("all ranks: local plan and its message");
-  std::vector<SavePlan> plans;
+  std::vector<std::string> messages = MessagesOf(job, SerializePlanMessage);
   const double megabytes = MegabytesOf(messages);
+  PrintState("columns", job, megabytes);
+  watch.Print("all ranks: messages of their plans");
+  DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(messages));
+  watch.Print("coordinator: reads the messages", megabytes);
+  DCP_ASSIGN_OR_RETURN(const ColumnPlan plan,
+                       ColumnPlan::Make(std::move(columns), {}));
+  watch.Print("coordinator: global plan");
+  std::vector<std::string> answers;
+  for (size_t rank = 0; rank < plan.rank_count(); ++rank) {
+    answers.push_back(SerializePlanShare(plan.ShareOf(rank)));
+  }
+  watch.Print("coordinator: writes the answers", MegabytesOf(answers));
+  std::printf("%-44s %9.1f MB\n", "the answers", MegabytesOf(answers));
+  std::printf("%-44s %9.0f MiB\n", "memory so far, peak", PeakMebibytes());
+  SavePlan local = WholePlan();
+  ShardFor(job.ranks - 1, job, &local);
+  watch.Restart();
+  DCP_ASSIGN_OR_RETURN(const PlanShare share, ParsePlanShare(answers.back()));
+  DCP_RETURN_IF_ERROR(ApplyShare(share, std::move(local)).status());
+  watch.Print("one rank: reads its answer");
+  return absl::OkStatus();
+}
+
+Status WriteMetadata(const Metadata& metadata, Stopwatch* watch) {
+  DCP_ASSIGN_OR_RETURN(const std::string pickle, SerializeMetadata(metadata));
+  const double pickled = static_cast<double>(pickle.size()) / 1e6;
+  watch->Print("writes .metadata", pickled);
+  DCP_ASSIGN_OR_RETURN(const Metadata parsed, ParseMetadata(pickle));
+  watch->Print("reads .metadata", pickled);
+  MeasureFinder(parsed, watch);
+  std::printf("%-44s %9.1f MB\n", ".metadata without places", pickled);
+  return absl::OkStatus();
+}
+
+Status PlanWithItems(const Job& job) {
+  Stopwatch watch;
+  std::vector<std::string> messages = MessagesOf(job, SerializeSavePlan);
+  const double megabytes = MegabytesOf(messages);
+  PrintState("items", job, megabytes);
+  watch.Print("all ranks: messages of their plans");
+  std::vector<SavePlan> plans;
   for (std::string& message : messages) {
     DCP_ASSIGN_OR_RETURN(SavePlan plan, ParseSavePlan(message));
     plans.push_back(std::move(plan));
@@ -149,29 +223,32 @@ Status Run(int64_t ranks) {
     plan = {};
   }
   watch.Print("coordinator: writes the answers", MegabytesOf(answers));
+  std::printf("%-44s %9.1f MB\n", "the answers", MegabytesOf(answers));
   std::printf("%-44s %9.0f MiB\n", "memory so far, peak", PeakMebibytes());
   answers.clear();
-  DCP_ASSIGN_OR_RETURN(const std::string pickle,
-                       SerializeMetadata(global.metadata));
-  const double pickled = static_cast<double>(pickle.size()) / 1e6;
-  watch.Print("writes .metadata", pickled);
-  DCP_ASSIGN_OR_RETURN(const Metadata parsed, ParseMetadata(pickle));
-  watch.Print("reads .metadata", pickled);
-  MeasureFinder(parsed, &watch);
-  std::printf("%-44s %9.1f MB\n", ".metadata without places", pickled);
-  return absl::OkStatus();
+  watch.Restart();
+  return WriteMetadata(global.metadata, &watch);
+}
+
+Status Run(const Job& job) {
+  DCP_RETURN_IF_ERROR(PlanWithColumns(job));
+  if (job.ranks > kMostRanksWithItems) return absl::OkStatus();
+  return PlanWithItems(job);
 }
 
 }  // namespace
 }  // namespace dcp::benchmarks
 
 int main(int argc, char** argv) {
-  const int64_t ranks = argc > 1 ? std::atoll(argv[1]) : 512;
-  if (ranks < 1 || ranks > (1 << 20)) {
-    std::fprintf(stderr, "usage: dcp_plan_bench [RANKS=512]\n");
+  dcp::benchmarks::Job job;
+  if (argc > 1) job.ranks = std::atoll(argv[1]);
+  if (argc > 2) job.replicas = std::atoll(argv[2]);
+  if (job.ranks < 1 || job.ranks > (1 << 20) || job.replicas < 1 ||
+      job.ranks % job.replicas != 0) {
+    std::fprintf(stderr, "usage: dcp_plan_bench [RANKS=512] [REPLICAS=1]\n");
     return 2;
   }
-  const dcp::Status status = dcp::benchmarks::Run(ranks);
+  const dcp::Status status = dcp::benchmarks::Run(job);
   if (status.ok()) return 0;
   std::fprintf(stderr, "dcp_plan_bench: %s\n",
                std::string(dcp::Message(status)).c_str());

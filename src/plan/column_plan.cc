@@ -8,9 +8,8 @@
 
 namespace dcp {
 
-StatusOr<ColumnPlan> ColumnPlan::Make(std::span<std::string> messages,
+StatusOr<ColumnPlan> ColumnPlan::Make(PlanColumns columns,
                                       const GlobalPlanOptions& options) {
-  DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(messages));
   ColumnPlan plan(std::move(columns));
   DCP_RETURN_IF_ERROR(plan.FindReplicas());
   plan.Assign(options);

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "dcp/plan.h"
@@ -23,11 +22,8 @@ namespace dcp {
 /// Immutable.
 class ColumnPlan {
  public:
-  /// From the ranks' messages (SerializePlanMessage), of which each is freed
-  /// when it is read.
-  /// \error kDataLoss, kFailedPrecondition  as PlanColumns::Read
   /// \error kInvalidArgument  as CreateGlobalSavePlan
-  static StatusOr<ColumnPlan> Make(std::span<std::string> messages,
+  static StatusOr<ColumnPlan> Make(PlanColumns columns,
                                    const GlobalPlanOptions& options);
 
   size_t rank_count() const { return columns_.rank_count(); }

@@ -20,10 +20,16 @@ std::vector<std::string> MessagesOf(const std::vector<SavePlan>& plans) {
   return messages;
 }
 
+StatusOr<ColumnPlan> PlanFrom(std::vector<std::string>* messages,
+                              const GlobalPlanOptions& options = {}) {
+  DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(*messages));
+  return ColumnPlan::Make(std::move(columns), options);
+}
+
 StatusOr<ColumnPlan> PlanInColumns(const std::vector<SavePlan>& local,
                                    const GlobalPlanOptions& options = {}) {
   std::vector<std::string> messages = MessagesOf(local);
-  return ColumnPlan::Make(messages, options);
+  return PlanFrom(&messages, options);
 }
 
 /// Requires that both ways of planning come to the same, be it an error.
@@ -202,12 +208,12 @@ TEST_CASE("a message without its block needs one before it", "[columns]") {
   const std::string stripped = StripBlock(*SplitPlanMessage(messages[1]));
   CHECK(stripped.size() < messages[1].size());
   messages[1] = stripped;
-  const StatusOr<ColumnPlan> plan = ColumnPlan::Make(messages, {});
+  const StatusOr<ColumnPlan> plan = PlanFrom(&messages);
   REQUIRE(plan.ok());
   CHECK(plan->MakePlans() == CreateGlobalSavePlan(plans, {})->plans);
   CHECK(messages == std::vector<std::string>(2));  // freed
   messages = {stripped, SerializePlanMessage(plans[0])};
-  const Status status = ColumnPlan::Make(messages, {}).status();
+  const Status status = PlanFrom(&messages).status();
   CHECK(status.code() == absl::StatusCode::kDataLoss);
   CHECK_THAT(std::string(Message(status)),
              Contains("rank 0") && Contains("no message of a lower rank"));
@@ -224,7 +230,7 @@ TEST_CASE("a garbled message is refused with its rank", "[columns]") {
         random.Between(0, static_cast<int64_t>(bytes.size()) - 1));
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << random.Between(0, 7)));
     if (random.OneIn(4)) bytes.resize(at);
-    const Status status = ColumnPlan::Make(messages, {}).status();
+    const Status status = PlanFrom(&messages).status();
     if (status.code() == absl::StatusCode::kDataLoss ||
         status.code() == absl::StatusCode::kFailedPrecondition) {
       CHECK_THAT(std::string(Message(status)), Contains("rank 1"));

@@ -36,10 +36,13 @@ Metadata ColumnPlan::MakeMetadata() const {
   }
   // By first appearance, so the lowest rank's paths win.
   for (const auto& block : columns_.blocks()) {
-    if (!block->planner_data) continue;
-    auto& merged = metadata.planner_data;
-    if (!merged) merged.emplace();
-    merged->insert(block->planner_data->begin(), block->planner_data->end());
+    const std::optional<PlannerPaths>& paths = block->planner_data;
+    if (!paths) continue;
+    if (auto& merged = metadata.planner_data; merged) {
+      merged->insert(paths->begin(), paths->end());
+    } else {
+      merged = paths;
+    }
   }
   return metadata;
 }

@@ -22,8 +22,8 @@
 namespace dcp {
 namespace {
 
-constexpr uint8_t kVersion = 1;
-constexpr uint8_t kOldestReader = 1;
+// A plan that was a list of items had versions 1 and 2.
+constexpr WireVersions kVersions{.oldest = 3, .newest = 3, .oldest_reader = 3};
 
 constexpr uint8_t kFormMask = 0x07;
 constexpr uint8_t kWhole = 0;
@@ -113,8 +113,7 @@ void PutRecord(const WriteItem& item, const WriteItem* previous,
 }
 
 void PutHead(const Hash128& hash, std::string_view block, WireWriter* out) {
-  out->PutU8(kVersion);
-  out->PutU8(kOldestReader);
+  PutVersion(kVersions, out);
   out->PutU64(hash.low);
   out->PutU64(hash.high);
   out->PutString(block);
@@ -136,15 +135,7 @@ std::string SerializePlanMessage(const SavePlan& plan) {
 
 StatusOr<PlanMessage> SplitPlanMessage(std::string_view data) {
   WireReader in(data, "a save plan");
-  const uint8_t version = in.U8();
-  const uint8_t oldest_reader = in.U8();
-  if (in.ok() && oldest_reader > kVersion) {
-    return FailedPrecondition(
-        "a save plan of version " + std::to_string(version) +
-        " needs a reader of version " + std::to_string(oldest_reader) +
-        ", this is " + std::to_string(kVersion) +
-        ": do all ranks run the same version of dcp?");
-  }
+  DCP_RETURN_IF_ERROR(GetVersion("a save plan", kVersions, &in).status());
   PlanMessage message;
   message.block_hash.low = in.U64();
   message.block_hash.high = in.U64();

@@ -16,12 +16,13 @@
 
 #include "base/wire.h"
 #include "plan/item_pieces.h"
+#include "plan/plan_wire.h"
 
 namespace dcp {
 namespace {
 
-constexpr uint8_t kVersion = 1;
-constexpr uint8_t kOldestReader = 1;
+// An answer that was a list of items had versions 1 and 2.
+constexpr WireVersions kVersions{.oldest = 3, .newest = 3, .oldest_reader = 3};
 
 constexpr uint8_t kRuns = 0;
 constexpr uint8_t kBits = 1;
@@ -75,6 +76,9 @@ void GetRuns(WireReader* in, PlanShare* share) {
     ItemRun run;
     run.begin = items.Advance(in->Varint());
     run.end = items.Advance(in->Varint());
+    const bool is_apart =
+        share->whole.empty() || share->whole.back().end < run.begin;
+    if (run.begin == run.end || !is_apart) in->Fail();
     share->whole.push_back(run);
   }
 }
@@ -125,8 +129,7 @@ bool HasRows(const WriteItem& item, const ItemPiece& piece) {
 
 std::string SerializePlanShare(const PlanShare& share) {
   WireWriter out;
-  out.PutU8(kVersion);
-  out.PutU8(kOldestReader);
+  PutVersion(kVersions, &out);
   out.PutVarint(share.item_count);
   std::string whole = RunsOf(share);
   const bool has_bits = (size_t{share.item_count} + 7) / 8 < whole.size();
@@ -152,15 +155,8 @@ std::string SerializePlanShare(const PlanShare& share) {
 
 StatusOr<PlanShare> ParsePlanShare(std::string_view data) {
   WireReader in(data, "a share of a save plan");
-  const uint8_t version = in.U8();
-  const uint8_t oldest_reader = in.U8();
-  if (in.ok() && oldest_reader > kVersion) {
-    return FailedPrecondition(
-        "a share of a save plan of version " + std::to_string(version) +
-        " needs a reader of version " + std::to_string(oldest_reader) +
-        ", this is " + std::to_string(kVersion) +
-        ": do all ranks run the same version of dcp?");
-  }
+  DCP_ASSIGN_OR_RETURN(const uint8_t version,
+                       GetVersion("a share of a save plan", kVersions, &in));
   PlanShare share;
   const uint64_t count = in.Varint();
   if (count > std::numeric_limits<uint32_t>::max()) in.Fail();
@@ -172,7 +168,7 @@ StatusOr<PlanShare> ParsePlanShare(std::string_view data) {
   GetPieces(&in, &share);
   DCP_RETURN_IF_ERROR(in.status());
   // A newer version may append what an old reader does not need.
-  if (version <= kVersion) DCP_RETURN_IF_ERROR(in.Finish());
+  if (version <= kVersions.newest) DCP_RETURN_IF_ERROR(in.Finish());
   return share;
 }
 

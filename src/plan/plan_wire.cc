@@ -58,6 +58,27 @@ ObjectPath GetPath(std::string_view key, WireReader* in) {
 
 }  // namespace
 
+void PutVersion(const WireVersions& versions, WireWriter* out) {
+  out->PutU8(versions.newest);
+  out->PutU8(versions.oldest_reader);
+}
+
+StatusOr<uint8_t> GetVersion(std::string_view what,
+                             const WireVersions& versions, WireReader* in) {
+  const uint8_t version = in->U8();
+  const uint8_t oldest_reader = in->U8();
+  if (!in->ok() ||
+      (version >= versions.oldest && oldest_reader <= versions.newest)) {
+    return version;
+  }
+  return FailedPrecondition(
+      std::string(what) + " of version " + std::to_string(version) +
+      " needs a reader of version " + std::to_string(oldest_reader) +
+      ", this reads " + std::to_string(versions.oldest) + " to " +
+      std::to_string(versions.newest) +
+      ": do all ranks run the same version of dcp?");
+}
+
 void PutKey(std::string_view key, std::string_view previous, WireWriter* out) {
   const size_t most = std::min({key.size(), previous.size(), kMaxShared});
   const auto differing =

@@ -3,6 +3,7 @@
 #ifndef DCP_PLAN_PLAN_WIRE_H_
 #define DCP_PLAN_PLAN_WIRE_H_
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -10,8 +11,24 @@
 
 #include "base/wire.h"
 #include "dcp/metadata.h"
+#include "dcp/status.h"
 
 namespace dcp {
+
+/// The versions of a message that this library reads and, the newest, writes.
+struct WireVersions {
+  uint8_t oldest = 1;
+  uint8_t newest = 1;
+  uint8_t oldest_reader = 1;  ///< that understands what this one writes
+};
+
+/// u8 version, u8 oldest version of a reader that understands it.
+void PutVersion(const WireVersions& versions, WireWriter* out);
+/// The version of the message that `in` begins, "a save plan" or another
+/// `what`; if there is none `in` fails.
+/// \error kFailedPrecondition  this library does not read it
+StatusOr<uint8_t> GetVersion(std::string_view what,
+                             const WireVersions& versions, WireReader* in);
 
 using PlannerPaths = std::unordered_map<std::string, ObjectPath>;
 using Ties = std::map<std::string, std::string>;

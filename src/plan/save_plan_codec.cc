@@ -28,8 +28,7 @@
 namespace dcp {
 namespace {
 
-constexpr uint8_t kVersion = 2;
-constexpr uint8_t kOldestReader = 1;
+constexpr WireVersions kVersions{.newest = 2};
 
 constexpr uint8_t kTypeMask = 0x03;
 constexpr uint8_t kProperties = 0x04;
@@ -122,8 +121,7 @@ class Decoder {
 
 std::string SerializeSavePlan(const SavePlan& plan) {
   Encoder encoder;
-  encoder.out().PutU8(kVersion);
-  encoder.out().PutU8(kOldestReader);
+  PutVersion(kVersions, &encoder.out());
   encoder.out().PutVarint(plan.items.size());
   const WriteItem before_first = BeforeFirst();
   const WriteItem* previous = &before_first;
@@ -140,15 +138,8 @@ std::string SerializeSavePlan(const SavePlan& plan) {
 StatusOr<SavePlan> ParseSavePlan(std::string_view data) {
   Decoder decoder(data);
   WireReader& in = decoder.in();
-  const uint8_t version = in.U8();
-  const uint8_t oldest_reader = in.U8();
-  if (in.ok() && oldest_reader > kVersion) {
-    return FailedPrecondition(
-        "a save plan of version " + std::to_string(version) +
-        " needs a reader of version " + std::to_string(oldest_reader) +
-        ", this is " + std::to_string(kVersion) +
-        ": do all ranks run the same version of dcp?");
-  }
+  DCP_ASSIGN_OR_RETURN(const uint8_t version,
+                       GetVersion("a save plan", kVersions, &in));
   SavePlan plan;
   const size_t count = in.Count(3);
   plan.items.reserve(std::min(count, kMaxReserve));
@@ -163,7 +154,7 @@ StatusOr<SavePlan> ParseSavePlan(std::string_view data) {
   if (version >= 2) plan.ties = GetTies(&in);
   DCP_RETURN_IF_ERROR(in.status());
   // A newer version may append what an old reader does not need.
-  if (version <= kVersion) DCP_RETURN_IF_ERROR(in.Finish());
+  if (version <= kVersions.newest) DCP_RETURN_IF_ERROR(in.Finish());
   return plan;
 }
 

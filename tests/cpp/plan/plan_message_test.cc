@@ -114,7 +114,7 @@ TEST_CASE("a block keeps paths and ties", "[message]") {
   CHECK(block->ties == plan.ties);
 }
 
-TEST_CASE("a message for newer readers is refused by name", "[message]") {
+TEST_CASE("a message of another version is refused by name", "[message]") {
   std::string bytes = SerializePlanMessage(PlanOf({ObjectItem("a", 1)}));
   bytes[0] = 9;
   bytes[1] = 8;
@@ -122,6 +122,9 @@ TEST_CASE("a message for newer readers is refused by name", "[message]") {
   CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
   CHECK_THAT(std::string(Message(status)),
              Contains("needs a reader of version 8"));
+  const std::string items = SerializeSavePlan(PlanOf({ObjectItem("a", 1)}));
+  CHECK_THAT(std::string(Message(SplitPlanMessage(items).status())),
+             Contains("of version 2") && Contains("this reads 3 to 3"));
 }
 
 TEST_CASE("a record of rows has few bytes", "[message]") {

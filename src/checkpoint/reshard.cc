@@ -75,12 +75,13 @@ class ReshardOperation {
     const SavePlan& plan = plan_.ranks[rank].save;
     DCP_ASSIGN_OR_RETURN(const std::string notes,
                          writer.PrepareLocalPlan(plan));
-    return SerializeLocalPlan(plan, notes);
+    return SerializeProposal({.plan = plan, .notes = notes});
   }
 
   StatusOr<std::string> Write(size_t rank, const std::string& reply) {
-    DCP_ASSIGN_OR_RETURN(const LocalPlan mine, ParseLocalPlan(reply));
     const ConversionPlan& plan = plan_.ranks[rank];
+    DCP_ASSIGN_OR_RETURN(const LocalPlan mine,
+                         ParsePlanAnswer(reply, plan.save));
     const auto transport = MakeSingleProcessTransport();
     ConvertOptions options;
     if (request_.progress) {

@@ -93,15 +93,17 @@ class SaveOperation {
                       [this](std::vector<std::string> all) {
                         return coordinator_.Plan(std::move(all));
                       }));
-    return ParseLocalPlan(reply);
+    return ParsePlanAnswer(reply, std::exchange(proposed_, {}));
   }
 
-  /// This rank's message to the coordinator.
+  /// This rank's message to the coordinator; proposed_ is what it says.
   StatusOr<std::string> Propose(
       const StatusOr<std::span<const SaveEntry>>& entries) {
     return Guarded([&]() -> StatusOr<std::string> {
-      DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
-      return SerializeLocalPlan(local.plan, local.notes);
+      DCP_ASSIGN_OR_RETURN(LocalPlan local, PlanLocally(entries));
+      std::string proposal = SerializeProposal(local);
+      proposed_ = std::move(local.plan);
+      return proposal;
     });
   }
 
@@ -236,6 +238,7 @@ class SaveOperation {
   const StorageRole role_;
   bool set_up_ = false;         // writer_, for this save
   bool meets_verdict_ = false;  // the coordinator may have this rank's outcome
+  SavePlan proposed_;           // of which the coordinator's answer is a share
   SaveCoordinator coordinator_;
 };
 

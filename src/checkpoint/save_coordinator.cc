@@ -3,54 +3,64 @@
 #include <utility>
 
 #include "checkpoint/write_outcome_codec.h"
+#include "plan/column_plan.h"
+#include "plan/plan_message.h"
 
 namespace dcp {
 
 StatusOr<std::vector<std::string>> SaveCoordinator::Plan(
-    std::vector<std::string> messages) {
-  std::vector<SavePlan> plans;
+    std::vector<std::string> proposals) {
+  std::vector<std::string> messages;
   std::vector<std::string> notes;
-  for (std::string& message : messages) {
-    DCP_ASSIGN_OR_RETURN(LocalPlan local, ParseLocalPlan(message));
-    message = {};
-    plans.push_back(std::move(local.plan));
-    notes.push_back(std::move(local.notes));
+  for (std::string& proposal : proposals) {
+    DCP_ASSIGN_OR_RETURN(PlanProposal parsed, ParseProposal(proposal));
+    proposal = {};
+    messages.push_back(std::move(parsed.message));
+    notes.push_back(std::move(parsed.notes));
   }
-  DCP_ASSIGN_OR_RETURN(const std::vector<std::string> final_notes,
-                       MakeGlobalPlan(std::move(plans), notes));
-  std::vector<std::string> replies;
-  for (size_t rank = 0; rank < plans_.size(); ++rank) {
-    replies.push_back(SerializeLocalPlan(plans_[rank], final_notes[rank]));
+  DCP_ASSIGN_OR_RETURN(const Decision decision, Decide(messages, notes));
+  std::vector<std::string> answers;
+  for (size_t rank = 0; rank < decision.shares.size(); ++rank) {
+    answers.push_back(
+        SerializePlanAnswer(decision.shares[rank], decision.notes[rank]));
   }
-  return replies;
+  return answers;
 }
 
 StatusOr<LocalPlan> SaveCoordinator::PlanAlone(const LocalPlan& local) {
-  DCP_ASSIGN_OR_RETURN(const std::vector<std::string> notes,
-                       MakeGlobalPlan({local.plan}, {&local.notes, 1}));
-  return LocalPlan{.plan = plans_[0], .notes = notes[0]};
+  std::string message = SerializePlanMessage(local.plan);
+  DCP_ASSIGN_OR_RETURN(const Decision decision,
+                       Decide({&message, 1}, {&local.notes, 1}));
+  return LocalPlan{.plan = plans_[0], .notes = decision.notes[0]};
 }
 
-StatusOr<std::vector<std::string>> SaveCoordinator::MakeGlobalPlan(
-    std::vector<SavePlan> plans, std::span<const std::string> notes) {
-  const bool shared = plans.size() > 1;
-  DCP_ASSIGN_OR_RETURN(
-      GlobalPlan global,
-      CreateGlobalSavePlan(
-          std::move(plans),
-          {.dedup_to_lowest_rank = options_.dedup_to_lowest_rank,
-           .split_nbytes = options_.split_nbytes,
-           .require_full_coverage = shared}));
-  DCP_ASSIGN_OR_RETURN(std::vector<std::string> final_notes,
+StatusOr<SaveCoordinator::Decision> SaveCoordinator::Decide(
+    std::span<std::string> messages, std::span<const std::string> notes) {
+  GlobalPlan global;
+  Decision decision;
+  {
+    DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(messages));
+    DCP_ASSIGN_OR_RETURN(
+        const ColumnPlan plan,
+        ColumnPlan::Make(std::move(columns),
+                         {.dedup_to_lowest_rank = options_.dedup_to_lowest_rank,
+                          .split_nbytes = options_.split_nbytes,
+                          .require_full_coverage = messages.size() > 1}));
+    for (size_t rank = 0; rank < plan.rank_count(); ++rank) {
+      decision.shares.push_back(plan.ShareOf(rank));
+    }
+    global = {.plans = plan.MakePlans(), .metadata = plan.MakeMetadata()};
+  }
+  DCP_ASSIGN_OR_RETURN(decision.notes,
                        writer_.PrepareGlobalPlan(global, notes));
-  if (final_notes.size() != notes.size()) {
+  if (decision.notes.size() != notes.size()) {
     return Internal("the storage has notes for " +
-                    std::to_string(final_notes.size()) + " of " +
+                    std::to_string(decision.notes.size()) + " of " +
                     std::to_string(notes.size()) + " ranks");
   }
   metadata_ = std::move(global.metadata);
   plans_ = std::move(global.plans);
-  return final_notes;
+  return decision;
 }
 
 StatusOr<std::string> SaveCoordinator::Publish(

@@ -19,9 +19,8 @@ class SaveCoordinator {
   SaveCoordinator(StorageWriter& writer, const SaveOptions& options)
       : writer_(writer), options_(options) {}
 
-  /// From the ranks' messages of what they hold to those of what each writes,
-  /// both by SerializeLocalPlan.
-  StatusOr<std::vector<std::string>> Plan(std::vector<std::string> messages);
+  /// From the ranks' proposals to the answers (save_planning.h).
+  StatusOr<std::vector<std::string>> Plan(std::vector<std::string> proposals);
   /// The same for one rank.
   StatusOr<LocalPlan> PlanAlone(const LocalPlan& local);
 
@@ -30,9 +29,15 @@ class SaveCoordinator {
   StatusOr<std::string> Publish(std::vector<std::string> outcomes);
 
  private:
-  /// Fills metadata_ and plans_, and returns the notes of each rank.
-  StatusOr<std::vector<std::string>> MakeGlobalPlan(
-      std::vector<SavePlan> plans, std::span<const std::string> notes);
+  /// What each rank is to know of the global plan.
+  struct Decision {
+    std::vector<PlanShare> shares;
+    std::vector<std::string> notes;
+  };
+
+  /// Fills metadata_ and plans_. Frees the ranks' messages.
+  StatusOr<Decision> Decide(std::span<std::string> messages,
+                            std::span<const std::string> notes);
 
   StorageWriter& writer_;
   const SaveOptions& options_;

@@ -68,7 +68,7 @@ Status PlanColumnsReader::ReadHead(uint32_t rank) {
 
 StatusOr<size_t> PlanColumnsReader::BlockNumber(const PlanMessage& message,
                                                 uint32_t rank) {
-  const auto found = numbers_.find(message.block_hash);
+  const auto found = numbers_.find(message.block_digest);
   if (found != numbers_.end()) {
     if (message.block.empty() || message.block == known_[found->second].bytes) {
       return found->second;
@@ -76,10 +76,10 @@ StatusOr<size_t> PlanColumnsReader::BlockNumber(const PlanMessage& message,
   } else if (message.block.empty()) {
     return DataLoss(
         "a save plan names keys that came with no message of a lower rank");
-  } else if (HashOf(message.block) == message.block_hash) {
+  } else if (DigestOf(message.block) == message.block_digest) {
     return AddBlock(message, rank);
   }
-  return DataLoss("the keys of a save plan are not those of their hash");
+  return DataLoss("the keys of a save plan are not those of their digest");
 }
 
 StatusOr<size_t> PlanColumnsReader::AddBlock(const PlanMessage& message,
@@ -100,7 +100,7 @@ StatusOr<size_t> PlanColumnsReader::AddBlock(const PlanMessage& message,
         IsFaulty(entry, *columns_.keys_[number->second].first));
   }
   known_.push_back(std::move(known));
-  numbers_.emplace(message.block_hash, known_.size() - 1);
+  numbers_.emplace(message.block_digest, known_.size() - 1);
   return known_.size() - 1;
 }
 

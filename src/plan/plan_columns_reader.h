@@ -3,13 +3,13 @@
 #ifndef DCP_PLAN_PLAN_COLUMNS_READER_H_
 #define DCP_PLAN_PLAN_COLUMNS_READER_H_
 
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "base/hash128.h"
+#include "base/digest128.h"
 #include "plan/plan_columns.h"
 
 namespace dcp {
@@ -47,7 +47,7 @@ class PlanColumnsReader {
   PlanColumns columns_;
   std::vector<KnownBlock> known_;
   std::vector<size_t> block_of_rank_;
-  std::unordered_map<Hash128, size_t, Hash128Hash> numbers_;
+  std::map<Digest128, size_t> numbers_;
   std::unordered_map<std::string_view, uint32_t> key_numbers_;
   std::vector<size_t> stored_;  // records of each key so far
   int64_t total_nbytes_ = 0;

@@ -1,7 +1,7 @@
 // On the wire (base/wire.h):
 //
 //   u8 version, u8 oldest version of a reader that understands it
-//   u64 low, u64 high of the block's hash
+//   u64 low, u64 high of the block's digest
 //   string block; empty: it came with a lower rank's message
 //   then of each of the block's entries:
 //     u8 flags: bits 0-2 the form of the chunk, then what is not the default
@@ -112,10 +112,10 @@ void PutRecord(const WriteItem& item, const WriteItem* previous,
   if ((flags & kSource) != 0) out->PutSigned(item.source);
 }
 
-void PutHead(const Hash128& hash, std::string_view block, WireWriter* out) {
+void PutHead(const Digest128& digest, std::string_view block, WireWriter* out) {
   PutVersion(kVersions, out);
-  out->PutU64(hash.low);
-  out->PutU64(hash.high);
+  out->PutU64(digest.low);
+  out->PutU64(digest.high);
   out->PutString(block);
 }
 
@@ -124,7 +124,7 @@ void PutHead(const Hash128& hash, std::string_view block, WireWriter* out) {
 std::string SerializePlanMessage(const SavePlan& plan) {
   WireWriter out;
   const std::string block = SerializeKeyBlock(plan);
-  PutHead(HashOf(block), block, &out);
+  PutHead(DigestOf(block), block, &out);
   const WriteItem* previous = nullptr;
   for (const WriteItem& item : plan.items) {
     PutRecord(item, previous, &out);
@@ -137,8 +137,8 @@ StatusOr<PlanMessage> SplitPlanMessage(std::string_view data) {
   WireReader in(data, "a save plan");
   DCP_RETURN_IF_ERROR(GetVersion("a save plan", kVersions, &in).status());
   PlanMessage message;
-  message.block_hash.low = in.U64();
-  message.block_hash.high = in.U64();
+  message.block_digest.low = in.U64();
+  message.block_digest.high = in.U64();
   message.block = in.String();
   DCP_RETURN_IF_ERROR(in.status());
   message.records = data.substr(data.size() - in.remaining());
@@ -147,7 +147,7 @@ StatusOr<PlanMessage> SplitPlanMessage(std::string_view data) {
 
 std::string StripBlock(const PlanMessage& message) {
   WireWriter out;
-  PutHead(message.block_hash, {}, &out);
+  PutHead(message.block_digest, {}, &out);
   return std::move(out).Take().append(message.records);
 }
 

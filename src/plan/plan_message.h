@@ -4,7 +4,7 @@
 // same keys are alike, and one record an item of what is the rank's own: 1 byte
 // for a whole tensor or for the chunk of the tensor before, 4 to 8 bytes for
 // rows of one. The coordinator needs a block once: of a message whose block
-// came with a lower rank's, the hash is enough (StripBlock).
+// came with a lower rank's, the digest is enough (StripBlock).
 
 #ifndef DCP_PLAN_PLAN_MESSAGE_H_
 #define DCP_PLAN_PLAN_MESSAGE_H_
@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/hash128.h"
+#include "base/digest128.h"
 #include "base/wire.h"
 #include "dcp/plan.h"
 #include "plan/key_block.h"
@@ -26,8 +26,8 @@ std::string SerializePlanMessage(const SavePlan& plan);
 
 /// The parts of a message, which views into it.
 struct PlanMessage {
-  Hash128 block_hash;
-  std::string_view block;  ///< empty: the one of this hash that came before
+  Digest128 block_digest;
+  std::string_view block;  ///< empty: the one of this digest that came before
   std::string_view records;
 };
 

@@ -93,13 +93,13 @@ TEST_CASE("ranks of the same keys send the same block", "[message]") {
   const PlanMessage b = *SplitPlanMessage(messages[1]);
   const PlanMessage other = *SplitPlanMessage(messages[2]);
   CHECK(a.block == b.block);
-  CHECK(a.block_hash == b.block_hash);
+  CHECK(a.block_digest == b.block_digest);
   CHECK(a.records != b.records);
-  CHECK_FALSE(a.block_hash == other.block_hash);
+  CHECK_FALSE(a.block_digest == other.block_digest);
   const std::string stripped = StripBlock(a);
   const PlanMessage short_a = *SplitPlanMessage(stripped);
   CHECK(short_a.block.empty());
-  CHECK(short_a.block_hash == a.block_hash);
+  CHECK(short_a.block_digest == a.block_digest);
   CHECK(short_a.records == a.records);
 }
 

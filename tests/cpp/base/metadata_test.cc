@@ -1,6 +1,7 @@
 #include "dcp/metadata.h"
 
 #include <catch2/catch.hpp>
+#include <set>
 #include <utility>
 
 namespace dcp {
@@ -74,6 +75,24 @@ TEST_CASE("the index hint is no part of an item's identity", "[metadata]") {
   const MetadataIndex scalar{.fqn = "w", .offset = Dims{}};
   CHECK_FALSE(scalar == bytes);
   CHECK(MetadataIndexHash()(scalar) != MetadataIndexHash()(bytes));
+}
+
+TEST_CASE("the chunks of a tensor are near each other in a hash table",
+          "[metadata]") {
+  const MetadataIndexHash hash;
+  const size_t first = hash({.fqn = "w", .offset = Dims{0, 0}});
+  for (int64_t row = 0; row < 1000; ++row) {
+    CHECK(hash({.fqn = "w", .offset = Dims{16 * row, 0}}) ==
+          first + static_cast<size_t>(16 * row));
+  }
+  // A grid takes nearly as many places of a table as random numbers, 3230.
+  constexpr size_t kPlaces = 8209;  // a prime, as in libstdc++
+  std::set<size_t> places;
+  for (int64_t i = 0; i < 64 * 64; ++i) {
+    const Dims offset{i / 64 * 128, i % 64 * 128};
+    places.insert(hash({.fqn = "w", .offset = offset}) % kPlaces);
+  }
+  CHECK(places.size() > 2500);
 }
 
 TEST_CASE("an index names its item in messages", "[metadata]") {

@@ -6,11 +6,16 @@
 #include "base/printable.h"
 #include "dcp/metadata_codec.h"
 #include "format/layout_names.h"
+#include "format/metadata_scanner.h"
 #include "format/pickle_reader.h"
 
 namespace dcp {
 
 StatusOr<Metadata> ParseMetadata(std::string_view pickle) {
+  if (std::optional<Metadata> metadata = MetadataScanner(pickle).Scan()) {
+    return *std::move(metadata);
+  }
+  // Something that few files have, or damage: this finds out what it is.
   DCP_ASSIGN_OR_RETURN(const PickleGraph graph, ReadPickle(pickle));
   return MetadataParser(graph).Parse();
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "format/metadata_parser.h"
+#include "format/path_parts.h"
 
 namespace dcp {
 
@@ -247,23 +248,19 @@ std::optional<std::string> MetadataParser::ParseOptionalString(
   return std::nullopt;
 }
 
-/// A pathlib path: a call with its parts, ("/", "a", "b"), or from Python 3.13
-/// on with the whole, ("/a/b",). nullopt for anything else.
+/// A pathlib path, nullopt for anything else.
 std::optional<std::string> MetadataParser::ParsePathObject(PickleId id) const {
   if (graph_.kind(id) != PickleKind::kReduce) return std::nullopt;
   const PickleGlobal type = graph_.callable_global(id);
   if (type != PickleGlobal::kPosixPath && type != PickleGlobal::kWindowsPath) {
     return std::nullopt;
   }
-  const char separator = type == PickleGlobal::kPosixPath ? '/' : '\\';
-  std::string path;
+  std::vector<std::string_view> parts;
   for (PickleId part : graph_.items(graph_.arguments(id))) {
     if (graph_.kind(part) != PickleKind::kString) return std::nullopt;
-    // A drive or root ("/", "C:\") ends with its separator already.
-    if (!path.empty() && path.back() != separator) path += separator;
-    path += graph_.text(part);
+    parts.push_back(graph_.text(part));
   }
-  return path.empty() ? "." : path;
+  return JoinPathParts(type, parts);
 }
 
 }  // namespace dcp

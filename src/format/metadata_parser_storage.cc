@@ -4,6 +4,7 @@
 
 #include "format/metadata_parser.h"
 #include "format/path_parts.h"
+#include "format/possible_values.h"
 
 namespace dcp {
 
@@ -98,11 +99,7 @@ bool MetadataParser::ParseStorageInfo(PickleId id, StorageInfo* info) {
 }
 
 bool MetadataParser::CheckRange(const StorageInfo& info) {
-  int64_t end = 0;
-  if (info.offset >= 0 && info.length >= 0 &&
-      !__builtin_add_overflow(info.offset, info.length, &end)) {
-    return true;
-  }
+  if (IsPossiblePlace(info)) return true;
   return decoder_.Fail("offset " + std::to_string(info.offset) +
                        " and length " + std::to_string(info.length) +
                        " are impossible");

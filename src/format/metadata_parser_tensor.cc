@@ -3,6 +3,7 @@
 #include <array>
 
 #include "format/metadata_parser.h"
+#include "format/possible_values.h"
 
 namespace dcp {
 
@@ -69,10 +70,7 @@ bool MetadataParser::ParseChunk(PickleId id, Box* chunk) {
 }
 
 bool MetadataParser::CheckTensor(const TensorStorageMetadata& tensor) {
-  const std::optional<int64_t> numel = CheckedNumel(tensor.size);
-  int64_t nbytes = 0;
-  if (!numel || __builtin_mul_overflow(
-                    *numel, ItemSize(tensor.properties.dtype), &nbytes)) {
+  if (!IsPossibleSize(tensor.size, tensor.properties.dtype)) {
     return decoder_.Fail("size " + ToString(tensor.size) + " is impossible");
   }
   for (const Box& chunk : tensor.chunks) {
@@ -82,24 +80,13 @@ bool MetadataParser::CheckTensor(const TensorStorageMetadata& tensor) {
 }
 
 bool MetadataParser::CheckChunk(const Dims& size, const Box& chunk) {
+  if (IsPossibleChunk(size, chunk)) return true;
   if (chunk.offsets.size() != size.size() ||
       chunk.sizes.size() != size.size()) {
     return decoder_.Fail("chunk " + ToString(chunk) +
                          " has another number of dimensions than size " +
                          ToString(size));
   }
-  if (InBounds(size, chunk)) return true;
-  // Ranks that hold nothing may say so at any place, as long as the numbers
-  // can be added up.
-  bool is_empty = false;
-  bool is_sane = true;
-  for (int d = 0; d < size.size(); ++d) {
-    int64_t end = 0;
-    is_empty |= chunk.sizes[d] == 0;
-    is_sane &= chunk.offsets[d] >= 0 && chunk.sizes[d] >= 0 &&
-               !__builtin_add_overflow(chunk.offsets[d], chunk.sizes[d], &end);
-  }
-  if (is_empty && is_sane && CheckedNumel(chunk.sizes)) return true;
   return decoder_.Fail("chunk " + ToString(chunk) + " is outside of size " +
                        ToString(size));
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "format/layout_names.h"
+#include "format/possible_values.h"
 
 namespace dcp {
 
@@ -69,12 +70,7 @@ bool MetadataScanner::Tensor(TensorStorageMetadata* tensor) {
       !in_.Size(&tensor->size)) {
     return false;
   }
-  const std::optional<int64_t> numel = CheckedNumel(tensor->size);
-  int64_t nbytes = 0;
-  if (!numel || __builtin_mul_overflow(
-                    *numel, ItemSize(tensor->properties.dtype), &nbytes)) {
-    return false;
-  }
+  if (!IsPossibleSize(tensor->size, tensor->properties.dtype)) return false;
   return in_.Name("chunks") && Chunks(tensor) && in_.EndObject();
 }
 
@@ -148,7 +144,7 @@ bool MetadataScanner::Chunk(const Dims& size, Box* chunk) {
   return in_.Class(PickleGlobal::kChunkStorageMetadata) && in_.BeginObject() &&
          in_.Name("offsets") && in_.Size(&chunk->offsets) &&
          in_.Name("sizes") && in_.Size(&chunk->sizes) && in_.EndObject() &&
-         InBounds(size, *chunk);
+         IsPossibleChunk(size, *chunk);
 }
 
 }  // namespace dcp

@@ -5,6 +5,7 @@
 
 #include "format/metadata_scanner.h"
 #include "format/path_parts.h"
+#include "format/possible_values.h"
 
 namespace dcp {
 
@@ -98,7 +99,6 @@ bool MetadataScanner::HasEntry(const MetadataIndex& index,
 
 bool MetadataScanner::Place(StorageInfo* info) {
   std::string_view path;
-  int64_t end = 0;
   if (!in_.Class(PickleGlobal::kStorageInfo) || !in_.BeginObject() ||
       !in_.Name("relative_path") || !in_.Text(&path) || !in_.Name("offset") ||
       !in_.Int(&info->offset) || !in_.Name("length") ||
@@ -106,10 +106,7 @@ bool MetadataScanner::Place(StorageInfo* info) {
     return false;
   }
   info->relative_path = path;
-  if (info->offset < 0 || info->length < 0 ||
-      __builtin_add_overflow(info->offset, info->length, &end)) {
-    return false;
-  }
+  if (!IsPossiblePlace(*info)) return false;
   if (in_.Peek() != kSetItems && (!in_.Name("transform_descriptors") ||
                                   !Strings(&info->transform_descriptors))) {
     return false;

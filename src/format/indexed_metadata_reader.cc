@@ -1,0 +1,238 @@
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/checksum.h"
+#include "base/printable.h"
+#include "base/wire.h"
+#include "format/indexed_metadata.h"
+#include "format/indexed_rest.h"
+#include "format/possible_values.h"
+
+namespace dcp {
+namespace {
+
+/// The bytes [begin, begin + nbytes), whose CRC-32 the caller knows.
+StatusOr<std::string> Read(const ReadRange& read, uint64_t begin,
+                           uint64_t nbytes) {
+  std::string bytes(static_cast<size_t>(nbytes), '\0');
+  if (nbytes > 0) {
+    DCP_RETURN_IF_ERROR(
+        read(static_cast<int64_t>(begin),
+             std::as_writable_bytes(std::span(bytes.data(), bytes.size()))));
+  }
+  return bytes;
+}
+
+bool HasCrc(std::string_view data, uint32_t crc) {
+  return Crc32(0, std::as_bytes(std::span(data.data(), data.size()))) == crc;
+}
+
+/// The attributes of a tensor in a record; fails `in` if there is none.
+void GetTensor(WireReader* in, IndexedMetadata::Entry* entry) {
+  const std::optional<DType> dtype = DTypeFromCode(in->U8());
+  const uint8_t layout = in->U8();
+  const uint8_t memory_format = in->U8();
+  const uint8_t flags = in->U8();
+  entry->size = in->GetDims();
+  if (!dtype || layout > static_cast<uint8_t>(Layout::kJagged) ||
+      memory_format > static_cast<uint8_t>(MemoryFormat::kPreserve) ||
+      flags > 3 || !IsPossibleSize(entry->size, *dtype)) {
+    return in->Fail();
+  }
+  entry->properties = {
+      .dtype = *dtype,
+      .layout = static_cast<Layout>(layout),
+      .requires_grad = (flags & 1) != 0,
+      .memory_format = static_cast<MemoryFormat>(memory_format),
+      .pin_memory = (flags & 2) != 0};
+}
+
+uint64_t BlocksOf(uint64_t item_count) {
+  return item_count / kItemsPerBlock + (item_count % kItemsPerBlock != 0);
+}
+
+}  // namespace
+
+template <typename T>
+T IndexedMetadata::Number(uint64_t byte_offset) const {
+  T number = 0;
+  std::memcpy(&number, directory_.data() + byte_offset, sizeof(number));
+  return number;
+}
+
+StatusOr<IndexedMetadata> IndexedMetadata::Open(ReadRange read,
+                                                int64_t nbytes) {
+  const auto end = static_cast<uint64_t>(nbytes);
+  const uint64_t tail_nbytes = std::min<uint64_t>(end, kMaxTrailerNbytes);
+  IndexedMetadata index;
+  index.read_ = std::move(read);
+  DCP_ASSIGN_OR_RETURN(
+      const std::string head,
+      Read(index.read_, 0, std::min<uint64_t>(end, kIndexedHeaderNbytes)));
+  DCP_ASSIGN_OR_RETURN(const std::string tail,
+                       Read(index.read_, end - tail_nbytes, tail_nbytes));
+  DCP_ASSIGN_OR_RETURN(index.trailer_, ParseTrailer(head, tail, end));
+  DCP_ASSIGN_OR_RETURN(index.directory_,
+                       Read(index.read_, index.trailer_.directory_begin,
+                            index.trailer_.directory_nbytes()));
+  DCP_RETURN_IF_ERROR(index.CheckDirectory());
+  DCP_ASSIGN_OR_RETURN(index.files_,
+                       ParseFiles(std::string_view(index.directory_)
+                                      .substr(index.trailer_.files_begin())));
+  return index;
+}
+
+/// What no read checks again: numbers that lead out of the directory, and
+/// blocks that do not follow each other.
+Status IndexedMetadata::CheckDirectory() const {
+  bool is_sane = HasCrc(directory_, trailer_.directory_crc32);
+  uint64_t used = 0;
+  for (uint64_t i = 0; is_sane && i < trailer_.slot_count; ++i) {
+    const auto slot = Number<uint32_t>(trailer_.slots_begin() +
+                                       i * IndexedTrailer::kSlotNbytes);
+    is_sane = slot <= trailer_.entry_count;
+    if (slot != 0) ++used;
+  }
+  is_sane = is_sane && used == trailer_.entry_count;
+  for (uint64_t i = 0; is_sane && i < trailer_.entry_count; ++i) {
+    is_sane = Number<uint64_t>(i * IndexedTrailer::kEntryNbytes) <
+              trailer_.records_nbytes;
+  }
+  uint64_t block_begin = kIndexedHeaderNbytes;
+  for (uint64_t i = 0; is_sane && i < trailer_.block_count; ++i) {
+    const Block block = BlockAt(i);
+    is_sane = block.begin == block_begin;
+    block_begin += block.nbytes;
+  }
+  if (is_sane && block_begin == trailer_.directory_begin) {
+    return absl::OkStatus();
+  }
+  return DataLoss("the directory of indexed metadata is damaged");
+}
+
+std::string_view IndexedMetadata::RecordAt(size_t position) const {
+  const auto begin = Number<uint64_t>(position * IndexedTrailer::kEntryNbytes);
+  return std::string_view(directory_)
+      .substr(trailer_.records_begin(), trailer_.records_nbytes)
+      .substr(begin);
+}
+
+size_t IndexedMetadata::Position(std::string_view fqn) const {
+  const uint64_t mask = trailer_.slot_count - 1;
+  uint64_t slot = IndexedHash(fqn) & mask;
+  while (true) {
+    const auto taken = Number<uint32_t>(trailer_.slots_begin() +
+                                        slot * IndexedTrailer::kSlotNbytes);
+    if (taken == 0) return size();
+    WireReader record(RecordAt(taken - 1), "a record");
+    if (record.String() == fqn && record.ok()) return taken - 1;
+    slot = (slot + 1) & mask;
+  }
+}
+
+StatusOr<IndexedMetadata::Entry> IndexedMetadata::At(size_t position) const {
+  WireReader in(RecordAt(position), "a record");
+  Entry entry{.fqn = in.String(), .is_tensor = in.U8() == 1};
+  if (entry.is_tensor) GetTensor(&in, &entry);
+  entry.item_count = in.Varint();
+  entry.first_block = Number<uint64_t>(position * IndexedTrailer::kEntryNbytes +
+                                       sizeof(uint64_t));
+  if (!in.ok() || entry.first_block > trailer_.block_count ||
+      BlocksOf(entry.item_count) > trailer_.block_count - entry.first_block ||
+      (!entry.is_tensor && entry.item_count > 1)) {
+    return DataLoss("indexed metadata have an impossible entry \"" +
+                    Printable(entry.fqn) + "\"");
+  }
+  return entry;
+}
+
+IndexedMetadata::Block IndexedMetadata::BlockAt(uint64_t block) const {
+  const uint64_t at =
+      trailer_.blocks_begin() + block * IndexedTrailer::kBlockNbytes;
+  return {.begin = Number<uint64_t>(at),
+          .nbytes = Number<uint32_t>(at + sizeof(uint64_t)),
+          .crc32 = Number<uint32_t>(at + sizeof(uint64_t) + sizeof(uint32_t))};
+}
+
+StatusOr<std::vector<IndexedItem>> IndexedMetadata::Items(
+    const Entry& entry, uint64_t first, uint64_t count) const {
+  std::vector<IndexedItem> items;
+  if (count == 0) return items;
+  const uint64_t first_block = first / kItemsPerBlock;
+  const uint64_t end_block = BlocksOf(first + count);
+  const Block last = BlockAt(entry.first_block + end_block - 1);
+  const uint64_t begin = BlockAt(entry.first_block + first_block).begin;
+  DCP_ASSIGN_OR_RETURN(const std::string bytes,
+                       Read(read_, begin, last.begin + last.nbytes - begin));
+  items.reserve((end_block - first_block) * kItemsPerBlock);
+  for (uint64_t i = first_block; i < end_block; ++i) {
+    const Block block = BlockAt(entry.first_block + i);
+    const uint64_t first_item = i * kItemsPerBlock;
+    const auto data =
+        std::string_view(bytes).substr(block.begin - begin, block.nbytes);
+    const size_t item_count =
+        std::min<uint64_t>(kItemsPerBlock, entry.item_count - first_item);
+    const Status status =
+        HasCrc(data, block.crc32)
+            ? ParseItems(data, entry.size, item_count, files_, &items)
+            : DataLoss("a block does not match its CRC-32");
+    if (!status.ok()) {
+      return Annotate(status, "indexed metadata of \"" + Printable(entry.fqn) +
+                                  "\", items from " +
+                                  std::to_string(first_item));
+    }
+  }
+  items.resize(first - first_block * kItemsPerBlock + count);
+  items.erase(items.begin(), items.end() - static_cast<std::ptrdiff_t>(count));
+  return items;
+}
+
+/// Adds the entry and its items to `metadata`.
+Status IndexedMetadata::ReadEntry(const Entry& entry,
+                                  Metadata* metadata) const {
+  DCP_ASSIGN_OR_RETURN(std::vector<IndexedItem> items,
+                       Items(entry, 0, entry.item_count));
+  TensorStorageMetadata tensor{.properties = entry.properties,
+                               .size = entry.size};
+  for (IndexedItem& item : items) {
+    MetadataIndex index{.fqn = std::string(entry.fqn), .index = item.index};
+    if (entry.is_tensor) index.offset = item.chunk.offsets;
+    tensor.chunks.push_back(std::move(item.chunk));
+    if (item.place && !metadata->storage_data
+                           .emplace(std::move(index), *std::move(item.place))
+                           .second) {
+      return DataLoss("indexed metadata place a chunk of \"" +
+                      Printable(entry.fqn) + "\" twice");
+    }
+  }
+  const size_t count = metadata->entries().size();
+  if (entry.is_tensor) {
+    metadata->Add(entry.fqn, std::move(tensor));
+  } else {
+    metadata->Add(entry.fqn, BytesStorageMetadata{});
+  }
+  if (metadata->entries().size() > count) return absl::OkStatus();
+  return DataLoss("indexed metadata have \"" + Printable(entry.fqn) +
+                  "\" twice");
+}
+
+StatusOr<Metadata> IndexedMetadata::ReadAll() const {
+  Metadata metadata;
+  DCP_ASSIGN_OR_RETURN(
+      const std::string rest,
+      Read(read_, trailer_.directory_begin + trailer_.directory_nbytes(),
+           trailer_.rest_nbytes));
+  if (!HasCrc(rest, trailer_.rest_crc32)) {
+    return DataLoss("the rest of indexed metadata is damaged");
+  }
+  DCP_RETURN_IF_ERROR(ParseRest(rest, &metadata));
+  metadata.Reserve(size());
+  for (size_t position = 0; position < size(); ++position) {
+    DCP_ASSIGN_OR_RETURN(const Entry entry, At(position));
+    DCP_RETURN_IF_ERROR(ReadEntry(entry, &metadata));
+  }
+  return metadata;
+}
+
+}  // namespace dcp

@@ -1,0 +1,208 @@
+#include <bit>
+#include <unordered_set>
+#include <utility>
+
+#include "base/checksum.h"
+#include "base/printable.h"
+#include "base/wire.h"
+#include "format/indexed_metadata.h"
+#include "format/indexed_rest.h"
+
+namespace dcp {
+namespace {
+
+uint32_t CrcOf(std::string_view data) {
+  return Crc32(0, std::as_bytes(std::span(data.data(), data.size())));
+}
+
+/// At most half of the slots are taken.
+size_t SlotCount(size_t entry_count) {
+  return std::bit_ceil(2 * entry_count + 1);
+}
+
+/// The item of an entry's chunk at `offset`, or of an object.
+IndexedItem ItemOf(const Metadata& metadata, const MetadataIndex& index,
+                   const Box& chunk,
+                   std::unordered_set<const StorageInfo*>* used) {
+  IndexedItem item{.chunk = chunk};
+  const auto found = metadata.storage_data.find(index);
+  // Of several empty chunks at one offset, the first one has the place.
+  if (found != metadata.storage_data.end() &&
+      used->insert(&found->second).second) {
+    item.index = found->first.index;
+    item.place = found->second;
+  }
+  return item;
+}
+
+/// What belongs to no entry of `metadata`.
+Metadata RestOf(const Metadata& metadata,
+                const std::unordered_set<const StorageInfo*>& used) {
+  Metadata rest;
+  rest.planner_data = metadata.planner_data;
+  rest.storage_meta = metadata.storage_meta;
+  rest.version = metadata.version;
+  if (used.size() == metadata.storage_data.size()) return rest;
+  for (const auto& item : metadata.storage_data) {
+    if (!used.contains(&item.second)) rest.storage_data.insert(item);
+  }
+  return rest;
+}
+
+}  // namespace
+
+IndexedMetadataWriter::IndexedMetadataWriter(ByteSink sink)
+    : sink_(std::move(sink)) {
+  pending_.reserve(kItemsPerBlock);
+}
+
+Status IndexedMetadataWriter::Put(std::string_view bytes) {
+  nbytes_ += bytes.size();
+  return sink_(bytes);
+}
+
+Status IndexedMetadataWriter::BeginTensor(std::string_view fqn,
+                                          const TensorProperties& properties,
+                                          const Dims& size) {
+  WireWriter header;
+  header.PutU8(1);
+  header.PutU8(static_cast<uint8_t>(properties.dtype));
+  header.PutU8(static_cast<uint8_t>(properties.layout));
+  header.PutU8(static_cast<uint8_t>(properties.memory_format));
+  header.PutU8(static_cast<uint8_t>((properties.requires_grad ? 1 : 0) |
+                                    (properties.pin_memory ? 2 : 0)));
+  header.PutDims(size);
+  return Begin(fqn, std::move(header).Take());
+}
+
+Status IndexedMetadataWriter::BeginObject(std::string_view fqn) {
+  return Begin(fqn, std::string(1, '\0'));
+}
+
+Status IndexedMetadataWriter::Begin(std::string_view fqn, std::string header) {
+  DCP_RETURN_IF_ERROR(EndEntry());
+  if (nbytes_ == 0) DCP_RETURN_IF_ERROR(Put(IndexedHeader()));
+  entries_.push_back(
+      {.record_begin = records_.size(), .first_block = blocks_.size()});
+  WireWriter name;
+  name.PutString(fqn);
+  records_ += name.data();
+  open_header_ = std::move(header);
+  return absl::OkStatus();
+}
+
+Status IndexedMetadataWriter::EndEntry() {
+  if (open_header_.empty()) return absl::OkStatus();
+  DCP_RETURN_IF_ERROR(FlushBlock());
+  WireWriter count;
+  count.PutVarint(std::exchange(open_count_, 0));
+  records_ += std::exchange(open_header_, {});
+  records_ += count.data();
+  return absl::OkStatus();
+}
+
+Status IndexedMetadataWriter::Add(IndexedItem item) {
+  ++open_count_;
+  pending_.push_back(std::move(item));
+  return pending_.size() < kItemsPerBlock ? absl::OkStatus() : FlushBlock();
+}
+
+Status IndexedMetadataWriter::FlushBlock() {
+  if (pending_.empty()) return absl::OkStatus();
+  const std::string block = SerializeItems(pending_, &files_);
+  pending_.clear();
+  blocks_.push_back({.begin = nbytes_,
+                     .nbytes = static_cast<uint32_t>(block.size()),
+                     .crc32 = CrcOf(block)});
+  return Put(block);
+}
+
+std::string_view IndexedMetadataWriter::NameOf(const Entry& entry) const {
+  return WireReader(std::string_view(records_).substr(entry.record_begin), "")
+      .String();
+}
+
+/// The hash table of entries: position + 1, 0 for a free slot.
+StatusOr<std::vector<uint32_t>> IndexedMetadataWriter::Slots() const {
+  std::vector<uint32_t> slots(SlotCount(entries_.size()), 0);
+  const size_t mask = slots.size() - 1;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const std::string_view fqn = NameOf(entries_[i]);
+    size_t slot = IndexedHash(fqn) & mask;
+    for (; slots[slot] != 0; slot = (slot + 1) & mask) {
+      if (NameOf(entries_[slots[slot] - 1]) == fqn) {
+        return InvalidArgument("metadata have two entries \"" + Printable(fqn) +
+                               "\"");
+      }
+    }
+    slots[slot] = static_cast<uint32_t>(i + 1);
+  }
+  return slots;
+}
+
+/// The directory without records and files.
+StatusOr<std::string> IndexedMetadataWriter::Tables() const {
+  DCP_ASSIGN_OR_RETURN(const std::vector<uint32_t> slots, Slots());
+  WireWriter out;
+  for (const Entry& entry : entries_) {
+    out.PutU64(entry.record_begin);
+    out.PutU64(entry.first_block);
+  }
+  for (const uint32_t slot : slots) out.PutU32(slot);
+  for (const Block& block : blocks_) {
+    out.PutU64(block.begin);
+    out.PutU32(block.nbytes);
+    out.PutU32(block.crc32);
+  }
+  return std::move(out).Take();
+}
+
+Status IndexedMetadataWriter::Finish(const Metadata& rest,
+                                     const MetadataBinding& metadata) {
+  DCP_RETURN_IF_ERROR(EndEntry());
+  if (nbytes_ == 0) DCP_RETURN_IF_ERROR(Put(IndexedHeader()));
+  const std::string files = files_.Serialize();
+  const std::string rest_bytes = SerializeRest(rest);
+  DCP_ASSIGN_OR_RETURN(std::string directory, Tables());
+  directory += records_;
+  directory += files;
+  const IndexedTrailer trailer{.directory_begin = nbytes_,
+                               .entry_count = entries_.size(),
+                               .slot_count = SlotCount(entries_.size()),
+                               .block_count = blocks_.size(),
+                               .records_nbytes = records_.size(),
+                               .files_nbytes = files.size(),
+                               .directory_crc32 = CrcOf(directory),
+                               .rest_nbytes = rest_bytes.size(),
+                               .rest_crc32 = CrcOf(rest_bytes),
+                               .metadata = metadata};
+  DCP_RETURN_IF_ERROR(Put(directory));
+  DCP_RETURN_IF_ERROR(Put(rest_bytes));
+  return Put(SerializeTrailer(trailer));
+}
+
+Status WriteIndexedMetadata(const Metadata& metadata,
+                            const MetadataBinding& binding, ByteSink sink) {
+  IndexedMetadataWriter writer(std::move(sink));
+  std::unordered_set<const StorageInfo*> used;
+  used.reserve(metadata.storage_data.size());
+  for (const auto& [fqn, entry] : metadata.entries()) {
+    const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
+    if (tensor == nullptr) {
+      DCP_RETURN_IF_ERROR(writer.BeginObject(fqn));
+      DCP_RETURN_IF_ERROR(
+          writer.Add(ItemOf(metadata, {.fqn = fqn}, Box(), &used)));
+      continue;
+    }
+    DCP_RETURN_IF_ERROR(
+        writer.BeginTensor(fqn, tensor->properties, tensor->size));
+    MetadataIndex index{.fqn = fqn};
+    for (const Box& chunk : tensor->chunks) {
+      index.offset = chunk.offsets;
+      DCP_RETURN_IF_ERROR(writer.Add(ItemOf(metadata, index, chunk, &used)));
+    }
+  }
+  return writer.Finish(RestOf(metadata, used), binding);
+}
+
+}  // namespace dcp

@@ -12,7 +12,14 @@ using Column = std::array<int64_t, kItemsPerBlock>;
 
 /// The columns of a block, in the order of its bytes. Offsets and sizes, which
 /// have one for each dimension, come before them.
-enum PlaceColumn { kFile, kHasIndex, kIndex, kOffset, kLength, kColumnCount };
+enum PlaceColumn : uint8_t {
+  kFile,
+  kHasIndex,
+  kIndex,
+  kOffset,
+  kLength,
+  kColumnCount
+};
 
 template <typename ValueOf>
 void PutColumnOf(std::span<const IndexedItem> items, ValueOf value_of,

@@ -197,10 +197,12 @@ void MetadataSerializer::Properties(const TensorProperties& properties) {
 
 void MetadataSerializer::Chunk(const Box& chunk, const Dims& size,
                                PickleMemo size_memo) {
-  BeginObject(PickleClass::kChunkStorageMetadata);
-  Word(PickleWord::kOffsets);
+  Repeat(&phrases_.begin_chunk, [this] {
+    BeginObject(PickleClass::kChunkStorageMetadata);
+    Word(PickleWord::kOffsets);
+  });
   item_slots_.push_back({.offset = OffsetsValue(chunk.offsets)});
-  Word(PickleWord::kSizes);
+  Repeat(&phrases_.sizes, [this] { Word(PickleWord::kSizes); });
   if (chunk.sizes == size) {
     out_.Get(size_memo);
   } else {

@@ -105,10 +105,13 @@ class MetadataSerializer {
 
   // metadata_serializer_storage.cc
   size_t EntryPosition(std::string_view fqn);
+  void FillSlots(std::vector<const StoredItem*>* others);
+  void PrefetchSlot(size_t position, const MetadataIndex& index) const;
   void PlannerData();
   void Path(const ObjectPath& path, std::string_view fqn, PickleMemo memo);
   void StorageData();
-  ItemSlot* FindSlot(const MetadataIndex& index);
+  ItemSlot* FindSlot(size_t position, const MetadataIndex& index);
+  void PrefetchItem(size_t slot) const;
   void Item(const StoredItem& item, PickleMemo fqn, PickleMemo offset);
   void RelativePath(const std::string& path);
   void StringList(const std::vector<std::string>& strings);
@@ -124,6 +127,16 @@ class MetadataSerializer {
     return true;
   }
   void Remember(Slot* slot) { *slot = out_.Memoize() + 1; }
+  /// Writes what `write` does, which is the same opcodes every time but the
+  /// first: from then on, the bytes that it wrote.
+  template <typename WriteOps>
+  void Repeat(std::string* bytes, WriteOps write) {
+    if (!bytes->empty()) return out_.Raw(*bytes);
+    const size_t begin = out_.size();
+    const PickleMemo memo_size = out_.memo_size();
+    write();
+    if (out_.memo_size() == memo_size) *bytes = out_.Since(begin);
+  }
   void Word(PickleWord word);
   void Class(PickleClass type);
   void BeginObject(PickleClass type);
@@ -147,6 +160,18 @@ class MetadataSerializer {
   std::array<Slot, Dims::kMaxDims + 1> zero_offsets_{};
   std::unordered_map<std::string, Slot> paths_;
   std::pair<const std::string, Slot>* last_path_ = nullptr;
+
+  // What every chunk and every item has between its values (see Repeat).
+  struct Phrases {
+    std::string begin_chunk;
+    std::string sizes;
+    std::string begin_index;
+    std::string index;
+    std::string offset;
+    std::string begin_place;
+    std::string length;
+  };
+  Phrases phrases_;
 };
 
 }  // namespace dcp

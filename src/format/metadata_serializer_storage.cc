@@ -6,6 +6,12 @@
 #include "format/metadata_serializer.h"
 
 namespace dcp {
+namespace {
+
+/// Slots between the item that is written and the one that is loaded.
+constexpr size_t kPrefetchDistance = 8;
+
+}  // namespace
 
 using enum PickleOp;
 
@@ -78,16 +84,51 @@ void MetadataSerializer::Path(const ObjectPath& path, std::string_view fqn,
   out_.Tuple(static_cast<int>(std::min<size_t>(path.size(), 4)));
 }
 
+/// Gives every item its slot, or puts it into `others`. Items come in the order
+/// in which ranks sent them, slots in that of the entries: each is somewhere
+/// else in memory. What a few items will need is asked for before it is used.
+void MetadataSerializer::FillSlots(std::vector<const StoredItem*>* others) {
+  struct Found {
+    size_t position;
+    const StoredItem* item;
+  };
+  std::array<Found, 16> batch;
+  size_t count = 0;
+  const auto finish = [&] {
+    for (size_t i = 0; i < count; ++i) {
+      ItemSlot* slot = FindSlot(batch[i].position, batch[i].item->first);
+      if (slot != nullptr) {
+        slot->item = batch[i].item;
+      } else {
+        others->push_back(batch[i].item);
+      }
+    }
+    count = 0;
+  };
+  for (const StoredItem& item : metadata_.storage_data) {
+    const size_t position = EntryPosition(item.first.fqn);
+    PrefetchSlot(position, item.first);
+    batch[count++] = {.position = position, .item = &item};
+    if (count == batch.size()) finish();
+  }
+  finish();
+}
+
+/// Begins to load what FindSlot will look at.
+void MetadataSerializer::PrefetchSlot(size_t position,
+                                      const MetadataIndex& index) const {
+  if (position == metadata_.entries().size()) return;
+  const auto* tensor =
+      std::get_if<TensorStorageMetadata>(&metadata_.entries()[position].second);
+  const auto hint = static_cast<size_t>(index.index.value_or(0));
+  if (tensor == nullptr || hint >= tensor->chunks.size()) return;
+  __builtin_prefetch(&tensor->chunks[hint]);
+  __builtin_prefetch(&item_slots_[entry_memos_[position].first_slot + hint], 1);
+}
+
 void MetadataSerializer::StorageData() {
   std::vector<const StoredItem*> others;
-  for (const StoredItem& item : metadata_.storage_data) {
-    ItemSlot* slot = FindSlot(item.first);
-    if (slot != nullptr) {
-      slot->item = &item;
-    } else {
-      others.push_back(&item);
-    }
-  }
+  FillSlots(&others);
   std::sort(others.begin(), others.end(),
             [](const StoredItem* a, const StoredItem* b) {
               return std::tie(a->first.fqn, a->first.offset) <
@@ -98,6 +139,7 @@ void MetadataSerializer::StorageData() {
   for (const EntryMemo& entry : entry_memos_) {
     for (size_t i = 0; i < entry.slot_count; ++i) {
       const ItemSlot& slot = item_slots_[entry.first_slot + i];
+      PrefetchItem(entry.first_slot + i + kPrefetchDistance);
       if (slot.item == nullptr) continue;
       batches.BeforeEntry();
       Item(*slot.item, entry.fqn, slot.offset);
@@ -110,11 +152,11 @@ void MetadataSerializer::StorageData() {
   batches.Finish();
 }
 
-/// The chunk or object that the item belongs to, nullptr if there is none.
-/// Empty chunks may share an offset: one of them then has the item.
+/// The chunk or object of the entry at `position` that the item is of, nullptr
+/// if there is none. Empty chunks may share an offset: one of them then has the
+/// item.
 MetadataSerializer::ItemSlot* MetadataSerializer::FindSlot(
-    const MetadataIndex& index) {
-  const size_t position = EntryPosition(index.fqn);
+    size_t position, const MetadataIndex& index) {
   if (position == metadata_.entries().size()) return nullptr;
   ItemSlot* slots = item_slots_.data() + entry_memos_[position].first_slot;
   const auto* tensor =
@@ -132,30 +174,45 @@ MetadataSerializer::ItemSlot* MetadataSerializer::FindSlot(
   return nullptr;
 }
 
+/// Begins to load the item of a slot that is a few away.
+void MetadataSerializer::PrefetchItem(size_t slot) const {
+  constexpr size_t kLineNbytes = 64;
+  if (slot >= item_slots_.size()) return;
+  const auto* line = reinterpret_cast<const char*>(item_slots_[slot].item);
+  if (line == nullptr) return;
+  for (size_t i = 0; i < sizeof(StoredItem); i += kLineNbytes) {
+    __builtin_prefetch(line + i);
+  }
+}
+
 /// `fqn` and `offset` are memos of the equal values, or kNoPickleMemo.
 void MetadataSerializer::Item(const StoredItem& item, PickleMemo fqn,
                               PickleMemo offset) {
   const auto& [index, info] = item;
-  BeginObject(PickleClass::kMetadataIndex);
-  Word(PickleWord::kFqn);
+  Repeat(&phrases_.begin_index, [this] {
+    BeginObject(PickleClass::kMetadataIndex);
+    Word(PickleWord::kFqn);
+  });
   fqn == kNoPickleMemo ? Text(index.fqn) : out_.Get(fqn);
-  Word(PickleWord::kIndex);
+  Repeat(&phrases_.index, [this] { Word(PickleWord::kIndex); });
   index.index ? out_.Int(*index.index) : out_.None();
   if (index.offset) {
-    Word(PickleWord::kOffset);
+    Repeat(&phrases_.offset, [this] { Word(PickleWord::kOffset); });
     if (offset == kNoPickleMemo) {
       SizeValue(*index.offset);
     } else {
       out_.Get(offset);
     }
   }
-  EndObject();
-  BeginObject(PickleClass::kStorageInfo);
-  Word(PickleWord::kRelativePath);
+  Repeat(&phrases_.begin_place, [this] {
+    EndObject();
+    BeginObject(PickleClass::kStorageInfo);
+    Word(PickleWord::kRelativePath);
+  });
   RelativePath(info.relative_path);
-  Word(PickleWord::kOffset);
+  Repeat(&phrases_.offset, [this] { Word(PickleWord::kOffset); });
   out_.Int(info.offset);
-  Word(PickleWord::kLength);
+  Repeat(&phrases_.length, [this] { Word(PickleWord::kLength); });
   out_.Int(info.length);
   if (!info.transform_descriptors.empty()) {
     Word(PickleWord::kTransformDescriptors);

@@ -66,6 +66,15 @@ class PickleWriter {
     Fixed(PickleOp::kBinGet, static_cast<uint8_t>(memo));
   }
 
+  /// Bytes so far, values memoized so far, and the bytes from `begin` on.
+  size_t size() const { return size_; }
+  PickleMemo memo_size() const { return memo_size_; }
+  std::string_view Since(size_t begin) const {
+    return std::string_view(buffer_).substr(begin, size_ - begin);
+  }
+  /// Opcodes that Since() gave, none of which memoizes or ends a frame.
+  void Raw(std::string_view ops) { Append(ops.data(), ops.size()); }
+
   /// Between two opcodes: starts a new frame if the current one is full.
   void Boundary() {
     if (size_ - frame_start_ >= kFrameNbytes) NewFrame();

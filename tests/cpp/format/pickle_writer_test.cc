@@ -85,6 +85,27 @@ TEST_CASE("long strings and many memos are read back", "[pickle]") {
   }
 }
 
+TEST_CASE("opcodes that were written once can be repeated as bytes",
+          "[pickle]") {
+  std::string repeated;
+  const std::string pickle = Pickle(PickleProtocol::k4, [&](PickleWriter* out) {
+    out->String("a");
+    const PickleMemo memo = out->Memoize();
+    CHECK(out->memo_size() == memo + 1);
+    const size_t begin = out->size();
+    out->Get(memo);
+    out->Int(7);
+    out->Op(PickleOp::kTuple2);
+    repeated = out->Since(begin);
+    out->Raw(repeated);
+    out->Op(PickleOp::kTuple3);
+  });
+  CHECK(repeated == Bytes("h\0K\7\x86"));
+  const auto graph = ReadPickle(pickle);
+  REQUIRE(graph.ok());
+  CHECK(graph->items(graph->root()).size() == 3);
+}
+
 TEST_CASE("frames are cut at 64 KiB and cover everything", "[pickle]") {
   const std::string pickle = Pickle(PickleProtocol::k4, [](PickleWriter* out) {
     out->Op(PickleOp::kEmptyList);

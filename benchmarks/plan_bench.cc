@@ -9,9 +9,10 @@
 // are made first, each with its keys, as ranks send them; then one thread does
 // what the coordinator does, step by step: read the messages and make the
 // global plan in columns, write the answers. Beside it, up to 1,024 ranks, the
-// same with items; there, too, `.metadata` is written (without the places of
-// items, which the writers' results bring) and read back. One run; repeat the
-// program to see the spread.
+// same with items; there, too, `.metadata` is written with the place of every
+// item and read back, and indexed metadata of 16 times as many ranks are
+// written and asked. Seconds are the processor's. One run; repeat the program
+// to see the spread.
 //
 //   dcp_plan_bench [RANKS=512] [REPLICAS=1]
 //
@@ -20,19 +21,20 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "dcp/metadata_codec.h"
 #include "dcp/plan.h"
+#include "index_bench.h"
 #include "llama_shapes.h"
+#include "metadata_bench.h"
 #include "plan/column_plan.h"
 #include "plan/plan_message.h"
 #include "plan/plan_share.h"
+#include "stopwatch.h"
 
 namespace dcp::benchmarks {
 namespace {
@@ -97,24 +99,6 @@ std::vector<std::string> MessagesOf(const Job& job, Serialize serialize) {
   return messages;
 }
 
-class Stopwatch {
- public:
-  /// Prints the seconds since the last line, and a rate if there is one.
-  void Print(const char* step, double megabytes = 0) {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - begin_).count();
-    std::printf("%-44s %9.3f s", step, seconds);
-    if (megabytes > 0) std::printf("  %8.0f MB/s", megabytes / seconds);
-    std::printf("\n");
-    Restart();
-  }
-  void Restart() { begin_ = std::chrono::steady_clock::now(); }
-
- private:
-  std::chrono::steady_clock::time_point begin_ =
-      std::chrono::steady_clock::now();
-};
-
 double MegabytesOf(const std::vector<std::string>& messages) {
   double sum = 0;
   for (const std::string& message : messages) {
@@ -127,32 +111,6 @@ double PeakMebibytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / 1024;
-}
-
-/// Lookups of a chunk by its first row, in the tensor with the most chunks.
-void MeasureFinder(const Metadata& metadata, Stopwatch* watch) {
-  const TensorStorageMetadata* largest = nullptr;
-  for (const auto& [fqn, entry] : metadata.entries()) {
-    const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
-    if (tensor == nullptr) continue;
-    if (largest == nullptr || tensor->chunks.size() > largest->chunks.size()) {
-      largest = tensor;
-    }
-  }
-  const ChunkFinder finder(*largest);
-  watch->Print("index of one tensor's chunks");
-  constexpr int64_t kLookups = 1'000'000;
-  size_t found = 0;
-  for (int64_t i = 0; i < kLookups; ++i) {
-    Box box = WholeBox(largest->size);
-    box.offsets[0] = i * 7919 % largest->size[0];
-    box.sizes[0] = 1;
-    found += finder.FindIntersecting(box).size();
-  }
-  watch->Print(("1,000,000 lookups among " +
-                std::to_string(largest->chunks.size()) + " chunks")
-                   .c_str());
-  if (found != kLookups) std::printf("lookups found %zu\n", found);
 }
 
 void PrintState(const char* how, const Job& job, double megabytes) {
@@ -190,17 +148,6 @@ Status PlanWithColumns(const Job& job) {
   return absl::OkStatus();
 }
 
-Status WriteMetadata(const Metadata& metadata, Stopwatch* watch) {
-  DCP_ASSIGN_OR_RETURN(const std::string pickle, SerializeMetadata(metadata));
-  const double pickled = static_cast<double>(pickle.size()) / 1e6;
-  watch->Print("writes .metadata", pickled);
-  DCP_ASSIGN_OR_RETURN(const Metadata parsed, ParseMetadata(pickle));
-  watch->Print("reads .metadata", pickled);
-  MeasureFinder(parsed, watch);
-  std::printf("%-44s %9.1f MB\n", ".metadata without places", pickled);
-  return absl::OkStatus();
-}
-
 Status PlanWithItems(const Job& job) {
   Stopwatch watch;
   std::vector<std::string> messages = MessagesOf(job, SerializeSavePlan);
@@ -218,22 +165,21 @@ Status PlanWithItems(const Job& job) {
                        CreateGlobalSavePlan(std::move(plans), {}));
   watch.Print("coordinator: global plan");
   std::vector<std::string> answers;
-  for (SavePlan& plan : global.plans) {
+  for (const SavePlan& plan : global.plans) {
     answers.push_back(SerializeSavePlan(plan));
-    plan = {};
   }
   watch.Print("coordinator: writes the answers", MegabytesOf(answers));
   std::printf("%-44s %9.1f MB\n", "the answers", MegabytesOf(answers));
   std::printf("%-44s %9.0f MiB\n", "memory so far, peak", PeakMebibytes());
   answers.clear();
-  watch.Restart();
-  return WriteMetadata(global.metadata, &watch);
+  return MeasureMetadata(std::move(global));
 }
 
 Status Run(const Job& job) {
   DCP_RETURN_IF_ERROR(PlanWithColumns(job));
   if (job.ranks > kMostRanksWithItems) return absl::OkStatus();
-  return PlanWithItems(job);
+  DCP_RETURN_IF_ERROR(PlanWithItems(job));
+  return MeasureIndex(16 * job.ranks);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@
 #include <new>
 #include <utility>
 
-#include "mpi/mpi_pause.h"
+#include "base/poll_pause.h"
 
 namespace dcp {
 namespace {
@@ -220,7 +220,7 @@ StatusOr<bool> MpiMeeting::TakeNext() {
 StatusOr<bool> MpiMeeting::TakeUntil(const std::function<bool()>& done,
                                      std::optional<Clock::Duration> timeout) {
   const Clock::TimePoint begin = clock_->Now();
-  MpiPause pause(*clock_);
+  PollPause pause(*clock_);
   // Asked after every message: what a rank sends after its answer, that it
   // leaves, say, is not of this round.
   while (!done()) {
@@ -280,7 +280,7 @@ StatusOr<bool> MpiMeeting::Leave() {
         channel_->Send(peer, MpiMessageKind::kLeave, MakePayload("")));
   }
   const Clock::TimePoint begin = clock_->Now();
-  MpiPause pause(*clock_);
+  PollPause pause(*clock_);
   for (;;) {
     DCP_ASSIGN_OR_RETURN(const auto message, channel_->Progress());
     if (message && message->kind == MpiMessageKind::kLeave) {

@@ -5,10 +5,10 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/poll_pause.h"
 #include "dcp/mpi/transport.h"
 #include "mpi/mpi_channel.h"
 #include "mpi/mpi_meeting.h"
-#include "mpi/mpi_pause.h"
 
 namespace dcp {
 namespace {
@@ -124,7 +124,7 @@ StatusOr<MPI_Comm> Duplicate(MPI_Comm comm, Clock::Duration timeout,
   DCP_RETURN_IF_ERROR(MpiStatus(MPI_Comm_idup(comm, duplicate.get(), &request),
                                 "MPI_Comm_idup"));
   const Clock::TimePoint begin = clock.Now();
-  MpiPause pause(clock);
+  PollPause pause(clock);
   for (;;) {
     int done = 0;
     DCP_RETURN_IF_ERROR(MpiStatus(MPI_Test(&request, &done, MPI_STATUS_IGNORE),

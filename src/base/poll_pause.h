@@ -1,7 +1,7 @@
-// MpiPause: how a rank waits for others without taking a core from them.
+// PollPause: how a rank waits for others without taking a core from them.
 
-#ifndef DCP_MPI_MPI_PAUSE_H_
-#define DCP_MPI_MPI_PAUSE_H_
+#ifndef DCP_BASE_POLL_PAUSE_H_
+#define DCP_BASE_POLL_PAUSE_H_
 
 #include <algorithm>
 #include <chrono>
@@ -12,11 +12,11 @@
 namespace dcp {
 
 /// Sleeps longer each time that nothing has happened.
-class MpiPause {
+class PollPause {
  public:
-  explicit MpiPause(Clock& clock) : clock_(clock) {}
+  explicit PollPause(Clock& clock) : clock_(clock) {}
   void Reset() { next_ = kShortest; }
-  /// `is_moving`: bytes are on their way, some of them with each call of MPI.
+  /// `is_moving`: bytes are on their way, some of them with each poll.
   void Take(bool is_moving = false) {
     if (is_moving) next_ = std::min(next_, kLongestWhileMoving);
     clock_.SleepFor(next_);
@@ -39,4 +39,4 @@ inline std::string TextOf(Clock::Duration duration) {
 
 }  // namespace dcp
 
-#endif  // DCP_MPI_MPI_PAUSE_H_
+#endif  // DCP_BASE_POLL_PAUSE_H_

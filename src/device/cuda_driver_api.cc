@@ -75,6 +75,22 @@ const char* LookUpCudaDriver(void* library, CudaDriverApi* api) {
   return required.missing;
 }
 
+StatusOr<CudaDriverApi> OpenCudaDriver(const std::string& library) {
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) return FailedPrecondition(library + " not found");
+  CudaDriverApi api;
+  if (const char* missing = LookUpCudaDriver(handle, &api)) {
+    return FailedPrecondition(library + " lacks " + missing);
+  }
+  int count = 0;
+  const CuResult started = api.init(0);
+  if (started != 0 || api.device_get_count(&count) != 0 || count == 0) {
+    return FailedPrecondition(
+        library + " finds no device (cuInit: " + std::to_string(started) + ")");
+  }
+  return api;
+}
+
 Status CheckCuda(const CudaDriverApi& api, CuResult result, const char* call) {
   if (result == 0) return absl::OkStatus();
   const char* text = nullptr;

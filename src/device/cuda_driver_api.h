@@ -6,6 +6,7 @@
 #define DCP_DEVICE_CUDA_DRIVER_API_H_
 
 #include <cstddef>
+#include <string>
 
 #include "dcp/status.h"
 
@@ -111,6 +112,11 @@ struct CudaDriverApi {
 /// Looks all of them up in a library that dlopen() gave.
 /// \returns the name of one that is missing and must not be, or null
 const char* LookUpCudaDriver(void* library, CudaDriverApi* api);
+
+/// Loads the driver and starts it.
+/// \error kFailedPrecondition  it is not there, lacks a symbol or finds no
+/// device
+StatusOr<CudaDriverApi> OpenCudaDriver(const std::string& library);
 
 /// `result` of `call` as an error that has the driver's text.
 Status CheckCuda(const CudaDriverApi& api, CuResult result, const char* call);

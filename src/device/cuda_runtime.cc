@@ -6,8 +6,6 @@
 // 3. A copy is queued on the caller's stream, behind the work that produces
 //    the tensor, and waited for. Copies beside that work: cuda_copier.cc.
 
-#include <dlfcn.h>
-
 #include <memory>
 #include <string>
 #include <utility>
@@ -137,20 +135,13 @@ std::shared_ptr<DeviceRuntime> MakeNoDeviceRuntime() {
 }
 
 std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library) {
-  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    return std::make_shared<NoRuntime>(library + " not found");
+  const StatusOr<CudaDriverApi> opened = OpenCudaDriver(library);
+  if (!opened.ok()) {
+    return std::make_shared<NoRuntime>(std::string(Message(opened.status())));
   }
-  CudaDriverApi api;
-  if (const char* missing = LookUpCudaDriver(handle, &api)) {
-    return std::make_shared<NoRuntime>(library + " lacks " + missing);
-  }
+  const CudaDriverApi& api = *opened;
   int count = 0;
-  const CuResult started = api.init(0);
-  if (started != 0 || api.device_get_count(&count) != 0 || count == 0) {
-    return std::make_shared<NoRuntime>(
-        library + " finds no device (cuInit: " + std::to_string(started) + ")");
-  }
+  api.device_get_count(&count);
   int version = 0;
   api.driver_get_version(&version);
   return std::make_shared<CudaRuntime>(

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,15 +23,19 @@ StandInState state;
 struct Work {
   std::vector<std::function<void()>> pieces;
   size_t done = 0;
-  /// How many of them an event is behind.
-  std::map<void*, size_t> events;
+  /// How many of them an event is behind, and on which stream.
+  std::map<void*, std::pair<size_t, void*>> events;
 } work;
 
+std::recursive_mutex mutex;  // of what threads use beside each other
+
 void DoFirst(size_t count) {
+  const std::scoped_lock lock(mutex);
   for (; work.done < count; ++work.done) work.pieces[work.done]();
 }
 
 void Do(std::function<void()> piece) {
+  const std::scoped_lock lock(mutex);
   work.pieces.push_back(std::move(piece));
   if (!state.is_late) DoFirst(work.pieces.size());
 }
@@ -49,13 +55,11 @@ int UncapturedResult(StandInCall call) {
   return Result(call);
 }
 
-void Log(const char* what, const void* stream) {
-  const auto append = [](const char* text) {
-    std::strncat(state.log, text,
-                 sizeof(state.log) - std::strlen(state.log) - 1);
-  };
-  append(what);
-  append(stream == state.own_stream ? "(own) " : "(caller) ");
+void Log(const std::string& what, const void* stream) {
+  const std::scoped_lock lock(mutex);
+  const bool is_own = stream == state.own_stream;
+  std::strncat(state.log, (what + (is_own ? "(own) " : "(caller) ")).c_str(),
+               sizeof(state.log) - std::strlen(state.log) - 1);
 }
 
 int Create(StandInCall call, void** object) {
@@ -208,17 +212,21 @@ int cuEventDestroy_v2(void* event) { return Destroy(event); }
 
 int cuEventRecord(void* event, void* stream) {
   Log("record", stream);
-  work.events[event] = work.pieces.size();
+  const std::scoped_lock lock(mutex);
+  work.events[event] = {work.pieces.size(), stream};
   return Result(kStandInEventRecord);
 }
 
-int cuEventQuery(void*) {
+int cuEventQuery(void* event) {
+  const std::scoped_lock lock(mutex);
   const int result = UncapturedResult(kStandInEventQuery);
-  return result != 0 || state.events_have_passed ? result : 600;
+  const bool is_busy =
+      state.is_busy != nullptr && state.is_busy(work.events[event].second);
+  return result != 0 || (state.events_have_passed && !is_busy) ? result : 600;
 }
 
 int cuEventSynchronize(void* event) {
-  DoFirst(work.events[event]);
+  DoFirst(work.events[event].first);
   return UncapturedResult(kStandInEventSynchronize);
 }
 
@@ -268,9 +276,7 @@ int cuMemAlloc_v2(void** memory, size_t nbytes) {
 
 int cuMemFree_v2(void* memory) { return Destroy(memory); }
 
-int cuMemAllocHost_v2(void** memory, size_t nbytes) {
-  return cuMemAlloc_v2(memory, nbytes);
-}
+int cuMemAllocHost_v2(void** to, size_t n) { return cuMemAlloc_v2(to, n); }
 
 int cuMemFreeHost(void* memory) { return Destroy(memory); }
 

@@ -52,6 +52,8 @@ struct StandInState {
   void* synchronized_stream = nullptr;
 
   bool events_have_passed = true;
+  /// Whether a stream has work of another library, which its events wait for.
+  bool (*is_busy)(void* stream) = nullptr;
   /// Streams do nothing before somebody waits for it.
   bool is_late = false;
   void* own_stream = nullptr;  ///< the one that was made

@@ -1,10 +1,8 @@
-// What mpi_trainer trains: a network of 32 hidden units, whose places and
-// optimizer are shared out between the ranks of MPI.
+// What mpi_trainer and nccl_trainer train: a network of 32 hidden units, whose
+// places and optimizer are shared out between ranks.
 
 #ifndef EXAMPLES_CLOCK_NETWORK_H_
 #define EXAMPLES_CLOCK_NETWORK_H_
-
-#include <mpi.h>
 
 #include <array>
 #include <cmath>
@@ -15,11 +13,23 @@
 #include <vector>
 
 #include "dcp/dims.h"
+#include "dcp/status.h"
 #include "time_zones.h"
 
 namespace examples {
 
 constexpr int kHidden = 32;
+
+/// This process among those of the job, and the one collective that training
+/// takes.
+class Ranks {
+ public:
+  virtual ~Ranks() = default;
+  virtual int rank() const = 0;
+  virtual int world_size() const = 0;
+  /// Makes each value the sum of those of all ranks.
+  virtual dcp::Status Sum(std::vector<double>* values) = 0;
+};
 
 /// A weight, whole, and this rank's rows of its moments.
 struct Parameter {
@@ -67,10 +77,8 @@ inline Parameter MakeParameter(const Trainer& trainer, std::string name,
   return made;
 }
 
-inline Trainer MakeTrainer() {
-  Trainer trainer;
-  MPI_Comm_rank(MPI_COMM_WORLD, &trainer.rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &trainer.world_size);
+inline Trainer MakeTrainer(const Ranks& ranks) {
+  Trainer trainer{.rank = ranks.rank(), .world_size = ranks.world_size()};
   trainer.places = ReadTimeZones();
   trainer.parameters = {MakeParameter(trainer, "w1", {kHidden, 2}, 2),
                         MakeParameter(trainer, "b1", {kHidden}, 1),
@@ -95,7 +103,8 @@ inline double Predict(const Trainer& trainer, const Place& place,
 
 /// The gradient of the mean square error of all places, parameter after
 /// parameter, and last the error itself.
-inline std::vector<double> ComputeGradient(const Trainer& trainer) {
+inline dcp::StatusOr<std::vector<double>> ComputeGradient(
+    const Trainer& trainer, Ranks& ranks) {
   std::vector<double> sums(2 * kHidden + kHidden + kHidden + 1 + 1);
   double* const b1 = sums.data() + size_t{2} * kHidden;
   double* const w2 = b1 + kHidden;
@@ -117,15 +126,14 @@ inline std::vector<double> ComputeGradient(const Trainer& trainer) {
     b2[0] += 2 * error;
     b2[1] += error * error;
   }
-  MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()),
-                MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+  DCP_RETURN_IF_ERROR(ranks.Sum(&sums));
   for (double& sum : sums) sum /= static_cast<double>(trainer.places.size());
   return sums;
 }
 
-/// Adam on this rank's rows, which all ranks then share.
-inline void Update(const Trainer& trainer, const double* gradient,
-                   Parameter* p) {
+/// Adam on this rank's rows of `p`.
+inline void UpdateRows(const Trainer& trainer, const double* gradient,
+                       Parameter* p) {
   constexpr double kBeta1 = 0.9;
   constexpr double kBeta2 = 0.999;
   const auto step = static_cast<double>(trainer.step);
@@ -141,19 +149,28 @@ inline void Update(const Trainer& trainer, const double* gradient,
         0.02 * mean / (1 - std::pow(kBeta1, step)) /
         (std::sqrt(square / (1 - std::pow(kBeta2, step))) + 1e-8));
   }
-  const auto world_size = static_cast<size_t>(trainer.world_size);
-  std::vector<int> counts(world_size);
-  std::vector<int> offsets(world_size);
-  for (int i = 0; i < trainer.world_size; ++i) {
-    const int64_t rows = p->shape[0];
-    const int64_t first = rows * i / trainer.world_size;
-    const int64_t end = rows * (i + 1) / trainer.world_size;
-    offsets[static_cast<size_t>(i)] = static_cast<int>(first * p->row_size());
-    counts[static_cast<size_t>(i)] =
-        static_cast<int>((end - first) * p->row_size());
+}
+
+/// Each rank updates its rows, which all ranks then share.
+inline dcp::Status Update(const std::vector<double>& gradient, Ranks& ranks,
+                          Trainer* trainer) {
+  std::vector<double> weights(gradient.size());
+  size_t at = 0;
+  for (Parameter& p : trainer->parameters) {
+    UpdateRows(*trainer, gradient.data() + at, &p);
+    const auto begin = static_cast<size_t>(p.first_row * p.row_size());
+    for (size_t i = 0; i < p.exp_avg.size(); ++i) {
+      weights[at + begin + i] = p.value[begin + i];
+    }
+    at += p.value.size();
   }
-  MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, p->value.data(),
-                 counts.data(), offsets.data(), MPI_FLOAT, MPI_COMM_WORLD);
+  // To a row of one rank the others add zeros.
+  DCP_RETURN_IF_ERROR(ranks.Sum(&weights));
+  at = 0;
+  for (Parameter& p : trainer->parameters) {
+    for (float& value : p.value) value = static_cast<float>(weights[at++]);
+  }
+  return {};
 }
 
 }  // namespace examples

@@ -1,8 +1,9 @@
 // RunRanks: a job of several ranks in one process, each a thread.
 //
-// A real trainer has a process per rank. With MPI it takes dcp::mpi's transport
-// (mpi_trainer.cc), else it derives a dcp::Transport from what its ranks talk
-// over: five short methods. Nothing else in these examples would change.
+// A real trainer has a process per rank. Over MPI or NCCL it takes libdcp's
+// transport (mpi_trainer.cc, nccl_trainer.cc), else it derives a dcp::Transport
+// from what its ranks talk over: five short methods. Nothing else in these
+// examples would change.
 
 #ifndef EXAMPLES_RANKS_H_
 #define EXAMPLES_RANKS_H_

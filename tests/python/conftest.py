@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import dcpcpp
+from support import cpp_build
 from support.forked_ranks import close_server
 from support.ranks import close_pools
 
@@ -86,3 +87,25 @@ def s3_options() -> Iterator[dict[str, Any]]:
     fsspec.filesystem("s3", **options).mkdir("bucket")
     yield options
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def libdcp_prefix(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Where libdcp is installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    cpp_build.install(cpp_build.build_tree(folder / "build"), folder / "prefix")
+    return folder / "prefix"
+
+
+@pytest.fixture(scope="session")
+def cpp_examples(
+    libdcp_prefix: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """The folder of examples/cpp and their tests, built with find_package(dcp)."""
+    return cpp_build.build_examples(
+        tmp_path_factory.mktemp("examples"),
+        [
+            f"-DCMAKE_PREFIX_PATH={libdcp_prefix}",
+            f"-DEXAMPLES_CONFORMANCE_DIR={cpp_build.REPOSITORY / 'tests' / 'cpp'}",
+        ],
+    )

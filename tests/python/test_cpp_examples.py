@@ -25,26 +25,6 @@ HEADERS = sorted((cpp_build.REPOSITORY / "include" / "dcp").glob("*.h"))
 
 
 @pytest.fixture(scope="module")
-def prefix(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Where libdcp is installed."""
-    folder = tmp_path_factory.mktemp("installed")
-    cpp_build.install(cpp_build.build_tree(folder / "build"), folder / "prefix")
-    return folder / "prefix"
-
-
-@pytest.fixture(scope="module")
-def examples(prefix: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The folder of the examples and their tests, built with find_package(dcp)."""
-    return cpp_build.build_examples(
-        tmp_path_factory.mktemp("examples"),
-        [
-            f"-DCMAKE_PREFIX_PATH={prefix}",
-            f"-DEXAMPLES_CONFORMANCE_DIR={cpp_build.REPOSITORY / 'tests' / 'cpp'}",
-        ],
-    )
-
-
-@pytest.fixture(scope="module")
 def fsdp_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A checkpoint that stock PyTorch wrote, and the tensors in it, whole."""
     folder = tmp_path_factory.mktemp("fsdp")
@@ -119,22 +99,26 @@ def _check_listing(printed: str, folder: pathlib.Path) -> None:
     assert lines[-1] == "resharded over 3 ranks: the same bytes"
 
 
-def test_the_storages_of_the_examples_pass_the_conformance_suites(examples: pathlib.Path) -> None:
-    said = cpp_build.run(examples / "tests" / "examples_test")
+def test_the_storages_of_the_examples_pass_the_conformance_suites(
+    cpp_examples: pathlib.Path,
+) -> None:
+    said = cpp_build.run(cpp_examples / "tests" / "examples_test")
     assert "All tests passed" in said
 
 
 def test_cpp_lists_and_loads_what_fsdp2_wrote(
-    examples: pathlib.Path, fsdp_checkpoint: pathlib.Path
+    cpp_examples: pathlib.Path, fsdp_checkpoint: pathlib.Path
 ) -> None:
-    printed = _run_without_python(examples / "list_and_load", fsdp_checkpoint / "checkpoint", "3")
+    printed = _run_without_python(
+        cpp_examples / "list_and_load", fsdp_checkpoint / "checkpoint", "3"
+    )
     _check_listing(printed, fsdp_checkpoint)
 
 
 def test_a_cpp_trainer_saves_the_weights_of_a_step_while_it_goes_on(
-    examples: pathlib.Path, tmp_path: pathlib.Path
+    cpp_examples: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    printed = _run_without_python(examples / "async_save", tmp_path, "5")
+    printed = _run_without_python(cpp_examples / "async_save", tmp_path, "5")
     assert [line.partition(":")[0] for line in printed.splitlines()] == ["step 2", "step 4"]
     for step in (2, 4):
         state = {"weight": torch.zeros(1000, 1000), "bias": torch.tensor(0.0), "step": 0}
@@ -144,50 +128,11 @@ def test_a_cpp_trainer_saves_the_weights_of_a_step_while_it_goes_on(
         assert state["step"] == step
 
 
-def _mpirun(ranks: int, *command: str | pathlib.Path) -> subprocess.CompletedProcess[str]:
-    """Run processes of Open MPI, as root and on fewer cores if need be."""
-    options = ["--oversubscribe", "--allow-run-as-root", "-n", str(ranks)]
-    return subprocess.run(
-        ["mpirun", *options, *map(str, command)], capture_output=True, text=True, timeout=90
-    )
-
-
-def _final_loss(finished: subprocess.CompletedProcess[str]) -> float:
-    assert finished.returncode == 0, finished.stderr
-    (loss,) = re.findall(r"step 200: loss (\S+)", finished.stdout)
-    return float(loss)
-
-
-def test_an_mpi_trainer_that_was_killed_goes_on_with_other_ranks(
-    examples: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    trainer = examples / "mpi_trainer"
-    undisturbed = _final_loss(_mpirun(4, trainer, tmp_path / "undisturbed"))
-    killed = _mpirun(4, trainer, tmp_path / "killed", "200", "130")
-    assert killed.returncode != 0
-    resumed = _mpirun(3, trainer, tmp_path / "killed")
-    assert re.search(r"resumed from step (50|100)\n", resumed.stdout)
-    # Sums of other ranks' parts are rounded otherwise.
-    assert _final_loss(resumed) == pytest.approx(undisturbed, rel=0.01)
-    weights = {"w1": torch.zeros(32, 2), "b1": torch.zeros(32)}
-    weights |= {"w2": torch.zeros(32), "b2": torch.zeros(1)}
-    moments = {name: {"exp_avg": torch.zeros_like(value)} for name, value in weights.items()}
-    state = {"model": weights, "optim": moments, "step": 0}
-    state_dict_loader.load(state, checkpoint_id=tmp_path / "killed" / "step-200")
-    assert state["step"] == 200
-    assert all(moment["exp_avg"].any() for moment in moments.values())
-    place = torch.tensor([48.87 / 90, 2.33 / 180])
-    hidden = torch.tanh(weights["w1"] @ place + weights["b1"])
-    predicted = (weights["w2"] @ hidden + weights["b2"]).item()
-    (printed,) = re.findall(r"Paris .*: (\S+) hours", resumed.stdout)
-    assert predicted == pytest.approx(float(printed), abs=1e-3)
-
-
 @pytest.mark.parametrize("ranks", [1, 2, 5])
 def test_stock_torch_loads_what_cpp_wrote(
-    examples: pathlib.Path, tmp_path: pathlib.Path, ranks: int
+    cpp_examples: pathlib.Path, tmp_path: pathlib.Path, ranks: int
 ) -> None:
-    _run_without_python(examples / "write_for_torch", tmp_path / "checkpoint", str(ranks))
+    _run_without_python(cpp_examples / "write_for_torch", tmp_path / "checkpoint", str(ranks))
     state = {
         "model": {
             "weight": torch.zeros(12, 5),
@@ -205,9 +150,9 @@ def test_stock_torch_loads_what_cpp_wrote(
 
 
 def test_safetensors_loads_the_model_that_cpp_ranks_wrote(
-    examples: pathlib.Path, tmp_path: pathlib.Path
+    cpp_examples: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    printed = _run_without_python(examples / "write_hugging_face", tmp_path, "3")
+    printed = _run_without_python(cpp_examples / "write_hugging_face", tmp_path, "3")
     assert printed.endswith("4 ranks read the same weights\n")
     files = sorted(tmp_path.glob("model-*-of-*.safetensors"))
     assert len(files) > 1
@@ -217,18 +162,18 @@ def test_safetensors_loads_the_model_that_cpp_ranks_wrote(
     assert torch.equal(tensors["lm_head.weight"], wave.float().reshape(101, 32))
 
 
-def test_a_program_says_what_is_wrong(examples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_program_says_what_is_wrong(cpp_examples: pathlib.Path, tmp_path: pathlib.Path) -> None:
     finished = subprocess.run(
-        [examples / "list_and_load", tmp_path / "nothing"], capture_output=True, text=True
+        [cpp_examples / "list_and_load", tmp_path / "nothing"], capture_output=True, text=True
     )
     assert finished.returncode == 1
     assert re.search(r"nothing.*No such file or directory", finished.stderr)
 
 
 def test_the_static_library_needs_no_libdcp_at_run_time(
-    prefix: pathlib.Path, fsdp_checkpoint: pathlib.Path, tmp_path: pathlib.Path
+    libdcp_prefix: pathlib.Path, fsdp_checkpoint: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    options = [f"-DCMAKE_PREFIX_PATH={prefix}", "-DEXAMPLES_STATIC=ON"]
+    options = [f"-DCMAKE_PREFIX_PATH={libdcp_prefix}", "-DEXAMPLES_STATIC=ON"]
     built = cpp_build.build_examples(tmp_path / "build", options, "list_and_load")
     program = built / "list_and_load"
     assert "libdcp" not in cpp_build.run("ldd", program)
@@ -237,11 +182,11 @@ def test_the_static_library_needs_no_libdcp_at_run_time(
 
 
 def test_pkg_config_is_enough_to_build_with(
-    prefix: pathlib.Path, fsdp_checkpoint: pathlib.Path, tmp_path: pathlib.Path
+    libdcp_prefix: pathlib.Path, fsdp_checkpoint: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     # Installed anywhere: the .pc file finds its prefix by itself.
     moved = tmp_path / "elsewhere"
-    prefix_files = cpp_build.run("cp", "-a", prefix, moved)
+    prefix_files = cpp_build.run("cp", "-a", libdcp_prefix, moved)
     assert prefix_files == ""
     program = cpp_build.compile_with_pkg_config(
         cpp_build.EXAMPLES / "list_and_load.cc", moved, tmp_path / "list_and_load"
@@ -252,10 +197,10 @@ def test_pkg_config_is_enough_to_build_with(
 
 
 def test_pkg_config_links_the_static_library_too(
-    prefix: pathlib.Path, fsdp_checkpoint: pathlib.Path, tmp_path: pathlib.Path
+    libdcp_prefix: pathlib.Path, fsdp_checkpoint: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     moved = tmp_path / "static"
-    cpp_build.run("cp", "-a", prefix, moved)
+    cpp_build.run("cp", "-a", libdcp_prefix, moved)
     for shared in moved.glob("lib/libdcp.so*"):
         shared.unlink()
     program = cpp_build.compile_with_pkg_config(
@@ -266,8 +211,10 @@ def test_pkg_config_links_the_static_library_too(
     _check_listing(printed, fsdp_checkpoint)
 
 
-def test_every_public_header_compiles_alone(prefix: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    flags = cpp_build.pkg_config(prefix, "--cflags")
+def test_every_public_header_compiles_alone(
+    libdcp_prefix: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    flags = cpp_build.pkg_config(libdcp_prefix, "--cflags")
     compilers = []
     for header in HEADERS:
         source = tmp_path / f"{header.stem}.cc"

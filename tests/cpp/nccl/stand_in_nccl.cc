@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -85,6 +86,16 @@ const char* ncclGetLastError(ncclComm*) { return "last error of NCCL"; }
 struct UniqueId {
   char directory[128];
 };
+
+/// A new directory, for ranks that do not have one yet.
+int ncclGetUniqueId(UniqueId* id) {
+  const char* const parent = std::getenv("TMPDIR");
+  const std::string name =
+      std::string(parent != nullptr ? parent : "/tmp") + "/nccl-XXXXXX";
+  *id = {};
+  name.copy(id->directory, sizeof(id->directory) - 1);
+  return mkdtemp(id->directory) != nullptr ? 0 : dcp::kNcclSystemError;
+}
 
 int ncclCommInitRankConfig(ncclComm** made, int size, UniqueId id, int rank,
                            dcp::NcclConfig* config) {

@@ -23,8 +23,8 @@ struct ncclComm;  // NOLINT(readability-identifier-naming)
 namespace dcp {
 
 struct NcclTransportOptions {
-  /// How long a collective waits for the other ranks, and then once more for
-  /// their messages.
+  /// How long a collective waits for the other ranks, and then again for what
+  /// they send.
   double timeout_seconds = 1800;
   /// The file of the NCCL that made the communicator. Empty: the one that the
   /// program is linked with, else the one that is loaded as libnccl.so.2.

@@ -197,7 +197,7 @@ Status NcclMeeting::SendRounds(std::span<const std::string_view> messages) {
     }
     const std::vector<NcclTransfer> transfers = TransfersOf(round);
     DCP_RETURN_IF_ERROR(OrBreak(link_->BeginSends(transfers, deadline)));
-    DCP_RETURN_IF_ERROR(FinishRound(transfers, "sending to"));
+    DCP_RETURN_IF_ERROR(FinishRound(transfers, "sending to", deadline));
   }
   return absl::OkStatus();
 }
@@ -210,7 +210,7 @@ Status NcclMeeting::ReceiveRounds(std::span<std::string> messages) {
   for (const std::vector<NcclPiece>& round : CutIntoRounds(sizes)) {
     const std::vector<NcclTransfer> transfers = TransfersOf(round);
     DCP_RETURN_IF_ERROR(OrBreak(link_->BeginReceipts(transfers, deadline)));
-    DCP_RETURN_IF_ERROR(FinishRound(transfers, "receiving from"));
+    DCP_RETURN_IF_ERROR(FinishRound(transfers, "receiving from", deadline));
     for (const auto& [begin, transfer] : round) {
       std::memcpy(messages[static_cast<size_t>(transfer.peer)].data() + begin,
                   link_->host().data() + transfer.offset, transfer.nbytes);
@@ -220,8 +220,8 @@ Status NcclMeeting::ReceiveRounds(std::span<std::string> messages) {
 }
 
 Status NcclMeeting::FinishRound(std::span<const NcclTransfer> round,
-                                const char* what) {
-  Status finished = link_->Finish(DeadlineIn(timeout_));
+                                const char* what, NcclDeadline deadline) {
+  Status finished = link_->Finish(deadline);
   if (finished.ok()) return finished;
   std::string text = std::string(what) + " rank(s)";
   for (const NcclTransfer& transfer : round) {

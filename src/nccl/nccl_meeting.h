@@ -71,7 +71,8 @@ class NcclMeeting {
   Status SendRounds(std::span<const std::string_view> messages);
   Status ReceiveRounds(std::span<std::string> messages);
   /// Waits for the messages of a round.
-  Status FinishRound(std::span<const NcclTransfer> round, const char* what);
+  Status FinishRound(std::span<const NcclTransfer> round, const char* what,
+                     NcclDeadline deadline);
   void Leave();
   NcclDeadline DeadlineIn(Clock::Duration duration) const {
     return clock_->Now() + duration;

@@ -34,6 +34,7 @@ struct ncclComm {  // NOLINT(readability-identifier-naming)
   bool blocks = true;
   int collectives = 0;
   int splits = 0;
+  int polls = 0;
   std::vector<int> sent, received;  // by peer
   std::deque<Operation> operations;
   /// What a call that does not block has left to be done, by polls.

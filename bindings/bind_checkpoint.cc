@@ -87,12 +87,14 @@ py::bytes SaveStagedFromPython(const std::shared_ptr<StagedState>& staged,
 
 void LoadFromPython(const py::function& make_entries,
                     const py::function& accept, StorageReader& reader,
-                    Transport& transport, bool allow_partial_load) {
+                    Transport& transport, bool allow_partial_load,
+                    bool pool_reads) {
   PyLoadRequest request(make_entries, accept);
   const Status loaded = [&] {
     const py::gil_scoped_release nogil;
     return Load(request, reader, transport,
-                {.allow_partial_load = allow_partial_load})
+                {.allow_partial_load = allow_partial_load,
+                 .pool_reads = pool_reads})
         .status();
   }();
   ThrowIfError(loaded);
@@ -142,7 +144,7 @@ void BindCheckpoint(py::module_& m) {
         "Save what was staged, once.");
   m.def("load", &LoadFromPython, py::arg("make_entries"), py::arg("accept"),
         py::arg("reader"), py::arg("transport"), py::arg("allow_partial_load"),
-        kLoadDoc);
+        py::arg("pool_reads") = true, kLoadDoc);
   BindInspection(m);
 }
 

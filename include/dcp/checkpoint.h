@@ -162,6 +162,10 @@ struct LoadResult {
 struct LoadOptions {
   /// Keys that the checkpoint lacks are left alone instead of an error.
   bool allow_partial_load = false;
+  /// What several ranks of a host need of a checkpoint in the native format is
+  /// read by one of them, and the others copy it from its memory, where that
+  /// saves reading. Ranks for which it is false read by themselves.
+  bool pool_reads = true;
 };
 
 /// What a rank wants, once it knows what there is.

@@ -1,7 +1,9 @@
 // A load, start to finish:
 // 1. The coordinator reads the metadata once; every rank gets its bytes.
 // 2. Every rank makes its entries and plans its reads by itself.
-// 3. All ranks learn whether all could plan; only then is memory written.
+// 3. All ranks learn whether all could plan; only then is memory written. In
+//    the same messages ranks of one host find each other that need the same
+//    bytes: each of these is then read by one of them (pool_member.cc).
 // 4. Every rank reads, and decodes what it read. No message is pending
 //    meanwhile.
 // 5. All ranks learn whether all could.
@@ -20,6 +22,7 @@
 #include "checkpoint/load_planning.h"
 #include "checkpoint/rank_exchange.h"
 #include "dcp/checkpoint.h"
+#include "storage/pooled_reads.h"
 
 namespace dcp {
 namespace {
@@ -88,7 +91,10 @@ class LoadOperation {
         options_(options),
         role_{.rank = transport.rank(),
               .world_size = transport.world_size(),
-              .is_coordinator = transport.rank() == transport.coordinator()} {}
+              .is_coordinator = transport.rank() == transport.coordinator()},
+        pooling_(options.pool_reads && role_.world_size > 1
+                     ? dynamic_cast<PoolingReader*>(&reader)
+                     : nullptr) {}
 
   StatusOr<LoadResult> Run() {
     DCP_ASSIGN_OR_RETURN(const bool has_index, ShareIndex());
@@ -111,13 +117,26 @@ class LoadOperation {
 
   /// Steps 2 to 5.
   Status LoadFromIndex(bool has_index, std::string_view wait) {
-    const Status planned = Guarded([&] { return Plan(has_index); });
-    DCP_RETURN_IF_ERROR(AgreeOn(transport_, "plan", planned));
+    DCP_ASSIGN_OR_RETURN(
+        const std::string pool,
+        ReduceScatter(transport_, "plan",
+                      Guarded([&]() { return PlanAndOffer(has_index); }),
+                      [](const std::vector<std::string>& offers) {
+                        return StatusOr<std::vector<std::string>>(
+                            FormPools(offers));
+                      }));
     touched_ = true;
-    Status read = Guarded([&] { return Read(); });
+    Status read = Guarded([&] { return Read(pool); });
     if (WasInterrupted(read)) return read;
     DCP_RETURN_IF_ERROR(transport_.AwaitAll(wait));
+    if (pooling_ != nullptr) pooling_->LeavePool();
     return AgreeOn(transport_, "read", read);
+  }
+
+  /// Says what this rank will read to those that may need the same.
+  StatusOr<std::string> PlanAndOffer(bool has_index) {
+    DCP_RETURN_IF_ERROR(Plan(has_index));
+    return pooling_ != nullptr ? pooling_->OfferPool(plan_) : std::string();
   }
 
   /// Whether there is global metadata; index_ holds it then.
@@ -204,7 +223,8 @@ class LoadOperation {
     return absl::OkStatus();
   }
 
-  Status Read() {
+  Status Read(std::string_view pool) {
+    if (pooling_ != nullptr) pooling_->JoinPool(pool);
     EntryTarget target(entries_, &transport_);
     const int64_t before = reader_.nbytes_read();
     DCP_RETURN_IF_ERROR(reader_.ReadData(plan_, target));
@@ -218,6 +238,7 @@ class LoadOperation {
   Transport& transport_;
   const LoadOptions& options_;
   const StorageRole role_;
+  PoolingReader* const pooling_;  // null: every rank reads by itself
   CheckpointIndex index_;
   std::vector<LoadEntry> entries_;
   LoadPlan plan_;

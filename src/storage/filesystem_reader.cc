@@ -34,10 +34,11 @@ class ReadJob {
  public:
   ReadJob(const FileSystemReaderOptions& options,
           const PipelineOptions& pipeline, OpenFiles& files, ReadTarget& target,
-          DeviceRuntime& device, PartialCrcs* parts)
+          DeviceRuntime& device, PartialCrcs* parts, PooledReads* pool)
       : options_(options),
         files_(files),
         parts_(parts),
+        pool_(pool),
         pipeline_(pipeline),
         checked_by_sidecar_{
             .target = target, .device = device, .verify = false},
@@ -47,6 +48,7 @@ class ReadJob {
   Status Run(std::span<const StoredItem> items) {
     for (const StoredItem& item : items) DCP_RETURN_IF_ERROR(Sort(item));
     DCP_RETURN_IF_ERROR(ParseUnknownPlaces());
+    if (pool_ != nullptr) DCP_RETURN_IF_ERROR(TakeFromPool(items.back().info));
     std::vector<FileExtents> extents;
     extents.reserve(extents_.size());
     for (auto& [file, reads] : extents_) extents.push_back(std::move(reads));
@@ -80,7 +82,17 @@ class ReadJob {
     return AddWhole(item, file);
   }
 
-  FileExtents& ReadsOf(OpenFile* file) {
+  /// What others read too, up to the item at `last`.
+  Status TakeFromPool(const StorageInfo& last) {
+    std::vector<PoolTaking::FilePart> parts;
+    for (auto& [file, reads] : extents_) {
+      parts.push_back({.name = names_.at(file), .reads = &reads});
+    }
+    return pool_->Take(parts, last.relative_path, last.offset + last.length);
+  }
+
+  FileExtents& ReadsOf(const StoredItem& item, OpenFile* file) {
+    names_.emplace(file, item.info.relative_path);
     FileExtents& reads = extents_[file];
     reads.file = file->file.get();
     reads.file_nbytes = file->nbytes;
@@ -98,7 +110,7 @@ class ReadJob {
     // Nothing will be read of it that could set off its decoding.
     if (item.info.length == 0) return DecodeItem(item, std::string(), context);
     auto sink = std::make_unique<WholeItemSink>(item, context);
-    ReadsOf(file).extents.push_back(sink->extent());
+    ReadsOf(item, file).extents.push_back(sink->extent());
     sinks_.push_back(std::move(sink));
     return absl::OkStatus();
   }
@@ -115,7 +127,7 @@ class ReadJob {
                                                  : TensorSink::CheckCrc::kNo,
                                              checked_by_item_.device);
     if (check_later) sink->CheckInParts(*parts_);
-    sink->AppendExtents(&ReadsOf(file).extents);
+    sink->AppendExtents(&ReadsOf(item, file).extents);
     sinks_.push_back(std::move(sink));
     return absl::OkStatus();
   }
@@ -142,10 +154,12 @@ class ReadJob {
   const FileSystemReaderOptions& options_;
   OpenFiles& files_;
   PartialCrcs* const parts_;  // null: CRCs are checked by each read
+  PooledReads* const pool_;   // null: this rank reads alone
   const PipelineOptions pipeline_;
   const DecodeContext checked_by_sidecar_;
   const DecodeContext checked_by_item_;
   std::map<OpenFile*, FileExtents> extents_;
+  std::map<OpenFile*, std::string_view> names_;  // of those
   std::vector<std::unique_ptr<ExtentSink>> sinks_;
   std::vector<ItemInFile> unknown_;
   std::vector<ItemInFile> compressed_;
@@ -211,6 +225,7 @@ StatusOr<std::string> FileSystemReader::ReadSidecar(
 
 Status FileSystemReader::SetUp(const CheckpointIndex& index,
                                const StorageRole&) {
+  pool_.reset();
   files_.reset();
   parts_.reset();
   metadata_ = &index.metadata;
@@ -228,17 +243,45 @@ Status FileSystemReader::OpenData(const LoadPlan& plan) {
   return files_->Open(plan);
 }
 
+StatusOr<std::string> FileSystemReader::OfferPool(const LoadPlan& plan) {
+  // Without checks a rank reads no more than it wants.
+  if (!options_.verify) return std::string();
+  DCP_ASSIGN_OR_RETURN(const std::vector<LocatedRead> reads,
+                       LocateReads(plan, *metadata_, options_.path));
+  pool_ = PooledReads::Make(FindPoolNeeds(reads, *metadata_, sidecar_),
+                            options_.io);
+  return pool_ ? pool_->offer() : std::string();
+}
+
+void FileSystemReader::JoinPool(std::string_view pool) {
+  if (pool.empty()) {
+    pool_.reset();
+  } else if (pool_) {
+    pool_->Join(pool);
+  }
+}
+
 Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
   PipelineOptions pipeline =
       ResolvePipelineOptions(options_.io, metadata_->storage_data.size());
   pipeline.proceed = [&target] { return target.Proceed(); };
-  DCP_RETURN_IF_ERROR(files_->Read(
+  if (pool_) {
+    pool_->Start(pipeline, [this] { return files_->MakeOpenFiles(); });
+  }
+  Status read = files_->Read(
       plan, [&](std::span<const StoredItem> items, OpenFiles& files) {
-        ReadJob job(options_, pipeline, files, target, *device_, parts_.get());
-        const Status read = job.Run(items);
+        ReadJob job(options_, pipeline, files, target, *device_, parts_.get(),
+                    pool_.get());
+        Status done = job.Run(items);
         nbytes_read_ += job.nbytes_read();
-        return read;
-      }));
+        return done;
+      });
+  if (pool_) {
+    if (read.ok()) read = pool_->Finish(pipeline.proceed);
+    nbytes_read_ += pool_->nbytes_read();
+    if (!read.ok()) pool_.reset();  // the others need not wait for this rank
+  }
+  DCP_RETURN_IF_ERROR(read);
   return CommitTensors(plan, target);
 }
 

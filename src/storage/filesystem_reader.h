@@ -12,10 +12,11 @@
 #include "format/sidecar.h"
 #include "storage/partial_crcs.h"
 #include "storage/planned_files.h"
+#include "storage/pooled_reads.h"
 
 namespace dcp {
 
-class FileSystemReader final : public StorageReader {
+class FileSystemReader final : public StorageReader, public PoolingReader {
  public:
   FileSystemReader(FileSystemReaderOptions options,
                    StorageEnvironment environment);
@@ -30,6 +31,10 @@ class FileSystemReader final : public StorageReader {
   }
 
   int64_t nbytes_read() const override { return nbytes_read_; }
+
+  StatusOr<std::string> OfferPool(const LoadPlan& plan) override;
+  void JoinPool(std::string_view pool) override;
+  void LeavePool() override { pool_.reset(); }
 
  private:
   StatusOr<CheckpointIndex> ReadIndexFile(const std::string& name);
@@ -48,6 +53,7 @@ class FileSystemReader final : public StorageReader {
   Sidecar sidecar_;
   std::unique_ptr<PlannedFiles> files_;  // from SetUp on
   std::unique_ptr<PartialCrcs> parts_;   // if parts are expected
+  std::unique_ptr<PooledReads> pool_;    // if this rank does not read alone
   int64_t nbytes_read_ = 0;
 };
 

@@ -40,9 +40,10 @@ class PlannedFiles {
   /// a few thousand at a time, of files that may all be open.
   Status Read(const LoadPlan& plan, const ReadItems& read);
 
- private:
+  /// Files of the checkpoint for other use, none open yet. Thread-safe.
   std::unique_ptr<OpenFiles> MakeOpenFiles() const;
 
+ private:
   FileSystem& file_system_;
   const std::string directory_;
   const DirectIo direct_io_;

@@ -10,6 +10,7 @@
 #include "storage/environment.h"
 #include "storage/hugging_face_directory.h"
 #include "storage/hugging_face_reader.h"
+#include "storage/pooled_reads.h"
 
 namespace dcp {
 namespace {
@@ -23,7 +24,7 @@ bool HasMetadata(std::span<const DirectoryEntry> entries) {
                      });
 }
 
-class ReaderByContent final : public StorageReader {
+class ReaderByContent final : public StorageReader, public PoolingReader {
  public:
   ReaderByContent(FileSystemReaderOptions options,
                   const StorageEnvironment& environment)
@@ -66,6 +67,23 @@ class ReaderByContent final : public StorageReader {
   }
 
   void ExpectParts() override { in_use_->ExpectParts(); }
+
+  StatusOr<std::string> OfferPool(const LoadPlan& plan) override {
+    auto* const pooling = dynamic_cast<PoolingReader*>(in_use_);
+    return pooling != nullptr ? pooling->OfferPool(plan) : std::string();
+  }
+
+  void JoinPool(std::string_view pool) override {
+    if (auto* const pooling = dynamic_cast<PoolingReader*>(in_use_)) {
+      pooling->JoinPool(pool);
+    }
+  }
+
+  void LeavePool() override {
+    if (auto* const pooling = dynamic_cast<PoolingReader*>(in_use_)) {
+      pooling->LeavePool();
+    }
+  }
 
   int64_t nbytes_read() const override {
     return native_->nbytes_read() + hugging_face_->nbytes_read();

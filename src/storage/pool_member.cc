@@ -1,0 +1,258 @@
+// What several ranks of a host need of a checkpoint is read by one of them and
+// taken by all from its memory. The protocol:
+//
+// 1. Before a load reads, its ranks tell the coordinator what bytes they need
+//    and where their window is: an empty segment of shared memory. It gives the
+//    ranks of one host what all of them said (FormPools); they are the members
+//    of a pool. From that all work out the same pieces: who reads which, in
+//    which order, and who takes it (DividePool).
+// 2. A member opens the others' windows through procfs. If it cannot, it leaves
+//    at once and reads by itself; the others see that.
+// 3. The reader of a piece waits until the piece that was in its slot before,
+//    slot_count() earlier, was taken by all (AwaitRoom), reads it there, checks
+//    it and publishes it. The takers copy it to where it belongs and release
+//    it. Both go through the pieces in the same order, so the first piece that
+//    somebody waits for has room, whoever is slow: nobody waits in a circle.
+// 4. What could not be read, or is damaged, is published as that: each taker
+//    reads it by itself, so that it finds the error that it would have found
+//    alone, with the names of its own keys.
+// 5. So nobody depends on another. A reader that brings nothing for a while
+//    is no longer waited for, and one whose takers take nothing as long ends:
+//    what is left each reads by itself. That a rank is dead or hangs is for the
+//    transport to tell.
+// 6. A slot is written again only when all its takers have released it or left;
+//    who leaves touches none any more.
+
+#include "storage/pool_member.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <utility>
+
+#include "base/wire.h"
+
+namespace dcp {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr auto kSlice = std::chrono::milliseconds(50);
+
+/// Since when nothing has rung.
+class Quiet {
+ public:
+  explicit Quiet(std::chrono::milliseconds patience) : patience_(patience) {}
+
+  bool IsTooLong(uint32_t value) {
+    const auto now = steady_clock::now();
+    if (value != value_) {
+      value_ = value;
+      since_ = now;
+    }
+    return now - since_ > patience_;
+  }
+
+ private:
+  const std::chrono::milliseconds patience_;
+  uint32_t value_ = 0;
+  steady_clock::time_point since_ = steady_clock::now();
+};
+
+std::string PoolOf(std::span<const std::string_view> members, size_t number) {
+  WireWriter out;
+  out.PutVarint(number);
+  out.PutVarint(members.size());
+  for (const std::string_view member : members) out.PutString(member);
+  return std::move(out).Take();
+}
+
+}  // namespace
+
+std::vector<std::string> FormPools(std::span<const std::string> offers) {
+  struct Pool {
+    std::vector<size_t> ranks;
+    std::vector<std::string_view> members;
+  };
+  std::map<std::string_view, std::vector<Pool>> hosts;
+  for (size_t rank = 0; rank < offers.size(); ++rank) {
+    WireReader in(offers[rank], "an offer to read together");
+    const std::string_view host = in.String();
+    const std::string_view member = in.String();
+    if (!in.ok()) continue;
+    std::vector<Pool>& pools = hosts[host];
+    if (pools.empty() || pools.back().ranks.size() == kMaxPoolMembers) {
+      pools.emplace_back();
+    }
+    pools.back().ranks.push_back(rank);
+    pools.back().members.push_back(member);
+  }
+  std::vector<std::string> replies(offers.size());
+  for (const auto& [host, pools] : hosts) {
+    for (const Pool& pool : pools) {
+      if (pool.ranks.size() < 2) continue;
+      for (size_t i = 0; i < pool.ranks.size(); ++i) {
+        replies[pool.ranks[i]] = PoolOf(pool.members, i);
+      }
+    }
+  }
+  return replies;
+}
+
+StatusOr<std::unique_ptr<PoolMember>> PoolMember::Make(const PoolNeeds& needs,
+                                                       const Options& options) {
+  const std::string host = PoolHost();
+  if (host.empty()) return NotFound("procfs does not name this host");
+  DCP_ASSIGN_OR_RETURN(auto own, PoolWindow::Make());
+  Options usable = options;
+  usable.max_slots =
+      std::clamp<size_t>(options.max_slots, 2, PoolBoard::kMaxSlots);
+  std::unique_ptr<PoolMember> member(new PoolMember(std::move(own), usable));
+  WireWriter body;
+  body.PutString(member->own_->address());
+  body.PutVarint(usable.max_slots);
+  PutPoolNeeds(needs, &body);
+  WireWriter offer;
+  offer.PutString(host);
+  offer.PutString(body.data());
+  member->offer_ = std::move(offer).Take();
+  return member;
+}
+
+PoolMember::~PoolMember() { Leave(); }
+
+Status PoolMember::Join(std::string_view pool) {
+  WireReader in(pool, "the members of a pool");
+  number_ = static_cast<size_t>(in.Varint());
+  const size_t count = in.Count(1);
+  std::vector<std::string> addresses(count);
+  std::vector<size_t> max_slots(count);
+  std::vector<PoolNeeds> needs(count);
+  for (size_t i = 0; i < count; ++i) {
+    WireReader member(in.String(), "a member of a pool");
+    addresses[i] = member.String();
+    max_slots[i] = static_cast<size_t>(member.Varint());
+    needs[i] = GetPoolNeeds(member);
+    DCP_RETURN_IF_ERROR(member.Finish());
+  }
+  DCP_RETURN_IF_ERROR(in.Finish());
+  division_ = DividePool(needs);
+  if (division_.pieces.empty()) return absl::OkStatus();
+  const Status opened = OpenWindows(addresses, max_slots);
+  if (!opened.ok()) {
+    division_.pieces.clear();
+    Leave();
+  }
+  return opened;
+}
+
+Status PoolMember::OpenWindows(std::span<const std::string> addresses,
+                               std::span<const size_t> max_slots) {
+  is_late_ = std::make_unique<std::atomic<bool>[]>(addresses.size());
+  std::vector<PoolWindow*> windows(addresses.size());
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    windows[i] = own_.get();
+    if (i != number_) {
+      DCP_ASSIGN_OR_RETURN(auto window, PoolWindow::Open(addresses[i]));
+      windows[i] = window.get();
+      opened_.push_back(std::move(window));
+    }
+    DCP_RETURN_IF_ERROR(
+        windows[i]->SetSlots(std::min(max_slots[i], division_.piece_counts[i]),
+                             division_.piece_nbytes));
+  }
+  windows_ = std::move(windows);
+  return absl::OkStatus();
+}
+
+StatusOr<bool> PoolMember::Await(const PoolPiece& piece,
+                                 const std::function<Status()>& proceed) {
+  PoolBoard& board = windows_[piece.reader]->board();
+  const PoolBoard::Slot& slot = windows_[piece.reader]->SlotOf(piece.number);
+  const uint64_t wanted = 2 * (uint64_t{piece.number} + 1);
+  Quiet quiet(options_.patience);
+  while (true) {
+    const uint32_t seen = board.published.value();
+    const bool has_ended = board.has_ended.load(std::memory_order_acquire) != 0;
+    const uint64_t content = slot.content.load(std::memory_order_acquire);
+    if (content == wanted) return true;
+    if (content > wanted) {
+      // It failed; or was given up and came later than the one after it.
+      if (content == wanted + 1) Release(piece);
+      return false;
+    }
+    if (has_ended || is_late_[piece.reader]) return false;
+    if (quiet.IsTooLong(seen)) is_late_[piece.reader] = true;
+    DCP_RETURN_IF_ERROR(proceed());
+    board.published.Wait(seen, kSlice);
+  }
+}
+
+std::span<const std::byte> PoolMember::BytesOf(const PoolPiece& piece) const {
+  return windows_[piece.reader]
+      ->MemoryOf(piece.number)
+      .first(static_cast<size_t>(piece.read_end - piece.begin));
+}
+
+void PoolMember::Release(const PoolPiece& piece) {
+  PoolWindow& window = *windows_[piece.reader];
+  window.SlotOf(piece.number)
+      .takers.fetch_and(~(uint64_t{1} << number_), std::memory_order_acq_rel);
+  window.board().taken.Ring();
+}
+
+bool PoolMember::AwaitRoom(const PoolPiece& piece) {
+  PoolBoard& board = own_->board();
+  const PoolBoard::Slot& slot = own_->SlotOf(piece.number);
+  // Another thread may still read the piece that comes before in the slot.
+  const size_t slots = own_->slot_count();
+  const uint64_t published =
+      piece.number < slots ? 0 : 2 * (uint64_t{piece.number - slots} + 1);
+  Quiet quiet(options_.patience);
+  while (board.has_ended.load(std::memory_order_acquire) == 0) {
+    const uint32_t seen = board.taken.value();
+    const bool is_over =
+        slot.content.load(std::memory_order_acquire) >= published;
+    uint64_t takers = slot.takers.load(std::memory_order_acquire);
+    for (size_t member = 0; member < windows_.size(); ++member) {
+      if (HasLeft(member)) takers &= ~(uint64_t{1} << member);
+    }
+    if (is_over && takers == 0) return true;
+    if (quiet.IsTooLong(seen)) return false;
+    board.taken.Wait(seen, kSlice);
+  }
+  return false;
+}
+
+std::span<std::byte> PoolMember::RoomOf(const PoolPiece& piece) const {
+  return own_->MemoryOf(piece.number)
+      .first(static_cast<size_t>(piece.read_end - piece.begin));
+}
+
+void PoolMember::Publish(const PoolPiece& piece, Outcome outcome) {
+  PoolBoard::Slot& slot = own_->SlotOf(piece.number);
+  slot.takers.store(piece.takers, std::memory_order_relaxed);
+  slot.content.store(
+      2 * (uint64_t{piece.number} + 1) + (outcome == Outcome::kFailed ? 1 : 0),
+      std::memory_order_release);
+  own_->board().published.Ring();
+}
+
+void PoolMember::EndReading() {
+  own_->board().has_ended.store(1, std::memory_order_release);
+  own_->board().published.Ring();
+  own_->board().taken.Ring();  // a thread of ours may wait for room
+}
+
+bool PoolMember::HasLeft(size_t member) const {
+  return windows_[member]->board().has_left.load(std::memory_order_acquire) !=
+         0;
+}
+
+void PoolMember::Leave() {
+  EndReading();
+  own_->board().has_left.store(1, std::memory_order_release);
+  for (PoolWindow* window : windows_) window->board().taken.Ring();
+}
+
+}  // namespace dcp

@@ -1,0 +1,99 @@
+// PoolMember: this rank's place in a pool, see pool_member.cc.
+
+#ifndef DCP_STORAGE_POOL_MEMBER_H_
+#define DCP_STORAGE_POOL_MEMBER_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dcp/status.h"
+#include "storage/pool_division.h"
+#include "storage/pool_window.h"
+
+namespace dcp {
+
+/// Of each rank that may read together with others, what it says of itself:
+/// what is to be said to each of them. Empty for a rank that stays alone.
+std::vector<std::string> FormPools(std::span<const std::string> offers);
+
+/// Thread-safe from Join on.
+class PoolMember {
+ public:
+  struct Options {
+    /// Pieces that this rank keeps for others, PoolBoard::kMaxSlots at most.
+    size_t max_slots = PoolBoard::kMaxSlots;
+    /// How long another rank may do nothing: longer than a disk or a network
+    /// storage is busy with a few mebibytes.
+    std::chrono::milliseconds patience = std::chrono::seconds(30);
+  };
+  static StatusOr<std::unique_ptr<PoolMember>> Make(const PoolNeeds& needs,
+                                                    const Options& options);
+  /// Leaves.
+  ~PoolMember();
+  PoolMember(const PoolMember&) = delete;
+  PoolMember& operator=(const PoolMember&) = delete;
+
+  /// For FormPools.
+  const std::string& offer() const { return offer_; }
+  /// Finds the others by what FormPools made for this rank. After an error it
+  /// has left, and they know.
+  Status Join(std::string_view pool);
+
+  const PoolDivision& division() const { return division_; }
+  size_t number() const { return number_; }
+  bool Takes(const PoolPiece& piece) const {
+    return ((piece.takers >> number_) & 1) != 0;
+  }
+  /// How many pieces this rank can have read and not been rid of.
+  size_t slot_count() const { return own_->slot_count(); }
+
+  /// Waits until `piece` is there. False: its reader will not bring it, or has
+  /// brought nothing for long, and this rank has to read it by itself.
+  /// \error what `proceed` returns, which is asked now and then
+  StatusOr<bool> Await(const PoolPiece& piece,
+                       const std::function<Status()>& proceed);
+  /// Of a piece that is there, until Release.
+  std::span<const std::byte> BytesOf(const PoolPiece& piece) const;
+  void Release(const PoolPiece& piece);
+
+  /// Waits until there is room for a piece of which this rank is the reader.
+  /// False: for too long somebody has not taken what was there before, or the
+  /// reading was ended.
+  bool AwaitRoom(const PoolPiece& piece);
+  std::span<std::byte> RoomOf(const PoolPiece& piece) const;
+  enum class Outcome : uint8_t { kRead, kFailed };
+  void Publish(const PoolPiece& piece, Outcome outcome);
+  /// This rank publishes no more.
+  void EndReading();
+
+ private:
+  PoolMember(std::unique_ptr<PoolWindow> own, const Options& options)
+      : own_(std::move(own)), options_(options), windows_{own_.get()} {}
+
+  Status OpenWindows(std::span<const std::string> addresses,
+                     std::span<const size_t> max_slots);
+  bool HasLeft(size_t member) const;
+  void Leave();
+
+  const std::unique_ptr<PoolWindow> own_;
+  const Options options_;
+  std::string offer_;
+  PoolDivision division_;
+  size_t number_ = 0;
+  std::vector<PoolWindow*> windows_;  // by member
+  std::vector<std::unique_ptr<PoolWindow>> opened_;
+  std::unique_ptr<std::atomic<bool>[]> is_late_;  // by member, as a reader
+};
+
+}  // namespace dcp
+
+#endif  // DCP_STORAGE_POOL_MEMBER_H_

@@ -1036,7 +1036,7 @@ def kept_buffer_nbytes() -> int:
     """
     Bytes of buffers kept for the next save or load.
     """
-def load(make_entries: collections.abc.Callable, accept: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool) -> None:
+def load(make_entries: collections.abc.Callable, accept: collections.abc.Callable, reader: StorageReader, transport: Transport, allow_partial_load: bool, pool_reads: bool = True) -> None:
     """
     Load the LoadEntries that `make_entries(metadata)` returns. `accept` gets a dict with objects, missing, unexpected, casts and nbytes_read; what it raises fails the load on all ranks.
     """

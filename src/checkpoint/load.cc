@@ -136,7 +136,9 @@ class LoadOperation {
   /// Says what this rank will read to those that may need the same.
   StatusOr<std::string> PlanAndOffer(bool has_index) {
     DCP_RETURN_IF_ERROR(Plan(has_index));
-    return pooling_ != nullptr ? pooling_->OfferPool(plan_) : std::string();
+    // With metadata of its own a rank reads files of its own.
+    if (pooling_ == nullptr || !has_index) return std::string();
+    return pooling_->OfferPool(plan_);
   }
 
   /// Whether there is global metadata; index_ holds it then.

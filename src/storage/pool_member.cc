@@ -37,6 +37,10 @@ namespace {
 
 using std::chrono::steady_clock;
 
+// Pieces that all members keep, so that a host with many ranks is not full of
+// them; what is in flight from one disk is half of it.
+constexpr size_t kSlotsOfAll = 32;
+constexpr size_t kMinSlots = 4;
 constexpr auto kSlice = std::chrono::milliseconds(50);
 
 /// Since when nothing has rung.
@@ -150,6 +154,7 @@ Status PoolMember::OpenWindows(std::span<const std::string> addresses,
                                std::span<const size_t> max_slots) {
   is_late_ = std::make_unique<std::atomic<bool>[]>(addresses.size());
   std::vector<PoolWindow*> windows(addresses.size());
+  const size_t share = std::max(kMinSlots, kSlotsOfAll / addresses.size());
   for (size_t i = 0; i < addresses.size(); ++i) {
     windows[i] = own_.get();
     if (i != number_) {
@@ -157,9 +162,9 @@ Status PoolMember::OpenWindows(std::span<const std::string> addresses,
       windows[i] = window.get();
       opened_.push_back(std::move(window));
     }
-    DCP_RETURN_IF_ERROR(
-        windows[i]->SetSlots(std::min(max_slots[i], division_.piece_counts[i]),
-                             division_.piece_nbytes));
+    const size_t slots = std::min(max_slots[i], share);
+    DCP_RETURN_IF_ERROR(windows[i]->SetSlots(
+        std::min(slots, division_.piece_counts[i]), division_.piece_nbytes));
   }
   windows_ = std::move(windows);
   return absl::OkStatus();

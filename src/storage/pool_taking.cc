@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -154,13 +155,23 @@ class PoolTaking::Crew {
         batch_(batch),
         has_come_(pieces.size(), 0) {}
 
-  /// From one thread for each worker; `proceed` may be null.
-  void Work(const std::function<Status()>& proceed) {
-    const Status status = Guarded([&] { return TakeAll(proceed); });
-    if (status.ok()) return;
+  /// One thread of several.
+  void Work() {
+    {
+      const MutexLock lock(mutex_);
+      ++working_;
+    }
+    Fail(Guarded([this] { return TakeAll([] { return absl::OkStatus(); }); }));
     const MutexLock lock(mutex_);
-    failure_.Update(status);
-    has_failed_ = true;
+    --working_;
+    changed_.NotifyAll();
+  }
+
+  /// The thread that may ask `proceed`, and does until the others have ended.
+  void WorkAndAsk(const std::function<Status()>& proceed) {
+    ProceedCheck ask(proceed);
+    Fail(Guarded([&] { return TakeAll([&ask] { return ask(); }); }));
+    while (IsWorkedOn()) Fail(Guarded([&ask] { return ask(); }));
   }
 
   /// When all have ended: the pieces that came.
@@ -175,11 +186,26 @@ class PoolTaking::Crew {
   }
 
  private:
+  void Fail(const Status& status) {
+    if (status.ok()) return;
+    const MutexLock lock(mutex_);
+    failure_.Update(status);
+    has_failed_ = true;
+  }
+
+  /// Waits a little for the others.
+  bool IsWorkedOn() {
+    const MutexLock lock(mutex_);
+    if (working_ == 0) return false;
+    changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() +
+                                   std::chrono::milliseconds(50));
+    return working_ > 0;
+  }
+
   Status TakeAll(const std::function<Status()>& proceed) {
-    ProceedCheck asked(proceed);
     const auto go_on = [&]() -> Status {
       // Any error will do here: the first one is kept.
-      return has_failed_ ? Internal("another thread failed") : asked();
+      return has_failed_ ? Internal("another thread failed") : proceed();
     };
     while (!has_failed_) {
       const size_t i = next_.fetch_add(1);
@@ -204,17 +230,19 @@ class PoolTaking::Crew {
   std::atomic<size_t> next_{0};
   std::atomic<bool> has_failed_{false};
   Mutex mutex_;
+  CondVar changed_;
+  int working_ ABSL_GUARDED_BY(mutex_) = 0;
   Status failure_ ABSL_GUARDED_BY(mutex_);
 };
 
 Status PoolTaking::TakeUntil(size_t end, Batch& batch) {
   if (next_ >= end) return absl::OkStatus();
   Crew crew(member_, std::span(pieces_).subspan(next_, end - next_), batch);
-  RunOnThreads(
-      std::min(static_cast<size_t>(options_.workers), end - next_),
-      [&](size_t worker) {
-        crew.Work(worker == 0 ? options_.proceed : std::function<Status()>());
-      });
+  RunOnThreads(std::min(static_cast<size_t>(options_.workers), end - next_),
+               [&](size_t worker) {
+                 if (worker > 0) return crew.Work();
+                 crew.WorkAndAsk(options_.proceed);
+               });
   DCP_ASSIGN_OR_RETURN(const auto arrived, crew.TakeArrived());
   next_ = end;
   batch.Remove(arrived);

@@ -27,6 +27,10 @@ OUTCOMES = {
         "warm load, checked or not": ("dcpcpp, verify=False",),
     },
     "ranks": {"durable save, 2 ranks": ("stock DCP, default", "stock DCP, thread", "raw")},
+    "rank-loads": {
+        "cold load of replicas, 4 ranks": ("dcpcpp, each by itself", "stock DCP"),
+        "warm load of replicas, 4 ranks": ("dcpcpp, each by itself", "stock DCP"),
+    },
     "tmpfs": {
         "save on tmpfs": (*PEERS, "dcpcpp, thread_count=2"),
         "load on tmpfs": (*PEERS, "dcpcpp, thread_count=2"),
@@ -34,9 +38,12 @@ OUTCOMES = {
     "small": {f"durable save, {SMALL}": ("stock DCP",), f"warm load, {SMALL}": ("stock DCP",)},
     "zstd": {"durable save, zstd": ("stock DCP, ZS",), "warm load, zstd": ("stock DCP, ZS",)},
 }
-# Where the disk is the limit, those that are close to each other are measured eight times as often.
 # How many rounds of each repeat are those of dcpcpp and the raw device.
-OFTEN = {"durable save": 8, "cold load": 8, "durable save, 2 ranks": 8, "save on tmpfs": 4}
+OFTEN = {
+    **dict.fromkeys(("durable save", "cold load", "durable save, 2 ranks"), 8),
+    "cold load of replicas, 4 ranks": 8,
+    "save on tmpfs": 4,
+}
 
 
 @pytest.mark.timeout(300)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dcpcpp.bench.hf_suite import HfSuite
 
-MEASURES = ("save", "load", "verify", "ranks", "tmpfs", "small", "zstd")
+MEASURES = ("save", "load", "verify", "ranks", "rank-loads", "tmpfs", "small", "zstd")
 
 
 def _size(gib: float) -> float:

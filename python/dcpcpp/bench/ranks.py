@@ -118,7 +118,7 @@ def _together(save: Save, path: Path) -> float | None:
     return own_seconds
 
 
-def _add_all_ranks(samples: Samples, own: Samples) -> None:
+def add_all_ranks(samples: Samples, own: Samples) -> None:
     """The slowest rank's time and the largest one's memory count, and the CPU time of all."""
     for values, value, op in (
         (samples.seconds, own.seconds, dist.ReduceOp.MAX),
@@ -175,7 +175,7 @@ def main() -> None:
             f"{float(of_all) / outcome.nbytes:.3f} of the state's"
         )
         if repeat >= 0:
-            _add_all_ranks(outcome.samples[name], samples)
+            add_all_ranks(outcome.samples[name], samples)
     if rank == 0:
         shutil.rmtree(arguments.folder / "save", ignore_errors=True)
         arguments.out.write_text(json.dumps(dataclasses.asdict(outcome)))

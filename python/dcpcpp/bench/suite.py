@@ -105,25 +105,42 @@ def _of_small_tensors(count: int, folder: Path, repeats: int, say: Progress) -> 
     ]
 
 
+def _run_ranks(ranks: int, module: str, *options: str) -> Any:
+    """What the ranks of a module of ours report: JSON."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as out:
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *(f"--nproc_per_node={ranks}", "-m", f"dcpcpp.bench.{module}"),
+            *("--out", out.name, "--often", str(OFTEN_ON_DISK), *options),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"the ranks failed:\n{done.stderr[-2000:]}")
+        return json.loads(Path(out.name).read_text())
+
+
+def _outcome(fields: dict[str, Any]) -> Outcome:
+    fields["samples"] = {name: Samples(**s) for name, s in fields["samples"].items()}
+    return Outcome(**fields)
+
+
 def measure_ranks(
     ranks: int, nbytes: int, folder: Path, repeats: int, say: Progress, layout: str = "native"
 ) -> Outcome:
     """Durable saves by several processes; see `dcpcpp.bench.ranks` for the layouts."""
     say(f"durable save by {ranks} ranks, {layout}")
-    with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *(f"--nproc_per_node={ranks}", "-m", "dcpcpp.bench.ranks"),
-            *("--folder", str(folder), "--out", out.name),
-            *("--nbytes", str(nbytes), "--repeats", str(repeats), "--often", str(OFTEN_ON_DISK)),
-            *("--layout", layout),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"the ranks failed:\n{done.stderr[-2000:]}")
-        fields: dict[str, Any] = json.loads(Path(out.name).read_text())
-    fields["samples"] = {name: Samples(**s) for name, s in fields["samples"].items()}
-    return Outcome(**fields)
+    sizes = ("--nbytes", str(nbytes), "--repeats", str(repeats))
+    fields = _run_ranks(ranks, "ranks", "--folder", str(folder), *sizes, "--layout", layout)
+    return _outcome(fields)
+
+
+def _measure_rank_loads(
+    ranks: int, nbytes: int, folder: Path, repeats: int, say: Progress
+) -> list[Outcome]:
+    say(f"loads of replicas by {ranks} ranks")
+    sizes = ("--nbytes", str(nbytes), "--repeats", str(repeats))
+    listed = _run_ranks(ranks, "rank_loads", "--folder", str(folder), *sizes)
+    return [_outcome(fields) for fields in listed]
 
 
 @dataclass(frozen=True)
@@ -160,6 +177,8 @@ class Suite:
                 outcomes += run_apart(_verification, (nbytes, folder, repeats), say)
             if "ranks" in wanted:
                 outcomes.append(measure_ranks(2, nbytes, folder, repeats, say))
+            if "rank-loads" in wanted:
+                outcomes += _measure_rank_loads(4, nbytes, folder, repeats, say)
             if "tmpfs" in wanted:
                 outcomes += run_apart(_on_tmpfs, (nbytes, shared, repeats), say)
             if "small" in wanted:

@@ -31,9 +31,10 @@ class PoolMember {
   struct Options {
     /// Pieces that this rank keeps for others, PoolBoard::kMaxSlots at most.
     size_t max_slots = PoolBoard::kMaxSlots;
-    /// How long another rank may do nothing: longer than a disk or a network
-    /// storage is busy with a few mebibytes.
-    std::chrono::milliseconds patience = std::chrono::seconds(30);
+    /// How long another rank may do nothing before others go on without it:
+    /// longer than it may be busy with bytes that only it needs. The load as a
+    /// whole waits for it in any case.
+    std::chrono::milliseconds patience = std::chrono::minutes(2);
   };
   static StatusOr<std::unique_ptr<PoolMember>> Make(const PoolNeeds& needs,
                                                     const Options& options);

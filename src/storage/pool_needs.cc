@@ -16,7 +16,7 @@ namespace {
 // Described at a time: some hundred bytes each.
 constexpr size_t kItemsAtOnce = 4096;
 
-bool CanBe(const StorageInfo& info) {
+bool IsPlausible(const StorageInfo& info) {
   return info.offset >= 0 && info.length > 0 &&
          info.length <= std::numeric_limits<int64_t>::max() - info.offset;
 }
@@ -30,7 +30,8 @@ class NeedsFinder {
   }
 
   void Add(const StoredItem& item) {
-    if (!CanBe(item.info) || !item.info.transform_descriptors.empty()) return;
+    if (!IsPlausible(item.info) || !item.info.transform_descriptors.empty())
+      return;
     Enter(item.info.relative_path);
     const FileRange whole{.begin = item.info.offset,
                           .end = item.info.offset + item.info.length};

@@ -85,6 +85,7 @@ class ReadJob {
   /// What others read too, up to the item at `last`.
   Status TakeFromPool(const StorageInfo& last) {
     std::vector<PoolTaking::FilePart> parts;
+    parts.reserve(extents_.size());
     for (auto& [file, reads] : extents_) {
       parts.push_back({.name = names_.at(file), .reads = &reads});
     }

@@ -38,9 +38,10 @@ namespace {
 using std::chrono::steady_clock;
 
 // Pieces that all members keep, so that a host with many ranks is not full of
-// them; what is in flight from one disk is half of it.
-constexpr size_t kSlotsOfAll = 32;
-constexpr size_t kMinSlots = 4;
+// them, and a rank, of which they are counted as memory, keeps within what a load
+// may add. What is in flight from one disk is half of it.
+constexpr size_t kSlotsOfAll = 28;
+constexpr size_t kMinSlots = 2;
 constexpr auto kSlice = std::chrono::milliseconds(50);
 
 /// Since when nothing has rung.

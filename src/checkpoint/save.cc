@@ -63,15 +63,14 @@ class SaveOperation {
  private:
   StatusOr<SaveResult> SaveTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    StatusOr<LocalPlan> mine =
+    const StatusOr<std::string> answer =
         Traced(trace(), "plan", [&] { return PlanTogether(entries); });
-    if (!mine.ok()) {
+    if (!answer.ok()) {
       Abort();
-      return mine.status();
+      return answer.status();
     }
     StatusOr<std::string> outcome =
-        Guarded([&] { return Write(*entries, *mine); });
-    mine->plan = {};  // large, and the commit needs memory of its own
+        Guarded([&] { return WriteShare(*entries, *answer); });
     Status met = WasInterrupted(outcome.status()) ? outcome.status() : Meet();
     if (!met.ok()) {
       Abort();  // without this rank's results nobody publishes
@@ -85,15 +84,13 @@ class SaveOperation {
     return SaveResult{std::move(published)};
   }
 
-  StatusOr<LocalPlan> PlanTogether(
+  /// The coordinator's answer.
+  StatusOr<std::string> PlanTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    DCP_ASSIGN_OR_RETURN(
-        const std::string reply,
-        ReduceScatter(transport_, "plan", Propose(entries),
-                      [this](std::vector<std::string> all) {
-                        return coordinator_.Plan(std::move(all));
-                      }));
-    return ParsePlanAnswer(reply, std::exchange(proposed_, {}));
+    return ReduceScatter(transport_, "plan", Propose(entries),
+                         [this](std::vector<std::string> all) {
+                           return coordinator_.Plan(std::move(all));
+                         });
   }
 
   /// This rank's message to the coordinator; proposed_ is what it says.
@@ -121,6 +118,14 @@ class SaveOperation {
     }
     DCP_ASSIGN_OR_RETURN(local.notes, writer_.PrepareLocalPlan(local.plan));
     return local;
+  }
+
+  /// The plan goes before the commit, which needs memory of its own.
+  StatusOr<std::string> WriteShare(std::span<const SaveEntry> entries,
+                                   std::string_view answer) {
+    DCP_ASSIGN_OR_RETURN(LocalPlan mine,
+                         ParsePlanAnswer(answer, std::exchange(proposed_, {})));
+    return Write(entries, mine);
   }
 
   StatusOr<std::string> Write(std::span<const SaveEntry> entries,

@@ -178,6 +178,9 @@ StatusOr<SavePlan> ApplyShare(const PlanShare& share, SavePlan local) {
                      "it is of " + std::to_string(share.item_count) + " items");
   }
   SavePlan mine{.ties = std::move(local.ties)};
+  size_t count = share.pieces.size();
+  for (const auto& whole : share.whole) count += whole.end - whole.begin;
+  mine.items.reserve(std::min<size_t>(count, share.item_count));
   auto run = share.whole.begin();
   auto piece = share.pieces.begin();
   for (uint32_t i = 0; i < share.item_count; ++i) {

@@ -1,5 +1,6 @@
 // One rank fails: all ranks say so, and the checkpoint that was there stays.
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
@@ -77,6 +78,49 @@ TEST_CASE("a storage without notes for every rank fails the save",
   });
   CHECK_THAT(std::string(Message(results[1].status())),
              Contains("notes for 2 of 3 ranks"));
+  old.CheckUntouched();
+}
+
+/// Brings this rank less than it was sent.
+class CuttingTransport final : public Transport {
+ public:
+  explicit CuttingTransport(Transport& base) : base_(base) {}
+  int rank() const override { return base_.rank(); }
+  int world_size() const override { return base_.world_size(); }
+  StatusOr<std::vector<std::string>> Gather(std::string_view message) override {
+    return base_.Gather(message);
+  }
+  StatusOr<std::string> Scatter(std::span<const std::string> all) override {
+    DCP_ASSIGN_OR_RETURN(std::string message, base_.Scatter(all));
+    message.resize(message.size() - std::min<size_t>(message.size(), 2));
+    return message;
+  }
+  StatusOr<std::string> Broadcast(std::string_view message) override {
+    return base_.Broadcast(message);
+  }
+  Status AwaitAll(std::string_view phase) override {
+    return base_.AwaitAll(phase);
+  }
+
+ private:
+  Transport& base_;
+};
+
+TEST_CASE("a rank that cannot read its answer fails the save on all",
+          "[checkpoint]") {
+  const OldCheckpoint old;
+  const AllEntries entries = Sharded(SmallState(2), kRanks);
+  const auto transports = MakeThreadTransports(kRanks, kRankTimeoutSeconds);
+  const auto results = OnRanks<StatusOr<SaveResult>>(kRanks, [&](size_t rank) {
+    const auto writer = old.storage.make_writer();
+    CuttingTransport cutting(*transports[rank]);
+    Transport& transport =
+        rank == 1 ? static_cast<Transport&>(cutting) : *transports[rank];
+    return Save(entries[rank].span(), *writer, transport, {});
+  });
+  const RankFailures failures = RequireSameFailures(results);
+  REQUIRE(failures.by_rank.size() == 1);
+  CHECK(failures.by_rank.at(1).code() == absl::StatusCode::kDataLoss);
   old.CheckUntouched();
 }
 

@@ -41,6 +41,13 @@ struct NcclTransportOptions {
 /// SM while ranks wait for each other (a trainer's kernels share the rest), and
 /// 4 MiB each of device memory and of pinned memory.
 ///
+/// While a rank that has written waits for the others (AwaitAll), a kernel of
+/// NCCL waits on its device: what waits for the whole device
+/// (cudaDeviceSynchronize, cudaFree, the first use of a kernel that is loaded
+/// lazily) waits until the slowest rank has written. Trainers synchronize
+/// streams and events while a save is in the background, and set
+/// CUDA_MODULE_LOADING=EAGER.
+///
 /// A communicator that blocks (NCCL's default) waits in the split until all
 /// ranks have come, however long that takes; only one with `blocking = 0` gives
 /// up after the timeout, and is then good for ncclCommAbort alone. Do not set
@@ -49,8 +56,9 @@ struct NcclTransportOptions {
 ///
 /// A deadline that passes, or an error that NCCL reports of the split, aborts
 /// the split, never `comm`, and every later call returns that error. An error
-/// of one rank alone (a message that is garbled, no memory) is told to the
-/// others in their next call. AwaitAll waits for ranks that write for as long
+/// of one rank alone (a message that is garbled) is told to the others in their
+/// next call; one that has no memory for a message which is on its way breaks
+/// the split. AwaitAll waits for ranks that write for as long
 /// as they take. That a rank is gone it learns from that rank, whose transport
 /// says so when it is destroyed and waits up to a second for the others to
 /// hear it, or from NCCL (ncclCommGetAsyncError), which notices broken

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -24,16 +26,9 @@ constexpr size_t kMinReserved = size_t{1} << 30;
 constexpr size_t kMaxThreads = 4;
 constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE
 
-/// Four times the memory there is: old and new, with gaps in between.
-size_t WantedAddresses() {
-  const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES));
-  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return RoundUpTo(std::max(4 * pages * page, kMinReserved), kHugePage);
-}
-
 /// Addresses, less where a limit (ulimit -v) allows less.
-StatusOr<std::span<std::byte>> Reserve() {
-  for (size_t nbytes = WantedAddresses();;
+StatusOr<std::span<std::byte>> Reserve(size_t max_nbytes) {
+  for (size_t nbytes = RoundUpTo(max_nbytes, kHugePage);;
        nbytes = RoundUpTo(nbytes / 2, kHugePage)) {
     void* const memory =
         mmap(nullptr, nbytes + kHugePage, PROT_NONE, kNoAccessFlags, -1, 0);
@@ -50,6 +45,22 @@ StatusOr<std::span<std::byte>> Reserve() {
                                    .nbytes = static_cast<int64_t>(nbytes)});
     }
   }
+}
+
+/// Gives `fd` its size, within what a file may have: beyond it the process
+/// would be killed (SIGXFSZ).
+Status SetNbytes(int fd, size_t nbytes) {
+  const ErrorDetail what{.op = "ftruncate of shared memory",
+                         .nbytes = static_cast<int64_t>(nbytes)};
+  rlimit allowed{};
+  if (::getrlimit(RLIMIT_FSIZE, &allowed) == 0 && nbytes > allowed.rlim_cur) {
+    return Annotate(ErrnoToStatus(EFBIG, what),
+                    "files may have " + std::to_string(allowed.rlim_cur) +
+                        " B in this process (ulimit -f)");
+  }
+  // What is never touched takes no memory.
+  if (::ftruncate(fd, static_cast<off_t>(nbytes)) == 0) return absl::OkStatus();
+  return ErrnoToStatus(errno, what);
 }
 
 /// Has the system give all pages of `memory`, which is `fd` from `offset` on;
@@ -77,14 +88,20 @@ int Populate(std::span<std::byte> memory, int fd, off_t offset) {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<SharedPages>> SharedPages::Make() {
+size_t SharedPages::NbytesOfArena() {
+  const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES));
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return std::max(4 * pages * page, kMinReserved);
+}
+
+StatusOr<std::unique_ptr<SharedPages>> SharedPages::Make(size_t max_nbytes) {
   UniqueFd fd(::memfd_create("dcpcpp-staging", MFD_CLOEXEC));
   if (!fd.ok()) return ErrnoToStatus(errno, {.op = "memfd_create"});
-  DCP_ASSIGN_OR_RETURN(const auto reserved, Reserve());
-  // What is never touched takes no memory.
-  if (::ftruncate(fd.get(), static_cast<off_t>(reserved.size())) != 0) {
+  DCP_ASSIGN_OR_RETURN(const auto reserved, Reserve(max_nbytes));
+  const Status sized = SetNbytes(fd.get(), reserved.size());
+  if (!sized.ok()) {
     munmap(reserved.data(), reserved.size());
-    return ErrnoToStatus(errno, {.op = "ftruncate of shared memory"});
+    return sized;
   }
   return std::unique_ptr<SharedPages>(new SharedPages(std::move(fd), reserved));
 }

@@ -23,8 +23,11 @@ namespace dcp {
 /// mapped in between. Not inherited by forked children.
 class SharedPages final : public PageSource {
  public:
-  /// \error kResourceExhausted  no addresses, or no descriptor
-  static StatusOr<std::unique_ptr<SharedPages>> Make();
+  /// Of `max_nbytes` at most, in whole huge pages.
+  /// \error kResourceExhausted  no addresses, no descriptor, or more than a
+  ///     file may have (ulimit -f)
+  static StatusOr<std::unique_ptr<SharedPages>> Make(
+      size_t max_nbytes = NbytesOfArena());
   ~SharedPages() override;
 
   /// Pages are there when this returns: who is the first to touch one that the
@@ -39,6 +42,9 @@ class SharedPages final : public PageSource {
   }
 
  private:
+  /// Four times the memory there is: old and new, with gaps in between.
+  static size_t NbytesOfArena();
+
   SharedPages(UniqueFd fd, std::span<std::byte> reserved);
 
   /// Where `nbytes` fit between what is mapped.

@@ -1,11 +1,13 @@
 #include "staging/shared_pages.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "conformance/check_files.h"
@@ -63,6 +65,28 @@ TEST_CASE("shared memory that there is not is refused", "[staging]") {
   const auto refused = pages->Map(size_t{1} << 60);
   CHECK(refused.status().code() == absl::StatusCode::kResourceExhausted);
   CHECK(pages->Map(kMiB).ok());
+}
+
+TEST_CASE("shared memory has no more than it was made with", "[staging]") {
+  const auto pages = SharedPages::Make(4 * kMiB).value();
+  CHECK(pages->Map(4 * kMiB + 1).status().code() ==
+        absl::StatusCode::kResourceExhausted);
+  CHECK(pages->Map(4 * kMiB).ok());
+}
+
+TEST_CASE("where files are limited shared memory is refused, nobody killed",
+          "[staging]") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const rlimit low{.rlim_cur = 3 * kMiB, .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &low) == 0);
+  const Status refused = SharedPages::Make(4 * kMiB).status();
+  const bool is_enough = SharedPages::Make(2 * kMiB).ok();
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  CHECK(refused.code() == absl::StatusCode::kResourceExhausted);
+  CHECK_THAT(std::string(Message(refused)),
+             Catch::Matchers::Contains("3145728 B in this process"));
+  CHECK(is_enough);
 }
 
 TEST_CASE("an arena of shared memory serves leases", "[staging]") {

@@ -99,8 +99,13 @@ class PoolTaking::Batch {
   }
 
   FileRange PartOf(const Extent& extent, const PoolPiece& piece) const {
-    return {.begin = CutOf(extent, piece, piece.begin),
-            .end = CutOf(extent, piece, piece.end)};
+    const int64_t begin = CutOf(extent, piece, piece.begin);
+    int64_t end = CutOf(extent, piece, piece.end);
+    if (end > piece.read_end) {  // items overlap: the rest is read alone
+      end = extent.begin +
+            (piece.read_end - extent.begin) / kPieceOverhang * kPieceOverhang;
+    }
+    return {.begin = begin, .end = std::max(begin, end)};
   }
 
   void AddRest(const Extent& extent, std::span<const PoolPiece* const> taken,

@@ -97,8 +97,7 @@ PoolReading::PoolReading(PoolMember& member, const PipelineOptions& options,
 }
 
 PoolReading::~PoolReading() {
-  stops_ = true;
-  member_.EndReading();
+  Stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -119,13 +118,25 @@ Status PoolReading::Finish(const std::function<Status()>& proceed) {
 void PoolReading::Run() {
   // What goes wrong is nobody's error: the takers read by themselves.
   Guarded([this] {
-    RunOnThreads(kThreads, [this](size_t) { ReadRounds(); });
+    RunOnThreads(kThreads, [this](size_t) {
+      const Status read = Guarded([this] {
+        ReadRounds();
+        return absl::OkStatus();
+      });
+      // Pieces that it was at do not come: nobody shall wait for them.
+      if (!read.ok()) Stop();
+    });
     return absl::OkStatus();
   }).IgnoreError();
   member_.EndReading();
   const MutexLock lock(mutex_);
   is_done_ = true;
   changed_.NotifyAll();
+}
+
+void PoolReading::Stop() {
+  stops_ = true;
+  member_.EndReading();
 }
 
 void PoolReading::ReadRounds() {
@@ -141,10 +152,7 @@ void PoolReading::ReadRounds() {
       kept = 0;
     }
     kept += pieces.back().file - pieces.front().file + 1;
-    if (!ReadRound(pieces, files)) {
-      stops_ = true;
-      member_.EndReading();
-    }
+    if (!ReadRound(pieces, files)) Stop();
   }
 }
 

@@ -43,6 +43,7 @@ class PoolReading {
  private:
   void Run();
   void ReadRounds();
+  void Stop();
   /// False: this rank reads no more.
   bool ReadRound(std::span<const PoolPiece> pieces,
                  std::unique_ptr<OpenFiles>& files);

@@ -3,9 +3,10 @@
 //
 // 1. Before a load reads, its ranks tell the coordinator what bytes they need
 //    and where their window is: an empty segment of shared memory. It gives the
-//    ranks of one host what all of them said (FormPools); they are the members
-//    of a pool. From that all work out the same pieces: who reads which, in
-//    which order, and who takes it (DividePool).
+//    ranks of one host that load the same directory, by the same protocol, what
+//    all of them said (FormPools); they are the members of a pool. From that
+//    all work out the same pieces: who reads which, in which order, and who
+//    takes it (DividePool).
 // 2. A member opens the others' windows through procfs. If it cannot, it leaves
 //    at once and reads by itself; the others see that.
 // 3. The reader of a piece waits until the piece that was in its slot before,
@@ -13,9 +14,11 @@
 //    it and publishes it. The takers copy it to where it belongs and release
 //    it. Both go through the pieces in the same order, so the first piece that
 //    somebody waits for has room, whoever is slow: nobody waits in a circle.
-// 4. What could not be read, or is damaged, is published as that: each taker
-//    reads it by itself, so that it finds the error that it would have found
-//    alone, with the names of its own keys.
+// 4. What could not be read, or does not match the sidecar, is published as
+//    that: each taker reads it by itself, so that it finds the error that it
+//    would have found alone, with the names of its own keys. Without a sidecar
+//    nobody knows of damage before an item is whole: who took it from a piece
+//    checks it as it would its own, and has its error at once.
 // 5. So nobody depends on another. A reader that brings nothing for a while
 //    is no longer waited for, and one whose takers take nothing as long ends:
 //    what is left each reads by itself. That a rank is dead or hangs is for the
@@ -30,6 +33,7 @@
 #include <map>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/wire.h"
 
 namespace dcp {
@@ -38,8 +42,8 @@ namespace {
 using std::chrono::steady_clock;
 
 // Pieces that all members keep, so that a host with many ranks is not full of
-// them, and a rank, of which they are counted as memory, keeps within what a load
-// may add. What is in flight from one disk is half of it.
+// them, and a rank, of which they are counted as memory, keeps within what a
+// load may add. What is in flight from one disk is half of it.
 constexpr size_t kSlotsOfAll = 28;
 constexpr size_t kMinSlots = 2;
 constexpr auto kSlice = std::chrono::milliseconds(50);
@@ -79,13 +83,13 @@ std::vector<std::string> FormPools(std::span<const std::string> offers) {
     std::vector<size_t> ranks;
     std::vector<std::string_view> members;
   };
-  std::map<std::string_view, std::vector<Pool>> hosts;
+  std::map<std::string_view, std::vector<Pool>> places;
   for (size_t rank = 0; rank < offers.size(); ++rank) {
     WireReader in(offers[rank], "an offer to read together");
-    const std::string_view host = in.String();
+    const std::string_view place = in.String();
     const std::string_view member = in.String();
     if (!in.ok()) continue;
-    std::vector<Pool>& pools = hosts[host];
+    std::vector<Pool>& pools = places[place];
     if (pools.empty() || pools.back().ranks.size() == kMaxPoolMembers) {
       pools.emplace_back();
     }
@@ -93,7 +97,7 @@ std::vector<std::string> FormPools(std::span<const std::string> offers) {
     pools.back().members.push_back(member);
   }
   std::vector<std::string> replies(offers.size());
-  for (const auto& [host, pools] : hosts) {
+  for (const auto& [place, pools] : places) {
     for (const Pool& pool : pools) {
       if (pool.ranks.size() < 2) continue;
       for (size_t i = 0; i < pool.ranks.size(); ++i) {
@@ -106,19 +110,19 @@ std::vector<std::string> FormPools(std::span<const std::string> offers) {
 
 StatusOr<std::unique_ptr<PoolMember>> PoolMember::Make(const PoolNeeds& needs,
                                                        const Options& options) {
-  const std::string host = PoolHost();
-  if (host.empty()) return NotFound("procfs does not name this host");
+  const std::string place = PoolPlace(options.directory);
+  if (place.empty()) return NotFound("procfs does not name this host");
   DCP_ASSIGN_OR_RETURN(auto own, PoolWindow::Make());
   Options usable = options;
   usable.max_slots =
-      std::clamp<size_t>(options.max_slots, 2, PoolBoard::kMaxSlots);
+      std::clamp(options.max_slots, kMinSlots, PoolBoard::kMaxSlots);
   std::unique_ptr<PoolMember> member(new PoolMember(std::move(own), usable));
   WireWriter body;
   body.PutString(member->own_->address());
   body.PutVarint(usable.max_slots);
   PutPoolNeeds(needs, &body);
   WireWriter offer;
-  offer.PutString(host);
+  offer.PutString(place);
   offer.PutString(body.data());
   member->offer_ = std::move(offer).Take();
   return member;
@@ -127,6 +131,15 @@ StatusOr<std::unique_ptr<PoolMember>> PoolMember::Make(const PoolNeeds& needs,
 PoolMember::~PoolMember() { Leave(); }
 
 Status PoolMember::Join(std::string_view pool) {
+  const Status joined = Guarded([&] { return JoinMembers(pool); });
+  if (!joined.ok()) {
+    division_ = {};
+    Leave();
+  }
+  return joined;
+}
+
+Status PoolMember::JoinMembers(std::string_view pool) {
   WireReader in(pool, "the members of a pool");
   number_ = static_cast<size_t>(in.Varint());
   const size_t count = in.Count(1);
@@ -141,14 +154,13 @@ Status PoolMember::Join(std::string_view pool) {
     DCP_RETURN_IF_ERROR(member.Finish());
   }
   DCP_RETURN_IF_ERROR(in.Finish());
+  if (number_ >= count || count > kMaxPoolMembers) {
+    return DataLoss("member " + std::to_string(number_) + " of a pool of " +
+                    std::to_string(count));
+  }
   division_ = DividePool(needs);
   if (division_.pieces.empty()) return absl::OkStatus();
-  const Status opened = OpenWindows(addresses, max_slots);
-  if (!opened.ok()) {
-    division_.pieces.clear();
-    Leave();
-  }
-  return opened;
+  return OpenWindows(addresses, max_slots);
 }
 
 Status PoolMember::OpenWindows(std::span<const std::string> addresses,
@@ -163,7 +175,7 @@ Status PoolMember::OpenWindows(std::span<const std::string> addresses,
       windows[i] = window.get();
       opened_.push_back(std::move(window));
     }
-    const size_t slots = std::min(max_slots[i], share);
+    const size_t slots = std::clamp(max_slots[i], kMinSlots, share);
     DCP_RETURN_IF_ERROR(windows[i]->SetSlots(
         std::min(slots, division_.piece_counts[i]), division_.piece_nbytes));
   }

@@ -29,7 +29,10 @@ std::vector<std::string> FormPools(std::span<const std::string> offers);
 class PoolMember {
  public:
   struct Options {
-    /// Pieces that this rank keeps for others, PoolBoard::kMaxSlots at most.
+    /// Of the checkpoint, absolute: members of a pool say the same.
+    std::string directory = {};
+    /// Pieces that this rank keeps for others: at least two,
+    /// PoolBoard::kMaxSlots at most.
     size_t max_slots = PoolBoard::kMaxSlots;
     /// How long another rank may do nothing before others go on without it:
     /// longer than it may be busy with bytes that only it needs. The load as a
@@ -80,6 +83,7 @@ class PoolMember {
   PoolMember(std::unique_ptr<PoolWindow> own, const Options& options)
       : own_(std::move(own)), options_(options), windows_{own_.get()} {}
 
+  Status JoinMembers(std::string_view pool);
   Status OpenWindows(std::span<const std::string> addresses,
                      std::span<const size_t> max_slots);
   bool HasLeft(size_t member) const;

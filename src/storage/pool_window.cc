@@ -16,6 +16,7 @@
 #include "base/wire.h"
 #include "comm/peer_address.h"
 #include "staging/huge_pages.h"
+#include "storage/pool_division.h"
 
 namespace dcp {
 namespace {
@@ -25,12 +26,39 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 // Of the segment: the board comes first, then the slots.
 constexpr auto kSlotsOffset = static_cast<int64_t>(kHugePage);
+constexpr size_t kMaxSlotNbytes =
+    RoundUpTo(static_cast<size_t>(kMaxPieceNbytes + kPieceOverhang), kPageSize);
+
+// Of pool_member.cc; another one for each that does not go with it.
+constexpr std::string_view kProtocol = "pool1";
+
+/// Maps bytes of the segment of another process.
+StatusOr<std::span<std::byte>> MapFrom(int fd, int64_t offset, size_t nbytes) {
+  void* const memory =
+      ::mmap(nullptr, nbytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+  if (memory == MAP_FAILED) {
+    return ErrnoToStatus(errno, {.op = "mmap of a pool's window",
+                                 .byte_offset = offset,
+                                 .nbytes = static_cast<int64_t>(nbytes)});
+  }
+  ::madvise(memory, nbytes, MADV_DONTFORK);
+  return std::span(static_cast<std::byte*>(memory), nbytes);
+}
+
+/// Names a namespace of this process; empty where procfs does not tell.
+std::string NamespaceOf(const std::string& kind) {
+  struct stat found {};
+  if (::stat(("/proc/self/ns/" + kind).c_str(), &found) != 0) return "";
+  return std::to_string(found.st_dev) + ":" + std::to_string(found.st_ino);
+}
 
 }  // namespace
 
 StatusOr<std::unique_ptr<PoolWindow>> PoolWindow::Make() {
   std::unique_ptr<PoolWindow> window(new PoolWindow());
-  DCP_ASSIGN_OR_RETURN(window->pages_, SharedPages::Make());
+  DCP_ASSIGN_OR_RETURN(
+      window->pages_,
+      SharedPages::Make(kHugePage + PoolBoard::kMaxSlots * kMaxSlotNbytes));
   DCP_ASSIGN_OR_RETURN(const std::span<std::byte> memory,
                        window->pages_->Map(kPageSize));
   window->board_ = new (memory.data()) PoolBoard();
@@ -49,7 +77,9 @@ StatusOr<std::unique_ptr<PoolWindow>> PoolWindow::Open(
   DCP_RETURN_IF_ERROR(in.Finish());
   const std::string path = "/proc/" + process + "/fd/" + descriptor;
   std::unique_ptr<PoolWindow> window(new PoolWindow());
-  window->fd_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  // It may be anything by now, a terminal or a pipe as well.
+  window->fd_ = UniqueFd(
+      ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   if (!window->fd_.ok()) {
     return ErrnoToStatus(errno, {.op = "open", .path = path});
   }
@@ -58,7 +88,7 @@ StatusOr<std::unique_ptr<PoolWindow>> PoolWindow::Open(
     return NotFound(path + " is no window of a pool");
   }
   DCP_ASSIGN_OR_RETURN(const std::span<std::byte> memory,
-                       window->MapFrom(0, kPageSize));
+                       MapFrom(window->fd_.get(), 0, kPageSize));
   window->board_ = std::launder(reinterpret_cast<PoolBoard*>(memory.data()));
   const auto& theirs = window->board_->token;
   // The process may be another one by now.
@@ -85,12 +115,15 @@ std::string PoolWindow::address() const {
 Status PoolWindow::SetSlots(size_t count, int64_t slot_nbytes) {
   slot_count_ = count;
   slot_nbytes_ = RoundUpTo(static_cast<size_t>(slot_nbytes), kPageSize);
-  if (count == 0) return absl::OkStatus();
   const size_t nbytes = count * slot_nbytes_;
   if (pages_ == nullptr) {
-    DCP_ASSIGN_OR_RETURN(slots_, MapFrom(kSlotsOffset, nbytes));
+    // A forked child would keep the segment by its descriptor.
+    const UniqueFd fd = std::move(fd_);
+    if (count == 0) return absl::OkStatus();
+    DCP_ASSIGN_OR_RETURN(slots_, MapFrom(fd.get(), kSlotsOffset, nbytes));
     return absl::OkStatus();
   }
+  if (count == 0) return absl::OkStatus();
   DCP_ASSIGN_OR_RETURN(slots_, pages_->Map(nbytes));
   if (pages_->OffsetOf(slots_.data()) == kSlotsOffset) return absl::OkStatus();
   return Internal("the slots of a pool's window are at byte " +
@@ -101,25 +134,18 @@ std::span<std::byte> PoolWindow::MemoryOf(size_t number) const {
   return slots_.subspan(number % slot_count_ * slot_nbytes_, slot_nbytes_);
 }
 
-StatusOr<std::span<std::byte>> PoolWindow::MapFrom(int64_t offset,
-                                                   size_t nbytes) const {
-  void* const memory = ::mmap(nullptr, nbytes, PROT_READ | PROT_WRITE,
-                              MAP_SHARED, fd_.get(), offset);
-  if (memory == MAP_FAILED) {
-    return ErrnoToStatus(errno, {.op = "mmap of a pool's window",
-                                 .byte_offset = offset,
-                                 .nbytes = static_cast<int64_t>(nbytes)});
-  }
-  ::madvise(memory, nbytes, MADV_DONTFORK);
-  return std::span(static_cast<std::byte*>(memory), nbytes);
-}
-
-std::string PoolHost() {
+std::string PoolPlace(std::string_view directory) {
   const std::string host = HostIdentity();
-  struct stat processes {};
-  if (host.empty() || ::stat("/proc/self/ns/pid", &processes) != 0) return "";
-  return host + " " + std::to_string(processes.st_dev) + ":" +
-         std::to_string(processes.st_ino);
+  const std::string processes = NamespaceOf("pid");
+  const std::string mounts = NamespaceOf("mnt");
+  if (host.empty() || processes.empty() || mounts.empty()) return "";
+  WireWriter out;
+  out.PutString(kProtocol);
+  out.PutString(host);
+  out.PutString(processes);
+  out.PutString(mounts);
+  out.PutString(directory);
+  return std::move(out).Take();
 }
 
 }  // namespace dcp

@@ -49,7 +49,7 @@ class PoolWindow {
   PoolWindow& operator=(const PoolWindow&) = delete;
 
   /// For Open, while this object lives: valid in processes that see this one's
-  /// number (PoolHost).
+  /// number (PoolPlace).
   std::string address() const;
 
   /// Gives the window `count` slots; its owner says it, and so does who opened
@@ -67,20 +67,19 @@ class PoolWindow {
 
  private:
   PoolWindow() = default;
-  /// Maps bytes of the segment of another process.
-  StatusOr<std::span<std::byte>> MapFrom(int64_t offset, size_t nbytes) const;
 
   std::unique_ptr<SharedPages> pages_;  // of the owner
-  UniqueFd fd_;                         // of the others
+  UniqueFd fd_;                         // of the others, until SetSlots
   PoolBoard* board_ = nullptr;
   std::span<std::byte> slots_;
   size_t slot_count_ = 0;
   size_t slot_nbytes_ = 0;
 };
 
-/// The same for processes of one kernel that see each other's numbers. Empty
-/// where procfs does not tell.
-std::string PoolHost();
+/// The same for processes of one kernel that see each other's numbers, mean the
+/// same files by `directory`, an absolute path, and speak the same protocol.
+/// Empty where procfs does not tell.
+std::string PoolPlace(std::string_view directory);
 
 }  // namespace dcp
 

@@ -1,10 +1,11 @@
 #include "storage/pool_member.h"
 
 #include <catch2/catch.hpp>
-#include <thread>
+#include <filesystem>
+#include <system_error>
 
 #include "base/wire.h"
-#include "conformance/check_files.h"
+#include "storage/pool_members.h"
 
 namespace dcp {
 namespace {
@@ -13,33 +14,8 @@ constexpr int64_t kMiB = int64_t{1} << 20;
 
 Status GoOn() { return absl::OkStatus(); }
 
-/// Two members that need the same `pieces` pieces, of which each reads half.
-std::vector<std::unique_ptr<PoolMember>> TwoMembers(
-    int64_t pieces, const PoolMember::Options& options) {
-  const PoolNeeds needs = {
-      {.name = "a", .in_cells = true, .ranges = {{0, pieces * 4 * kMiB}}}};
-  std::vector<std::unique_ptr<PoolMember>> members;
-  std::vector<std::string> offers;
-  for (int i = 0; i < 2; ++i) {
-    members.push_back(PoolMember::Make(needs, options).value());
-    offers.push_back(members.back()->offer());
-  }
-  const std::vector<std::string> pools = FormPools(offers);
-  for (size_t i = 0; i < 2; ++i) DCP_CHECK_OK(members[i]->Join(pools[i]));
-  return members;
-}
-
-const PoolPiece& PieceOf(const PoolMember& member, size_t reader,
-                         size_t number) {
-  for (const PoolPiece& piece : member.division().pieces) {
-    if (piece.reader == reader && piece.number == number) return piece;
-  }
-  FAIL("no such piece");
-  return member.division().pieces[0];
-}
-
-constexpr PoolMember::Options kHasty = {
-    .max_slots = 2, .patience = std::chrono::milliseconds(60)};
+const PoolMember::Options kHasty = {.max_slots = 2,
+                                    .patience = std::chrono::milliseconds(60)};
 
 TEST_CASE("what a member publishes the others see, until all have released it",
           "[storage][pool]") {
@@ -121,6 +97,63 @@ TEST_CASE("a member that cannot see another's memory leaves",
   gone.reset();
   CHECK_FALSE(here->Join(pools[1]).ok());
   CHECK(here->division().pieces.empty());
+}
+
+TEST_CASE("a member that is told nonsense leaves", "[storage][pool]") {
+  const PoolNeeds needs = {
+      {.name = "a", .in_cells = true, .ranges = {{0, 32 * kMiB}}}};
+  auto lost = PoolMember::Make(needs, kHasty).value();
+  auto here = PoolMember::Make(needs, kHasty).value();
+  const auto pools =
+      FormPools(std::vector<std::string>{lost->offer(), here->offer()});
+  CHECK_FALSE(lost->Join(pools[0].substr(0, pools[0].size() - 1)).ok());
+  CHECK(lost->division().files.empty());
+  DCP_CHECK_OK(here->Join(pools[1]));
+  for (size_t number = 0; number < 2; ++number) {
+    here->Publish(PieceOf(*here, 1, number), PoolMember::Outcome::kRead);
+    here->Release(PieceOf(*here, 1, number));
+  }
+  CHECK(here->AwaitRoom(PieceOf(*here, 1, 2)));
+
+  std::string stranger = pools[1];
+  stranger[0] = 7;  // its number in the pool
+  here = PoolMember::Make(needs, kHasty).value();
+  CHECK_FALSE(here->Join(stranger).ok());
+}
+
+/// Descriptors of this process by which a segment is open.
+int SegmentsOpen() {
+  int count = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const auto target = std::filesystem::read_symlink(entry.path(), gone);
+    if (target.string().find("dcpcpp-staging") != std::string::npos) ++count;
+  }
+  return count;
+}
+
+TEST_CASE("members keep no descriptors of others' windows", "[storage][pool]") {
+  const int before = SegmentsOpen();
+  const auto members = TwoMembers(8, kHasty);
+  CHECK(SegmentsOpen() == before + 2);
+}
+
+TEST_CASE("ranks whose directories are others are not pooled",
+          "[storage][pool]") {
+  const PoolNeeds needs = {
+      {.name = "a", .in_cells = true, .ranges = {{0, 32 * kMiB}}}};
+  std::vector<std::unique_ptr<PoolMember>> members;
+  std::vector<std::string> offers;
+  for (const char* const directory : {"/a", "/b", "/a"}) {
+    members.push_back(
+        PoolMember::Make(needs, {.directory = directory}).value());
+    offers.push_back(members.back()->offer());
+  }
+  const std::vector<std::string> pools = FormPools(offers);
+  CHECK_FALSE(pools[0].empty());
+  CHECK(pools[1].empty());
+  CHECK_FALSE(pools[2].empty());
 }
 
 TEST_CASE("pools are of ranks of one host that have something to say",

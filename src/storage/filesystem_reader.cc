@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/guarded.h"
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "io/paths.h"
@@ -23,11 +24,6 @@ namespace {
 // Items up to this size are read whole: finding the data inside would cost
 // more reads than it saves bytes.
 constexpr int64_t kSmallItem = int64_t{256} << 10;
-
-/// Whether rows are read as runs of bytes, each byte once.
-bool IsRowMajor(const TensorPlace& place) {
-  return std::is_sorted(place.order.begin(), place.order.end());
-}
 
 /// One ReadData call: sorts items by how they are read, then reads.
 class ReadJob {
@@ -55,9 +51,8 @@ class ReadJob {
     DCP_ASSIGN_OR_RETURN(const ReadStats stats,
                          ReadExtents(std::move(extents), pipeline_));
     nbytes_read_ += stats.nbytes_cached + stats.nbytes_device;
-    for (const auto& [item, file] : compressed_) {
-      nbytes_read_ += item->info.length;
-    }
+    for (const auto& item : compressed_)
+      nbytes_read_ += item.first->info.length;
     return ReadCompressedItems(compressed_, checked_by_item_, pipeline_);
   }
 
@@ -121,7 +116,10 @@ class ReadJob {
     DCP_ASSIGN_OR_RETURN(std::vector<TensorPart> parts,
                          ResolveParts(item, place, checked_by_item_.target));
     const bool check = options_.verify && Checksums(file) == nullptr;
-    const bool check_later = check && parts_ != nullptr && IsRowMajor(place);
+    // Rows are read as runs of bytes, each byte once.
+    const bool check_later =
+        check && parts_ != nullptr &&
+        std::is_sorted(place.order.begin(), place.order.end());
     auto sink = std::make_unique<TensorSink>(item, place, std::move(parts),
                                              check && !check_later
                                                  ? TensorSink::CheckCrc::kYes
@@ -249,41 +247,48 @@ StatusOr<std::string> FileSystemReader::OfferPool(const LoadPlan& plan) {
   if (!options_.verify) return std::string();
   DCP_ASSIGN_OR_RETURN(const std::vector<LocatedRead> reads,
                        LocateReads(plan, *metadata_, options_.path));
-  pool_ = PooledReads::Make(FindPoolNeeds(reads, *metadata_, sidecar_),
-                            options_.io);
+  const PoolNeeds needs = FindPoolNeeds(
+      reads, *metadata_, sidecar_,
+      [this](const std::string& name) { return files_->NbytesOfOpen(name); });
+  pool_ = PooledReads::Make(needs, options_.path, options_.io);
   return pool_ ? pool_->offer() : std::string();
 }
 
 void FileSystemReader::JoinPool(std::string_view pool) {
-  if (pool.empty()) {
-    pool_.reset();
-  } else if (pool_) {
-    pool_->Join(pool);
-  }
+  if (pool.empty()) pool_.reset();
+  if (pool_) pool_->Join(pool);
 }
 
 Status FileSystemReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
+  const Status read = Guarded([&] { return ReadItems(plan, target); });
+  if (!read.ok()) pool_.reset();  // the others need not wait for this rank
+  DCP_RETURN_IF_ERROR(read);
+  return CommitTensors(plan, target);
+}
+
+Status FileSystemReader::ReadItems(const LoadPlan& plan, ReadTarget& target) {
+  PooledReads* const pool =
+      pool_ && pool_->has_pieces() ? pool_.get() : nullptr;
+  IoOptions io = options_.io;
+  if (pool != nullptr) io.max_buffer_nbytes /= 2;
   PipelineOptions pipeline =
-      ResolvePipelineOptions(options_.io, metadata_->storage_data.size());
+      ResolvePipelineOptions(io, metadata_->storage_data.size());
   pipeline.proceed = [&target] { return target.Proceed(); };
-  if (pool_) {
-    pool_->Start(pipeline, [this] { return files_->MakeOpenFiles(); });
+  if (pool != nullptr) {
+    pool->Start(pipeline, [this] { return files_->MakeOpenFiles(); });
   }
-  Status read = files_->Read(
+  DCP_RETURN_IF_ERROR(files_->Read(
       plan, [&](std::span<const StoredItem> items, OpenFiles& files) {
         ReadJob job(options_, pipeline, files, target, *device_, parts_.get(),
-                    pool_.get());
+                    pool);
         Status done = job.Run(items);
         nbytes_read_ += job.nbytes_read();
         return done;
-      });
-  if (pool_) {
-    if (read.ok()) read = pool_->Finish(pipeline.proceed);
-    nbytes_read_ += pool_->nbytes_read();
-    if (!read.ok()) pool_.reset();  // the others need not wait for this rank
-  }
-  DCP_RETURN_IF_ERROR(read);
-  return CommitTensors(plan, target);
+      }));
+  if (pool == nullptr) return absl::OkStatus();
+  DCP_RETURN_IF_ERROR(pool->Finish(pipeline.proceed));
+  nbytes_read_ += pool->nbytes_read();
+  return absl::OkStatus();
 }
 
 std::unique_ptr<StorageReader> MakeFileSystemReader(

@@ -37,6 +37,7 @@ class FileSystemReader final : public StorageReader, public PoolingReader {
   void LeavePool() override { pool_.reset(); }
 
  private:
+  Status ReadItems(const LoadPlan& plan, ReadTarget& target);
   StatusOr<CheckpointIndex> ReadIndexFile(const std::string& name);
   /// The index whose `.metadata`, the file `path`, has the bytes `pickle`.
   StatusOr<CheckpointIndex> IndexOf(std::string_view pickle,

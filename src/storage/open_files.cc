@@ -28,6 +28,12 @@ StatusOr<OpenFile*> OpenFiles::Open(const std::string& relative_path,
   return &file;
 }
 
+const OpenFile* OpenFiles::Find(const std::string& relative_path) const {
+  const auto found = files_.find(relative_path);
+  const bool is_open = found != files_.end() && found->second.file != nullptr;
+  return is_open ? &found->second : nullptr;
+}
+
 StatusOr<OpenFile*> OpenFiles::Get(const StoredItem& item) {
   const StorageInfo& info = item.info;
   DCP_ASSIGN_OR_RETURN(OpenFile * file, Open(info.relative_path, item.index));

@@ -34,6 +34,9 @@ class OpenFiles {
   StatusOr<OpenFile*> Open(const std::string& relative_path,
                            const MetadataIndex& index);
 
+  /// The file `relative_path` if it has been opened, else null.
+  const OpenFile* Find(const std::string& relative_path) const;
+
   /// The file of `item`, opened if need be.
   /// \error kInvalidArgument  the path leaves the checkpoint directory
   /// \error kNotFound         no such file

@@ -59,6 +59,12 @@ Status PlannedFiles::Open(const LoadPlan& plan) {
   return absl::OkStatus();
 }
 
+std::optional<int64_t> PlannedFiles::NbytesOfOpen(
+    const std::string& name) const {
+  const OpenFile* const file = files_ ? files_->Find(name) : nullptr;
+  return file != nullptr ? std::optional(file->nbytes) : std::nullopt;
+}
+
 Status PlannedFiles::Read(const LoadPlan& plan, const ReadItems& read) {
   DCP_ASSIGN_OR_RETURN(const std::vector<LocatedRead> reads,
                        LocateReads(plan, metadata_, directory_));

@@ -4,8 +4,10 @@
 #ifndef DCP_STORAGE_PLANNED_FILES_H_
 #define DCP_STORAGE_PLANNED_FILES_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -35,6 +37,8 @@ class PlannedFiles {
   /// Opens the first files of `plan`, as many as may be open. Items that the
   /// metadata does not place are for Read to report.
   Status Open(const LoadPlan& plan);
+  /// Bytes of the file `name`, if Open has opened it. Until Read.
+  std::optional<int64_t> NbytesOfOpen(const std::string& name) const;
 
   /// Calls `read` with the items of `plan`, in the order of files and offsets,
   /// a few thousand at a time, of files that may all be open.

@@ -9,6 +9,8 @@ namespace {
 
 constexpr int64_t kMinSavedNbytes = int64_t{4} << 20;
 constexpr int64_t kMinSavedShare = 8;  // one part of so many
+// On average: what is said of many short ranges costs more than it saves.
+constexpr int64_t kMinCommonNbytes = int64_t{256} << 10;
 
 /// Where a member's range begins or ends.
 struct Boundary {
@@ -81,6 +83,9 @@ class Divider {
 
   void AddRange(size_t f, FileRange range, uint64_t takers) {
     const int64_t nbytes = range.end - range.begin;
+    if (nbytes > kMaxPoolNbytes - nbytes_) is_absurd_ = true;
+    if (is_absurd_) return;
+    nbytes_ += nbytes;
     const int count = std::popcount(takers);
     needed_ += nbytes * count;
     if (count == 1) {
@@ -88,6 +93,7 @@ class Divider {
       return;
     }
     saved_ += nbytes * (count - 1);
+    common_nbytes_ += nbytes;
     if (!common_.empty()) {
       CommonRange& last = common_.back();
       if (last.file == f && last.takers == takers &&
@@ -100,7 +106,10 @@ class Divider {
   }
 
   bool IsWorthIt() const {
-    return saved_ >= kMinSavedNbytes && saved_ >= needed_ / kMinSavedShare;
+    return !is_absurd_ && saved_ >= kMinSavedNbytes &&
+           saved_ >= needed_ / kMinSavedShare &&
+           common_nbytes_ / kMinCommonNbytes >=
+               static_cast<int64_t>(common_.size());
   }
 
   void Cut(const CommonRange& common) {
@@ -136,8 +145,11 @@ class Divider {
   std::vector<size_t> next_;      // file, by member
   std::vector<int64_t> to_read_;  // bytes, by member
   std::vector<CommonRange> common_;
+  int64_t nbytes_ = 0;         // that somebody needs: kMaxPoolNbytes at most
+  int64_t common_nbytes_ = 0;  // of common_
   int64_t needed_ = 0;
   int64_t saved_ = 0;
+  bool is_absurd_ = false;
   PoolDivision result_;
 };
 

@@ -49,7 +49,9 @@ struct PoolDivision {
 /// Gives every byte that several of `members` (kMaxPoolMembers at most) need
 /// one of them as its reader, so that all read about as much; what one member
 /// needs for itself counts as well. No pieces if that would save less than an
-/// eighth of what all read, or next to nothing: meeting costs something, too.
+/// eighth of what all read, or next to nothing, or if what is common is in many
+/// short ranges: meeting costs something, too. None of more than
+/// kMaxPoolNbytes.
 ///
 /// All members work it out by themselves, from the same needs.
 PoolDivision DividePool(std::span<const PoolNeeds> members);

@@ -16,14 +16,16 @@ namespace {
 // Described at a time: some hundred bytes each.
 constexpr size_t kItemsAtOnce = 4096;
 
+constexpr int64_t kMaxOffset = std::numeric_limits<int64_t>::max();
+
 bool IsPlausible(const StorageInfo& info) {
   return info.offset >= 0 && info.length > 0 &&
-         info.length <= std::numeric_limits<int64_t>::max() - info.offset;
+         info.length <= kMaxOffset - info.offset;
 }
 
 class NeedsFinder {
  public:
-  explicit NeedsFinder(const Sidecar& sidecar) {
+  NeedsFinder(const Sidecar& sidecar, const FileSizes& sizes) : sizes_(sizes) {
     for (const SidecarFile& file : sidecar.files) {
       records_.emplace(file.name, &file);
     }
@@ -35,11 +37,11 @@ class NeedsFinder {
     Enter(item.info.relative_path);
     const FileRange whole{.begin = item.info.offset,
                           .end = item.info.offset + item.info.length};
+    if (whole.end > nbytes_) return;
     if (record_ == nullptr) {
       needs_.back().ranges.push_back(whole);
       return;
     }
-    if (whole.end > record_->nbytes) return;
     const auto place = item.type == LoadItemType::kTensor
                            ? RecordedPlace(item, {.record = record_})
                            : std::nullopt;
@@ -61,6 +63,8 @@ class NeedsFinder {
     if (!needs_.empty() && needs_.back().name == name) return;
     const auto found = records_.find(name);
     record_ = found == records_.end() ? nullptr : found->second;
+    nbytes_ = record_ != nullptr ? record_->nbytes
+                                 : sizes_(name).value_or(kMaxOffset);
     needs_.push_back({.name = name, .in_cells = record_ != nullptr});
   }
 
@@ -107,15 +111,18 @@ class NeedsFinder {
   }
 
   std::unordered_map<std::string_view, const SidecarFile*> records_;
+  const FileSizes& sizes_;
   const SidecarFile* record_ = nullptr;  // of the last file
+  int64_t nbytes_ = 0;                   // likewise, at most
   PoolNeeds needs_;
 };
 
 }  // namespace
 
 PoolNeeds FindPoolNeeds(std::span<const LocatedRead> reads,
-                        const Metadata& metadata, const Sidecar& sidecar) {
-  NeedsFinder finder(sidecar);
+                        const Metadata& metadata, const Sidecar& sidecar,
+                        const FileSizes& sizes) {
+  NeedsFinder finder(sidecar, sizes);
   for (std::span<const LocatedRead> rest(reads); !rest.empty();) {
     const auto some = ReadsOfFirstItems(rest, kItemsAtOnce);
     for (const StoredItem& item : DescribeItems(some, metadata, {})) {
@@ -130,7 +137,9 @@ int64_t NbytesOf(const PoolNeeds& needs) {
   int64_t nbytes = 0;
   for (const FileNeeds& file : needs) {
     for (const FileRange& range : file.ranges) {
-      nbytes += range.end - range.begin;
+      const int64_t more = range.end - range.begin;
+      if (more > kMaxPoolNbytes - nbytes) return kMaxPoolNbytes + 1;
+      nbytes += more;
     }
   }
   return nbytes;
@@ -158,10 +167,16 @@ PoolNeeds GetPoolNeeds(WireReader& in) {
     file.in_cells = in.U8() != 0;
     file.ranges.resize(in.Count(2));
     int64_t last = 0;
+    const auto step = [&] {
+      const uint64_t nbytes = in.Varint();
+      const auto most = static_cast<uint64_t>(kMaxOffset - last);
+      if (nbytes > most) in.Fail();
+      last += static_cast<int64_t>(std::min(nbytes, most));
+      return last;
+    };
     for (FileRange& range : file.ranges) {
-      range.begin = last + static_cast<int64_t>(in.Varint());
-      range.end = range.begin + static_cast<int64_t>(in.Varint());
-      last = range.end;
+      range.begin = step();
+      range.end = step();
     }
   }
   return needs;

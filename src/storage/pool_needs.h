@@ -4,6 +4,8 @@
 #define DCP_STORAGE_POOL_NEEDS_H_
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,14 +36,21 @@ struct FileNeeds {
 /// By name.
 using PoolNeeds = std::vector<FileNeeds>;
 
+/// Bytes of a file of the checkpoint, if that is known.
+using FileSizes = std::function<std::optional<int64_t>(const std::string&)>;
+
 /// What a load that checks what it reads takes for `reads`, which are in the
 /// order of LocateReads. Without compressed items, which are read by
-/// themselves, and without what is not where a file can be: reading tells of
-/// it.
+/// themselves, and without what is not where a file, of `sizes`, can be:
+/// reading tells of it.
 PoolNeeds FindPoolNeeds(std::span<const LocatedRead> reads,
-                        const Metadata& metadata, const Sidecar& sidecar);
+                        const Metadata& metadata, const Sidecar& sidecar,
+                        const FileSizes& sizes);
 
-/// Bytes of all ranges.
+/// More than that no host needs: what says so is damaged.
+inline constexpr int64_t kMaxPoolNbytes = int64_t{1} << 41;
+
+/// Bytes of all ranges; of more than kMaxPoolNbytes, something larger.
 int64_t NbytesOf(const PoolNeeds& needs);
 
 void PutPoolNeeds(const PoolNeeds& needs, WireWriter* out);

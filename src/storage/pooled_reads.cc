@@ -11,21 +11,35 @@ namespace {
 // Ranks that need less do not save enough together.
 constexpr int64_t kMinNeeds = int64_t{64} << 10;
 
-/// Half of the memory of a load is what it has read for others.
+// What a rank says all ranks of its host get.
+constexpr size_t kMaxOfferNbytes = size_t{64} << 10;
+// Less is read faster alone.
+constexpr size_t kMinSlots = 2;
+
+/// Of the pool's half of a load's memory one half is what is kept for others,
+/// the other what is being read for them.
 size_t MaxSlots(const IoOptions& io) {
   return static_cast<size_t>(
-      std::max<int64_t>(io.max_buffer_nbytes / 2 / kMaxPieceNbytes, 0));
+      std::max<int64_t>(io.max_buffer_nbytes / 4 / kMaxPieceNbytes, 0));
 }
 
 }  // namespace
 
 std::unique_ptr<PooledReads> PooledReads::Make(const PoolNeeds& needs,
+                                               const std::string& directory,
                                                const IoOptions& io) {
-  if (NbytesOf(needs) < kMinNeeds) return nullptr;
-  auto member = Guarded(
-      [&] { return PoolMember::Make(needs, {.max_slots = MaxSlots(io)}); });
+  const int64_t nbytes = NbytesOf(needs);
+  if (nbytes < kMinNeeds || nbytes > kMaxPoolNbytes) return nullptr;
+  const size_t max_slots = MaxSlots(io);
+  if (max_slots < kMinSlots) return nullptr;
+  auto member = Guarded([&] {
+    return PoolMember::Make(needs,
+                            {.directory = directory, .max_slots = max_slots});
+  });
   // Without shared memory every rank reads by itself.
-  if (!member.ok()) return nullptr;
+  if (!member.ok() || (*member)->offer().size() > kMaxOfferNbytes) {
+    return nullptr;
+  }
   return std::unique_ptr<PooledReads>(new PooledReads(*std::move(member)));
 }
 

@@ -36,12 +36,16 @@ class PoolingReader {
 /// One rank's part in a pool, for readers of files. One thread at a time.
 class PooledReads {
  public:
-  /// Null if it is better alone.
+  /// For a load from `directory`, an absolute path. Null if it is better alone.
   static std::unique_ptr<PooledReads> Make(const PoolNeeds& needs,
+                                           const std::string& directory,
                                            const IoOptions& io);
 
   const std::string& offer() const { return member_->offer(); }
   void Join(std::string_view pool);
+  /// After Join: whether anything is read together. Then it takes half of the
+  /// memory that Make was given, and the load's own reads have the other half.
+  bool has_pieces() const { return !member_->division().pieces.empty(); }
 
   /// Begins to read this rank's part of the work.
   void Start(const PipelineOptions& options, PoolReading::MakeFiles make_files);

@@ -49,9 +49,11 @@ int64_t NbytesOfData(FileSystem& fs) {
   return nbytes;
 }
 
-conformance::StorageUnderTest StorageOn(std::shared_ptr<FileSystem> fs) {
+conformance::StorageUnderTest StorageOn(std::shared_ptr<FileSystem> fs,
+                                        int64_t buffers_mib = 32) {
   NativePlace place{.fs = std::move(fs)};
   place.reader.io = ModestIo(IoEngineKind::kThreads);
+  place.reader.io.max_buffer_nbytes = buffers_mib << 20;
   return NativeStorage(place);
 }
 
@@ -102,6 +104,31 @@ TEST_CASE("ranks that want the same read it once, each its share",
   RequireAllSucceed(alone);
   CheckAll(state, again);
   CHECK(static_cast<double>(NbytesRead(alone)) >= 3.9 * stored);
+}
+
+TEST_CASE("ranks with little memory have none for a pool",
+          "[checkpoint][pool]") {
+  const State state = ReplicatedState();
+  const auto fs = Saved(state, {});
+  AllWanted wanted(kRanks, AllOf(state));
+  const auto results = LoadOnRanks(wanted, StorageOn(fs, 31));
+  RequireAllSucceed(results);
+  CHECK(NbytesRead(results) > 3 * NbytesOfData(*fs));
+}
+
+TEST_CASE("an item as long as no file is an error of its file, not of memory",
+          "[checkpoint][pool]") {
+  const State state = ReplicatedState();
+  const auto fs = SavedAsStock(state);
+  Metadata metadata = ReadMetadata(*fs);
+  metadata.storage_data.begin()->second.length = int64_t{1} << 50;
+  PutStockMetadata(*fs, metadata);
+  AllWanted wanted(kRanks, AllOf(state));
+  const RankFailures failures =
+      RequireSameFailures(LoadOnRanks(wanted, StorageOn(fs)));
+  for (const auto& [rank, failure] : failures.by_rank) {
+    CHECK_THAT(std::string(Message(failure)), Contains("the file ends"));
+  }
 }
 
 TEST_CASE("pieces come past the page cache as well", "[checkpoint][pool]") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <catch2/catch.hpp>
+#include <limits>
 #include <numeric>
 #include <random>
 
@@ -68,6 +69,36 @@ TEST_CASE("ranks that need bytes of their own, but for little, stay alone",
   CHECK(DividePool(members).pieces.empty());
   const std::vector<PoolNeeds> small(4, {Cells("a", {{0, kMiB}})});
   CHECK(DividePool(small).pieces.empty());
+}
+
+TEST_CASE("what no host can need is not divided", "[storage][pool]") {
+  const int64_t end =
+      GENERATE(int64_t{1} << 50, std::numeric_limits<int64_t>::max());
+  const std::vector<PoolNeeds> members(
+      4, {Cells("a", {{0, end}}), Cells("b", {{0, end}})});
+  CHECK(DividePool(members).pieces.empty());
+  CHECK(NbytesOf(members[0]) > kMaxPoolNbytes);
+}
+
+TEST_CASE("needs beyond what any file has are refused", "[storage][pool]") {
+  WireWriter out;
+  PutPoolNeeds({Cells("a", {{0, std::numeric_limits<int64_t>::max()}})}, &out);
+  std::string bytes = std::move(out).Take();
+  bytes[bytes.size() - 10] = 1;  // where the range begins
+  WireReader in(bytes, "needs");
+  GetPoolNeeds(in);
+  CHECK_FALSE(in.ok());
+}
+
+TEST_CASE("many short ranges stay with the ranks that need them",
+          "[storage][pool]") {
+  FileNeeds file = Cells("a", {});
+  for (int64_t i = 0; i < 100; ++i) {
+    file.ranges.push_back({i * kMiB, i * kMiB + kMiB / 8});
+  }
+  CHECK(DividePool(std::vector<PoolNeeds>(4, {file})).pieces.empty());
+  for (FileRange& range : file.ranges) range.end += kMiB / 8;
+  CHECK_FALSE(DividePool(std::vector<PoolNeeds>(4, {file})).pieces.empty());
 }
 
 TEST_CASE("cuts within items leave room for the element that they meet",

@@ -98,7 +98,7 @@ StatusOr<std::unique_ptr<SharedPages>> SharedPages::Make(size_t max_nbytes) {
   UniqueFd fd(::memfd_create("dcpcpp-staging", MFD_CLOEXEC));
   if (!fd.ok()) return ErrnoToStatus(errno, {.op = "memfd_create"});
   DCP_ASSIGN_OR_RETURN(const auto reserved, Reserve(max_nbytes));
-  const Status sized = SetNbytes(fd.get(), reserved.size());
+  Status sized = SetNbytes(fd.get(), reserved.size());
   if (!sized.ok()) {
     munmap(reserved.data(), reserved.size());
     return sized;

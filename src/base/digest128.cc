@@ -9,67 +9,18 @@
 
 #include "base/digest128.h"
 
-#include <bit>
-#include <cstring>
+#include "base/sip_hash.h"
 
 namespace dcp {
-namespace {
-
-class SipHash {
- public:
-  void Absorb(uint64_t word) {
-    v3_ ^= word;
-    Round();
-    Round();
-    v0_ ^= word;
-  }
-
-  Digest128 Finish() {
-    v2_ ^= 0xee;
-    const uint64_t low = FourRounds();
-    v1_ ^= 0xdd;
-    return {.low = low, .high = FourRounds()};
-  }
-
- private:
-  void Round() {
-    v0_ += v1_;
-    v1_ = std::rotl(v1_, 13) ^ v0_;
-    v0_ = std::rotl(v0_, 32);
-    v2_ += v3_;
-    v3_ = std::rotl(v3_, 16) ^ v2_;
-    v0_ += v3_;
-    v3_ = std::rotl(v3_, 21) ^ v0_;
-    v2_ += v1_;
-    v1_ = std::rotl(v1_, 17) ^ v2_;
-    v2_ = std::rotl(v2_, 32);
-  }
-
-  uint64_t FourRounds() {
-    for (int i = 0; i < 4; ++i) Round();
-    return v0_ ^ v1_ ^ v2_ ^ v3_;
-  }
-
-  uint64_t v0_ = 0x736f6d6570736575;
-  uint64_t v1_ = 0x646f72616e646f6d ^ 0xee;
-  uint64_t v2_ = 0x6c7967656e657261;
-  uint64_t v3_ = 0x7465646279746573;
-};
-
-}  // namespace
 
 Digest128 DigestOf(std::string_view data) {
-  SipHash hash;
-  size_t at = 0;
-  for (; at + 8 <= data.size(); at += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, data.data() + at, 8);
-    hash.Absorb(word);
-  }
-  uint64_t last = static_cast<uint64_t>(data.size()) << 56;
-  if (at < data.size()) std::memcpy(&last, data.data() + at, data.size() - at);
-  hash.Absorb(last);
-  return hash.Finish();
+  SipHash<2, 4> hash(0, 0);
+  hash.Tweak(0xee);
+  hash.AbsorbText(data);
+  hash.MarkEnd(0xee);
+  const uint64_t low = hash.Squeeze();
+  hash.Tweak(0xdd);
+  return {.low = low, .high = hash.Squeeze()};
 }
 
 std::string ToString(const Digest128& digest) {

@@ -1,37 +1,74 @@
 #include "dcp/metadata.h"
 
+#include <sys/random.h>
+
 #include <bit>
-#include <functional>
 #include <utility>
+
+#include "base/sip_hash.h"
 
 namespace dcp {
 namespace {
 
-size_t Mix(size_t hash, uint64_t value) {
-  hash ^= value + 0x9e3779b97f4a7c15 + (hash << 6) + (hash >> 2);
-  return hash * 0xff51afd7ed558ccd;
+struct HashKey {
+  uint64_t word0 = 0;
+  uint64_t word1 = 0;
+};
+
+HashKey MakeHashKey() {
+  HashKey key;
+  // Without entropy the key is known, and tables are right all the same.
+  if (::getrandom(&key, sizeof(key), 0) != sizeof(key)) return {};
+  return key;
 }
 
+/// Names and offsets come from files that may have been made so that all are
+/// in one place of a table: so the key of its hashes is this process's own.
+/// SipHash-1-3, as in the tables of CPython and Rust.
+class TableHash : public SipHash<1, 3> {
+ public:
+  TableHash() : TableHash(ProcessKey()) {}
+  uint64_t Finish() {
+    MarkEnd(0xff);
+    return Squeeze();
+  }
+
+ private:
+  explicit TableHash(const HashKey& key) : SipHash(key.word0, key.word1) {}
+  static const HashKey& ProcessKey() {
+    static const HashKey key = MakeHashKey();
+    return key;
+  }
+};
+
 size_t HashOf(std::string_view fqn) {
-  return std::hash<std::string_view>()(fqn);
+  TableHash hash;
+  hash.AbsorbText(fqn);
+  return hash.Finish();
 }
 
 }  // namespace
 
 // The hashes of a tensor's chunks lie as far from each other as their offsets
-// in the first dimension: who goes through them in order goes through a table
-// in order too, instead of waiting for memory at each one. Offsets in other
-// dimensions are spread out.
+// in the first dimension, where these are less than 64 Ki apart: who goes
+// through them in order goes through a table in order too, instead of waiting
+// for memory at each one. Everything else is spread out, by a hash that nobody
+// can foresee: of one such run few are in the same place of a large table.
 size_t MetadataIndexHash::operator()(const MetadataIndex& index) const {
-  size_t hash = HashOf(index.fqn);
-  if (!index.offset) return hash;
-  hash = Mix(hash, static_cast<uint64_t>(index.offset->size()) + 1);
-  uint64_t factor = 1;
-  for (int64_t value : *index.offset) {
-    hash += static_cast<uint64_t>(value) * factor;
-    factor *= 0x9e3779b97f4a7c15;
+  if (!index.offset) return HashOf(index.fqn);
+  constexpr uint64_t kNear = 0xffff;
+  TableHash hash;
+  hash.AbsorbText(index.fqn);
+  hash.Absorb(static_cast<uint64_t>(index.offset->size()));
+  uint64_t near = 0;
+  uint64_t mask = kNear;  // of the first dimension only
+  for (const int64_t value : *index.offset) {
+    const auto bits = static_cast<uint64_t>(value);
+    near += bits & mask;
+    hash.Absorb(bits & ~mask);
+    mask = 0;
   }
-  return hash;
+  return hash.Finish() + near;
 }
 
 std::string ToString(const MetadataIndex& index) {

@@ -27,13 +27,22 @@ StatusOr<Metadata> MetadataParser::Parse() {
                   "metadata of \"" + std::string(context_) + "\"");
 }
 
-void MetadataParser::Ignore(std::string_view name) {
+bool MetadataParser::Require(bool has_budget) {
+  return has_budget ||
+         decoder_.Fail("the " + std::to_string(graph_.nbytes()) +
+                       " bytes name the same values so often that copies need "
+                       "too much memory");
+}
+
+bool MetadataParser::Ignore(std::string_view name) {
+  if (!Require(budget_.TakeItemText(name))) return false;
   std::vector<std::string>& ignored = metadata_.ignored_attributes;
   constexpr size_t kMaxIgnored = 100;
   if (ignored.size() < kMaxIgnored &&
       std::find(ignored.begin(), ignored.end(), name) == ignored.end()) {
     ignored.emplace_back(name);
   }
+  return true;
 }
 
 bool MetadataParser::ParseRoot() {
@@ -64,16 +73,12 @@ bool MetadataParser::ParseRoot() {
 bool MetadataParser::ParseAttribute(std::string_view name, PickleId value) {
   if (name == "state_dict_metadata") return ParseEntries(value);
   if (name == "storage_data") return ParseStorageData(value);
-  if (name == "planner_data") {
-    ParsePlannerData(value);
-  } else if (name == "storage_meta") {
-    ParseStorageMeta(value);
-  } else if (name == "version") {
-    metadata_.version = ParseOptionalString(value, name);
-  } else {
-    Ignore(name);
+  if (name == "planner_data") return ParsePlannerData(value);
+  if (name == "storage_meta") return ParseStorageMeta(value);
+  if (name == "version") {
+    return ParseOptionalString(value, name, &metadata_.version);
   }
-  return true;
+  return Ignore(name);
 }
 
 bool MetadataParser::ParseEntries(PickleId id) {
@@ -121,11 +126,14 @@ bool MetadataParser::ParseTensor(PickleId id, TensorStorageMetadata* tensor) {
       if (!ParseProperties(value, &tensor->properties)) return false;
       found |= 1;
     } else if (name == "size") {
-      if (!decoder_.Ints(value, "size", &tensor->size)) return false;
+      if (!Ints(value, "size", &tensor->size)) return false;
       found |= 2;
     } else if (name == "chunks") {
       std::span<const PickleId> chunks;
       if (!decoder_.Sequence(value, "chunks", &chunks)) return false;
+      // Chunks that are not the same have nodes of their own.
+      chunk_count_ += chunks.size();
+      if (!Require(chunk_count_ <= graph_.size())) return false;
       tensor->chunks.resize(chunks.size());
       for (size_t c = 0; c < chunks.size(); ++c) {
         if (!ParseChunk(chunks[c], &tensor->chunks[c])) return false;
@@ -135,8 +143,8 @@ bool MetadataParser::ParseTensor(PickleId id, TensorStorageMetadata* tensor) {
       return decoder_.Fail(
           "written by torch 1.12, whose format no later torch reads",
           absl::StatusCode::kUnimplemented);
-    } else {
-      Ignore("TensorStorageMetadata." + std::string(name));
+    } else if (!Ignore("TensorStorageMetadata." + std::string(name))) {
+      return false;
     }
   }
   if (found != 7) {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "dcp/metadata.h"
+#include "format/metadata_limits.h"
 #include "format/pickle_decoder.h"
 
 namespace dcp {
@@ -17,7 +18,7 @@ namespace dcp {
 class MetadataParser {
  public:
   explicit MetadataParser(const PickleGraph& graph)
-      : decoder_(graph), graph_(graph) {}
+      : decoder_(graph), graph_(graph), budget_(graph.nbytes()) {}
   StatusOr<Metadata> Parse();
 
  private:
@@ -43,21 +44,30 @@ class MetadataParser {
   bool CheckRange(const StorageInfo& info);
   bool ParseTransforms(PickleId id, std::vector<std::string>* descriptors);
   bool CheckIndex(const MetadataIndex& index);
-  void ParsePlannerData(PickleId id);
-  std::optional<ObjectPath> ParsePath(PickleId id) const;
-  void ParseStorageMeta(PickleId id);
-  void ParseModules(PickleId id, std::vector<std::string>* modules);
-  std::optional<std::string> ParseOptionalString(PickleId id,
-                                                 std::string_view name);
-  std::optional<std::string> ParsePathObject(PickleId id) const;
+  bool ParsePlannerData(PickleId id);
+  bool ParsePath(PickleId id, std::optional<ObjectPath>* path);
+  bool ParseStorageMeta(PickleId id);
+  bool ParseStorageMetaAttribute(std::string_view name, PickleId value,
+                                 StorageMeta* meta);
+  bool ParseModules(PickleId id, std::vector<std::string>* modules);
+  bool ParseOptionalString(PickleId id, std::string_view name,
+                           std::optional<std::string>* text);
+  bool ParsePathObject(PickleId id, std::optional<std::string>* path);
 
+  bool Ints(PickleId id, std::string_view what, Dims* value) {
+    return decoder_.Ints(id, what, value) && Require(budget_.TakeDims(*value));
+  }
+  /// `has_budget` of what is copied; a failure if not.
+  bool Require(bool has_budget);
   /// Records an attribute that is not kept.
-  void Ignore(std::string_view name);
+  bool Ignore(std::string_view name);
 
   PickleDecoder decoder_;
   const PickleGraph& graph_;
+  CopyBudget budget_;
   Metadata metadata_;
   std::string_view context_;
+  size_t chunk_count_ = 0;
   size_t position_ = 0;  // of the last entry that CheckIndex found
 };
 

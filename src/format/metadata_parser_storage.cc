@@ -1,5 +1,6 @@
 // storage_data, planner_data and storage_meta.
 
+#include <algorithm>
 #include <utility>
 
 #include "format/metadata_parser.h"
@@ -45,18 +46,16 @@ bool MetadataParser::ParseIndex(PickleId id, MetadataIndex* index) {
     }
     if (name == "fqn") {
       has_fqn = decoder_.String(value, "fqn", &context_);
-      if (!has_fqn) return false;
+      if (!has_fqn || !Require(budget_.TakeItemText(context_))) return false;
       index->fqn = context_;
     } else if (graph_.is_none(value)) {
       continue;
     } else if (name == "offset") {
-      if (!decoder_.Ints(value, "offset", &index->offset.emplace())) {
-        return false;
-      }
+      if (!Ints(value, "offset", &index->offset.emplace())) return false;
     } else if (name == "index") {
       if (!decoder_.Int(value, "index", &index->index.emplace())) return false;
-    } else {
-      Ignore("MetadataIndex." + std::string(name));
+    } else if (!Ignore("MetadataIndex." + std::string(name))) {
+      return false;
     }
   }
   return has_fqn || decoder_.Fail("a key of storage_data has no fqn");
@@ -77,7 +76,10 @@ bool MetadataParser::ParseStorageInfo(PickleId id, StorageInfo* info) {
     }
     if (name == "relative_path") {
       std::string_view path;
-      if (!decoder_.String(value, "relative_path", &path)) return false;
+      if (!decoder_.String(value, "relative_path", &path) ||
+          !Require(budget_.TakeItemText(path))) {
+        return false;
+      }
       info->relative_path = path;
       found |= 1;
     } else if (name == "offset") {
@@ -88,8 +90,8 @@ bool MetadataParser::ParseStorageInfo(PickleId id, StorageInfo* info) {
       found |= 4;
     } else if (name == "transform_descriptors") {
       if (!ParseTransforms(value, &info->transform_descriptors)) return false;
-    } else {
-      Ignore("_StorageInfo." + std::string(name));
+    } else if (!Ignore("_StorageInfo." + std::string(name))) {
+      return false;
     }
   }
   if (found != 7) {
@@ -112,7 +114,8 @@ bool MetadataParser::ParseTransforms(PickleId id,
   if (!decoder_.Sequence(id, "transform_descriptors", &items)) return false;
   for (PickleId item : items) {
     std::string_view descriptor;
-    if (!decoder_.String(item, "a transform descriptor", &descriptor)) {
+    if (!decoder_.String(item, "a transform descriptor", &descriptor) ||
+        !Require(budget_.TakeElement(descriptor))) {
       return false;
     }
     descriptors->emplace_back(descriptor);
@@ -147,117 +150,139 @@ bool MetadataParser::CheckIndex(const MetadataIndex& index) {
                        " for a tensor of size " + ToString(tensor->size));
 }
 
-void MetadataParser::ParsePlannerData(PickleId id) {
-  if (graph_.is_none(id)) return;
+bool MetadataParser::ParsePlannerData(PickleId id) {
+  if (graph_.is_none(id)) return true;
   if (graph_.kind(id) != PickleKind::kDict) return Ignore("planner_data");
   auto& paths = metadata_.planner_data.emplace();
   const auto items = graph_.items(id);
-  paths.reserve(items.size());
+  // As many places as MetadataScanner takes for a file that it reads.
+  paths.reserve(std::max(items.size() / 2, metadata_.entries().size()));
   for (size_t i = 0; i < items.size(); i += 2) {
     std::optional<ObjectPath> path;
-    if (graph_.kind(items[i]) == PickleKind::kString) {
-      path = ParsePath(items[i + 1]);
+    const bool is_text = graph_.kind(items[i]) == PickleKind::kString;
+    if (is_text && !ParsePath(items[i + 1], &path)) return false;
+    if (!path) {
+      if (!Ignore("planner_data")) return false;
+      continue;
     }
-    if (path) {
-      paths.insert_or_assign(std::string(graph_.text(items[i])),
-                             *std::move(path));
-    } else {
-      Ignore("planner_data");
+    const std::string_view key = graph_.text(items[i]);
+    if (!Require(budget_.Take(key.size()))) return false;
+    const auto [entry, is_new] =
+        paths.insert_or_assign(std::string(key), *std::move(path));
+    if (IsCrowded(paths, entry)) {
+      return decoder_.Fail("planner_data has keys that no table holds apart");
     }
   }
+  return true;
 }
 
 /// A tuple (or list) of str and int, nullopt for anything else.
-std::optional<ObjectPath> MetadataParser::ParsePath(PickleId id) const {
+bool MetadataParser::ParsePath(PickleId id, std::optional<ObjectPath>* path) {
   const PickleKind kind = graph_.kind(id);
-  if (kind != PickleKind::kTuple && kind != PickleKind::kList) {
-    return std::nullopt;
-  }
-  ObjectPath path;
-  path.reserve(graph_.items(id).size());
+  if (kind != PickleKind::kTuple && kind != PickleKind::kList) return true;
+  ObjectPath parsed;
   for (PickleId item : graph_.items(id)) {
+    std::string_view key;
     if (graph_.kind(item) == PickleKind::kString) {
-      path.emplace_back(std::string(graph_.text(item)));
-    } else if (graph_.kind(item) == PickleKind::kInt) {
-      path.emplace_back(graph_[item].integer);
+      key = graph_.text(item);
+    } else if (graph_.kind(item) != PickleKind::kInt) {
+      return true;
+    }
+    if (!Require(budget_.TakeElement(key))) return false;
+    if (graph_.kind(item) == PickleKind::kInt) {
+      parsed.emplace_back(graph_[item].integer);
     } else {
-      return std::nullopt;
+      parsed.emplace_back(std::string(key));
     }
   }
-  return path;
+  *path = std::move(parsed);
+  return true;
 }
 
-void MetadataParser::ParseStorageMeta(PickleId id) {
-  if (graph_.is_none(id)) return;
+bool MetadataParser::ParseStorageMeta(PickleId id) {
+  if (graph_.is_none(id)) return true;
   if (!graph_.Is(id, PickleKind::kObject, PickleGlobal::kStorageMeta)) {
     return Ignore("storage_meta");
   }
   StorageMeta& meta = metadata_.storage_meta.emplace();
   const PickleId state = graph_.state(id);
-  if (state == kNoPickleId) return;
+  if (state == kNoPickleId) return true;
   if (graph_.kind(state) != PickleKind::kDict) return Ignore("storage_meta");
   const auto items = graph_.items(state);
   for (size_t i = 0; i < items.size(); i += 2) {
-    const PickleId value = items[i + 1];
     const std::string_view name = graph_.kind(items[i]) == PickleKind::kString
                                       ? graph_.text(items[i])
                                       : "";
-    if (name == "checkpoint_id") {
-      meta.checkpoint_id = ParsePathObject(value);
-      if (!meta.checkpoint_id) {
-        meta.checkpoint_id =
-            ParseOptionalString(value, "storage_meta.checkpoint_id");
-      }
-    } else if (name == "save_id") {
-      meta.save_id = ParseOptionalString(value, "storage_meta.save_id");
-    } else if (name == "load_id") {
-      meta.load_id = ParseOptionalString(value, "storage_meta.load_id");
-    } else if (name == "modules") {
-      ParseModules(value, &meta.modules);
-    } else {
-      Ignore("storage_meta." + std::string(name));
-    }
+    if (!ParseStorageMetaAttribute(name, items[i + 1], &meta)) return false;
   }
+  return true;
 }
 
-void MetadataParser::ParseModules(PickleId id,
+bool MetadataParser::ParseStorageMetaAttribute(std::string_view name,
+                                               PickleId value,
+                                               StorageMeta* meta) {
+  if (name == "checkpoint_id") {
+    if (!ParsePathObject(value, &meta->checkpoint_id)) return false;
+    return meta->checkpoint_id ||
+           ParseOptionalString(value, "storage_meta.checkpoint_id",
+                               &meta->checkpoint_id);
+  }
+  if (name == "save_id") {
+    return ParseOptionalString(value, "storage_meta.save_id", &meta->save_id);
+  }
+  if (name == "load_id") {
+    return ParseOptionalString(value, "storage_meta.load_id", &meta->load_id);
+  }
+  if (name == "modules") return ParseModules(value, &meta->modules);
+  return Ignore("storage_meta." + std::string(name));
+}
+
+bool MetadataParser::ParseModules(PickleId id,
                                   std::vector<std::string>* modules) {
   const PickleKind kind = graph_.kind(id);
-  if (kind == PickleKind::kNone) return;
+  if (kind == PickleKind::kNone) return true;
   if (kind != PickleKind::kList && kind != PickleKind::kTuple) {
     return Ignore("storage_meta.modules");
   }
   for (PickleId item : graph_.items(id)) {
-    if (graph_.kind(item) == PickleKind::kString) {
-      modules->emplace_back(graph_.text(item));
-    } else {
-      Ignore("storage_meta.modules");
+    if (graph_.kind(item) != PickleKind::kString) {
+      if (!Ignore("storage_meta.modules")) return false;
+      continue;
     }
+    if (!Require(budget_.TakeElement(graph_.text(item)))) return false;
+    modules->emplace_back(graph_.text(item));
   }
+  return true;
 }
 
-std::optional<std::string> MetadataParser::ParseOptionalString(
-    PickleId id, std::string_view name) {
-  if (graph_.kind(id) == PickleKind::kString) {
-    return std::string(graph_.text(id));
+bool MetadataParser::ParseOptionalString(PickleId id, std::string_view name,
+                                         std::optional<std::string>* text) {
+  text->reset();
+  if (graph_.kind(id) != PickleKind::kString) {
+    return graph_.is_none(id) || Ignore(name);
   }
-  if (!graph_.is_none(id)) Ignore(name);
-  return std::nullopt;
+  if (!Require(budget_.Take(graph_.text(id).size()))) return false;
+  *text = graph_.text(id);
+  return true;
 }
 
 /// A pathlib path, nullopt for anything else.
-std::optional<std::string> MetadataParser::ParsePathObject(PickleId id) const {
-  if (graph_.kind(id) != PickleKind::kReduce) return std::nullopt;
+bool MetadataParser::ParsePathObject(PickleId id,
+                                     std::optional<std::string>* path) {
+  path->reset();
+  if (graph_.kind(id) != PickleKind::kReduce) return true;
   const PickleGlobal type = graph_.callable_global(id);
   if (type != PickleGlobal::kPosixPath && type != PickleGlobal::kWindowsPath) {
-    return std::nullopt;
+    return true;
   }
   std::vector<std::string_view> parts;
   for (PickleId part : graph_.items(graph_.arguments(id))) {
-    if (graph_.kind(part) != PickleKind::kString) return std::nullopt;
+    if (graph_.kind(part) != PickleKind::kString) return true;
+    if (!Require(budget_.TakeElement(graph_.text(part)))) return false;
     parts.push_back(graph_.text(part));
   }
-  return JoinPathParts(type, parts);
+  *path = JoinPathParts(type, parts);
+  return true;
 }
 
 }  // namespace dcp

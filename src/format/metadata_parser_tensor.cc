@@ -53,17 +53,13 @@ bool MetadataParser::ParseChunk(PickleId id, Box* chunk) {
       return false;
     }
     if (name == "offsets") {
-      if (!decoder_.Ints(attributes[i + 1], "offsets", &chunk->offsets)) {
-        return false;
-      }
+      if (!Ints(attributes[i + 1], "offsets", &chunk->offsets)) return false;
       found |= 1;
     } else if (name == "sizes") {
-      if (!decoder_.Ints(attributes[i + 1], "sizes", &chunk->sizes)) {
-        return false;
-      }
+      if (!Ints(attributes[i + 1], "sizes", &chunk->sizes)) return false;
       found |= 2;
-    } else {
-      Ignore("ChunkStorageMetadata." + std::string(name));
+    } else if (!Ignore("ChunkStorageMetadata." + std::string(name))) {
+      return false;
     }
   }
   return found == 3 || decoder_.Fail("a chunk has no offsets or no sizes");

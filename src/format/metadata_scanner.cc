@@ -67,7 +67,7 @@ bool MetadataScanner::Entry() {
 bool MetadataScanner::Tensor(TensorStorageMetadata* tensor) {
   if (!in_.BeginObject() || !in_.Name("properties") ||
       !Properties(&tensor->properties) || !in_.Name("size") ||
-      !in_.Size(&tensor->size)) {
+      !Size(&tensor->size)) {
     return false;
   }
   if (!IsPossibleSize(tensor->size, tensor->properties.dtype)) return false;
@@ -142,8 +142,8 @@ bool MetadataScanner::Chunks(TensorStorageMetadata* tensor) {
 
 bool MetadataScanner::Chunk(const Dims& size, Box* chunk) {
   return in_.Class(PickleGlobal::kChunkStorageMetadata) && in_.BeginObject() &&
-         in_.Name("offsets") && in_.Size(&chunk->offsets) &&
-         in_.Name("sizes") && in_.Size(&chunk->sizes) && in_.EndObject() &&
+         in_.Name("offsets") && Size(&chunk->offsets) && in_.Name("sizes") &&
+         Size(&chunk->sizes) && in_.EndObject() &&
          IsPossibleChunk(size, *chunk);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dcp/metadata.h"
+#include "format/metadata_limits.h"
 #include "format/pickle_scanner.h"
 
 namespace dcp {
@@ -21,16 +22,22 @@ namespace dcp {
 class MetadataScanner {
  public:
   /// `pickle` must outlive the scanner.
-  explicit MetadataScanner(std::string_view pickle) : in_(pickle) {}
-  /// nullopt if the file has something else, or is damaged.
+  explicit MetadataScanner(std::string_view pickle)
+      : in_(pickle), budget_(pickle.size()) {}
+  /// nullopt if the file has something else, asks for too much, or is damaged.
   std::optional<Metadata> Scan() &&;
 
  private:
+  // Of values behind one MARK. Picklers write a thousand keys and values, or
+  // elements, and PickleMachine allows a million.
+  static constexpr size_t kMaxBatch = 100'000;
+
   bool Root();
   template <typename Item, typename IsItem>
   bool Dict(Item item, IsItem is_item);
   template <typename Item>
   bool LastList(Item item);
+  bool Size(Dims* sizes) { return in_.Size(sizes) && budget_.TakeDims(*sizes); }
 
   // state_dict_metadata (metadata_scanner.cc)
   bool Entry();
@@ -57,6 +64,7 @@ class MetadataScanner {
   bool OptionalText(std::optional<std::string>* text);
 
   PickleScanner in_;
+  CopyBudget budget_;
   Metadata metadata_;
   size_t item_count_ = 0;  // chunks and objects
   size_t position_ = 0;    // of the last entry that HasEntry found
@@ -73,8 +81,9 @@ bool MetadataScanner::Dict(Item item, IsItem is_item) {
   bool has_batch = false;
   while (true) {
     if (in_.Take(kMark)) {
+      size_t count = 0;
       do {
-        if (!item()) return false;
+        if (count++ == kMaxBatch || !item()) return false;
       } while (!in_.Take(kSetItems));
       has_batch = true;
       continue;
@@ -98,8 +107,9 @@ bool MetadataScanner::LastList(Item item) {
       if (!item() || !in_.Take(kAppend)) return false;
       continue;
     }
+    size_t count = 0;
     do {
-      if (!item()) return false;
+      if (count++ == kMaxBatch || !item()) return false;
     } while (!in_.Take(kAppends));
   }
   return true;

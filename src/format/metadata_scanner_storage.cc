@@ -14,12 +14,17 @@ using enum PickleOp;
 bool MetadataScanner::PlannerData() {
   if (in_.Take(kNone)) return true;
   auto& paths = metadata_.planner_data.emplace();
-  paths.reserve(metadata_.entries().size());
-  const auto entry = [this, &paths] {
+  const size_t max_count = metadata_.entries().size();
+  paths.reserve(max_count);
+  const auto add = [&](std::string_view key, ObjectPath path) {
+    if (paths.size() == max_count || !budget_.Take(key.size())) return false;
+    const auto [added, is_new] = paths.emplace(key, std::move(path));
+    return is_new && !IsCrowded(paths, added);
+  };
+  const auto entry = [this, &add] {
     std::string_view key;
     ObjectPath path;
-    return in_.Text(&key) && Path(&path) &&
-           paths.emplace(key, std::move(path)).second;
+    return in_.Text(&key) && Path(&path) && add(key, std::move(path));
   };
   return Dict(entry, [this] { return IsPlannerEntry(); });
 }
@@ -35,12 +40,13 @@ bool MetadataScanner::Path(ObjectPath* path) {
   while (!in_.NextIsTuple()) {
     int64_t position = 0;
     std::string_view key;
-    if (in_.Int(&position)) {
+    const bool is_position = in_.Int(&position);
+    if (!is_position && !in_.Text(&key)) return false;
+    if (path->size() == kMaxBatch || !budget_.TakeElement(key)) return false;
+    if (is_position) {
       path->emplace_back(position);
-    } else if (in_.Text(&key)) {
-      path->emplace_back(std::string(key));
     } else {
-      return false;
+      path->emplace_back(std::string(key));
     }
   }
   return in_.TupleOf(path->size(), is_marked);
@@ -70,9 +76,10 @@ bool MetadataScanner::Index(MetadataIndex* index) {
   }
   if (!in_.Take(kNone) && !in_.Int(&index->index.emplace())) return false;
   if (in_.Peek() != kSetItems &&
-      (!in_.Name("offset") || !in_.Size(&index->offset.emplace()))) {
+      (!in_.Name("offset") || !Size(&index->offset.emplace()))) {
     return false;
   }
+  if (!budget_.TakeItemText(fqn)) return false;
   index->fqn = fqn;
   return in_.EndObject() && HasEntry(*index, fqn);
 }
@@ -105,6 +112,7 @@ bool MetadataScanner::Place(StorageInfo* info) {
       !in_.Int(&info->length)) {
     return false;
   }
+  if (!budget_.TakeItemText(path)) return false;
   info->relative_path = path;
   if (!IsPossiblePlace(*info)) return false;
   if (in_.Peek() != kSetItems && (!in_.Name("transform_descriptors") ||
@@ -117,7 +125,7 @@ bool MetadataScanner::Place(StorageInfo* info) {
 bool MetadataScanner::Strings(std::vector<std::string>* strings) {
   return LastList([&] {
     std::string_view text;
-    if (!in_.Text(&text)) return false;
+    if (!in_.Text(&text) || !budget_.TakeElement(text)) return false;
     strings->emplace_back(text);
     return true;
   });
@@ -151,7 +159,8 @@ bool MetadataScanner::CheckpointId(std::optional<std::string>* id) {
   std::string_view part;
   const bool is_marked = in_.Take(kMark);
   while (!in_.NextIsTuple()) {
-    if (!in_.Text(&part)) return false;
+    if (!in_.Text(&part) || !budget_.TakeElement(part)) return false;
+    if (parts.size() == kMaxBatch) return false;
     parts.push_back(part);
   }
   if (!in_.TupleOf(parts.size(), is_marked) || !in_.Take(kReduce)) return false;
@@ -163,7 +172,7 @@ bool MetadataScanner::CheckpointId(std::optional<std::string>* id) {
 bool MetadataScanner::OptionalText(std::optional<std::string>* text) {
   if (in_.Take(kNone)) return true;
   std::string_view view;
-  if (!in_.Text(&view)) return false;
+  if (!in_.Text(&view) || !budget_.Take(view.size())) return false;
   *text = view;
   return true;
 }

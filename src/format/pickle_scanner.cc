@@ -4,6 +4,7 @@
 #include <span>
 
 #include "format/pickle_reader.h"
+#include "format/pickle_value.h"
 #include "format/utf8.h"
 
 namespace dcp {
@@ -110,6 +111,13 @@ void PickleScanner::GoBack(const Bookmark& bookmark) {
   memo_.resize(bookmark.memo_size);
 }
 
+bool PickleScanner::ChargeText() {
+  constexpr size_t kBase = size_t{16} << 20;
+  // A node, a memo, and a place in a container.
+  charged_ += sizeof(PickleNode) + 2 * sizeof(PickleId);
+  return charged_ <= kBase + 4 * static_cast<size_t>(end_ - begin_);
+}
+
 bool PickleScanner::NewText(std::string_view* text) {
   uint32_t nbytes = 0;
   const PickleOp op = Peek();
@@ -121,7 +129,7 @@ bool PickleScanner::NewText(std::string_view* text) {
     return false;
   }
   if (nbytes > static_cast<size_t>(limit_ - position_) ||
-      nbytes > PickleOptions().max_string_nbytes) {
+      nbytes > PickleOptions().max_string_nbytes || !ChargeText()) {
     return Refuse();
   }
   *text = {position_, nbytes};

@@ -26,7 +26,9 @@ namespace dcp {
 /// position is undefined, except where it says so. Damage ends the reading:
 /// nothing comes after it. What is accepted,
 /// PickleMachine accepts with the same meaning: frames, lengths, UTF-8 and the
-/// names of globals are checked alike. Memory is linear in the data.
+/// names of globals are checked alike, and texts cost at most half of what it
+/// may use. Memory is linear in the data. How many values are behind one MARK
+/// is for who calls to bound.
 class PickleScanner {
  public:
   /// What a memo may hold that is referred to again. Other values (objects,
@@ -121,6 +123,8 @@ class PickleScanner {
 
   bool NextFrame();
   bool NewText(std::string_view* text);
+  /// Whether PickleMachine, too, would have memory for one more text.
+  bool ChargeText();
   template <typename T>
   bool Argument(T* value);
   template <typename T>
@@ -138,6 +142,7 @@ class PickleScanner {
   const char* end_;
   std::vector<uint32_t> memo_;
   std::vector<std::string_view> texts_;
+  size_t charged_ = 0;  // for texts
 };
 
 template <typename T>

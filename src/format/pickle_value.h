@@ -72,6 +72,8 @@ class PickleGraph {
   const PickleNode& operator[](PickleId id) const { return nodes_[id]; }
   PickleId root() const { return root_; }
   size_t size() const { return nodes_.size(); }
+  /// Of the pickle.
+  size_t nbytes() const { return data_.size(); }
 
   PickleKind kind(PickleId id) const { return nodes_[id].kind; }
   bool is_none(PickleId id) const { return kind(id) == PickleKind::kNone; }

@@ -44,10 +44,11 @@ class ItemLister {
       const Box*& known = chunks[{.fqn = fqn, .offset = chunk.offsets}];
       if (known == nullptr || known->numel() == 0) known = &chunk;
     }
-    for (const auto& [index, chunk] : chunks) {
+    for (const Box& chunk : tensor.chunks) {  // in an order that is the same
       StoredItem item;
-      item.index = index;
-      item.sizes = chunk->sizes;
+      item.index = {.fqn = fqn, .offset = chunk.offsets};
+      if (chunks.at(item.index) != &chunk) continue;
+      item.sizes = chunk.sizes;
       item.dtype = tensor.properties.dtype;
       Add(std::move(item));
     }

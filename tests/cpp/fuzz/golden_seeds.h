@@ -3,6 +3,7 @@
 #ifndef DCP_TESTS_FUZZ_GOLDEN_SEEDS_H_
 #define DCP_TESTS_FUZZ_GOLDEN_SEEDS_H_
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <variant>
@@ -46,6 +47,7 @@ inline std::vector<std::string> ItemSeeds(ItemKind kind) {
       seeds.push_back(file.substr(offset, length));
     }
   }
+  std::sort(seeds.begin(), seeds.end());  // the same in each run
   return seeds;
 }
 

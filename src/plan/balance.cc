@@ -15,6 +15,7 @@
 #include "plan/balance.h"
 
 #include <algorithm>
+#include <limits>
 #include <queue>
 #include <utility>
 
@@ -212,13 +213,14 @@ Assignment AssignAsTorch(const ReplicaTable& table,
   for (const uint32_t i : order) {
     const ItemRef first = first_of(i);
     const int64_t alone = alone_before(first);
-    weights[first.rank] += alone - counted[first.rank];
+    weights[first.rank] =
+        AddWeights(weights[first.rank], alone - counted[first.rank]);
     counted[first.rank] = alone;
     const Replica& replica = table.replicas[i];
     const uint32_t owner = heaps.LeastLoaded(heaps.HeapOf(replica));
     const ItemRef ref = table.Holders(replica)[owner];
     result.owners[i] = owner;
-    weights[ref.rank] += replica.torch_weight;
+    weights[ref.rank] = AddWeights(weights[ref.rank], replica.torch_weight);
     result.loads[ref.rank] += table.NbytesOf(replica, owner);
   }
   return result;
@@ -250,9 +252,15 @@ int64_t RowNbytes(int64_t rows, int64_t numel, int64_t nbytes,
 }
 
 int64_t TorchWeight(const Dims& global_size, int64_t itemsize) {
-  // No real tensor has more elements; the bound keeps sums within int64.
+  // No real tensor has more elements; the bound keeps the product in 64 bits.
   const int64_t numel = std::min(Numel(global_size), int64_t{1} << 48);
   return std::max<int64_t>(numel * itemsize, 1);
+}
+
+int64_t AddWeights(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return std::numeric_limits<int64_t>::max();
 }
 
 Assignment AssignReplicas(const ReplicaTable& table,

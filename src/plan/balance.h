@@ -77,6 +77,9 @@ int64_t RowNbytes(int64_t rows, int64_t numel, int64_t nbytes,
 /// The bytes that torch counts for an item: those of the whole tensor, even for
 /// a shard (torch 2.13 _dedup_save_plans.py). It counts an object as 1.
 int64_t TorchWeight(const Dims& global_size, int64_t itemsize);
+/// The sum of two weights, or the largest number if 64 bits do not do for it:
+/// a rank may list any number of tensors as large as it likes, of a row each.
+int64_t AddWeights(int64_t a, int64_t b);
 
 }  // namespace dcp
 

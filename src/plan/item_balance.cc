@@ -65,7 +65,7 @@ std::vector<std::vector<int64_t>> WeightsBefore(const ItemGroups& groups) {
   }
   for (std::vector<int64_t>& of_rank : weights) {
     std::exclusive_scan(of_rank.begin(), of_rank.end(), of_rank.begin(),
-                        int64_t{0});
+                        int64_t{0}, AddWeights);
   }
   return weights;
 }

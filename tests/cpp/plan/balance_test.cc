@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <vector>
@@ -207,6 +208,13 @@ TEST_CASE("the lowest rank writes everything if asked to", "[balance]") {
   CHECK(std::all_of(result.assignment.owners.begin(),
                     result.assignment.owners.end(),
                     [](uint32_t owner) { return owner == 0; }));
+}
+
+TEST_CASE("weights add up to no more than 64 bits count", "[balance]") {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  CHECK(AddWeights(3, 4) == 7);
+  CHECK(AddWeights(kMost - 1, 1) == kMost);
+  CHECK(AddWeights(kMost, TorchWeight({int64_t{1} << 48}, 16)) == kMost);
 }
 
 TEST_CASE("thousands of replicas are balanced within one item", "[balance]") {

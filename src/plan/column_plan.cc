@@ -100,7 +100,7 @@ void ColumnPlan::Assign(const GlobalPlanOptions& options) {
       counted = {.rank = before.rank};
       weight = 0;
     }
-    weight += AloneWeight(counted, before.item);
+    weight = AddWeights(weight, AloneWeight(counted, before.item));
     counted = before;
     return weight;
   };
@@ -134,11 +134,10 @@ int64_t ColumnPlan::WeightOf(const KeyEntry& entry) {
 }
 
 int64_t ColumnPlan::AloneWeight(ItemRef begin, uint32_t end) const {
-  const KeyBlock& block = columns_.BlockOf(begin.rank);
   int64_t weight = 0;
   for (ItemRef ref = begin; ref.item < end; ++ref.item) {
     if (FateOf(ref) == Fate::kLeave) continue;
-    weight += WeightOf(block.entries[ref.item]);
+    weight = AddWeights(weight, WeightOf(columns_.EntryOf(ref)));
   }
   return weight;
 }

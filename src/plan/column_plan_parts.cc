@@ -34,16 +34,7 @@ Metadata ColumnPlan::MakeMetadata() const {
       metadata.Add(key.first->fqn, TensorOf(key));
     }
   }
-  // By first appearance, so the lowest rank's paths win.
-  for (const auto& block : columns_.blocks()) {
-    const std::optional<PlannerPaths>& paths = block->planner_data;
-    if (!paths) continue;
-    if (auto& merged = metadata.planner_data; merged) {
-      merged->insert(paths->begin(), paths->end());
-    } else {
-      merged = paths;
-    }
-  }
+  metadata.planner_data = columns_.paths();
   return metadata;
 }
 

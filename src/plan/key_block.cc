@@ -10,7 +10,7 @@
 
 #include "plan/key_block.h"
 
-#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/wire.h"
@@ -22,9 +22,6 @@ constexpr uint8_t kTypeMask = 0x03;
 constexpr uint8_t kProperties = 0x04;
 constexpr uint8_t kGlobalSize = 0x08;
 constexpr uint8_t kKnownFlags = 0x0f;
-
-// A block's memory grows with the bytes that were read, not with their count.
-constexpr size_t kMaxReserve = 4096;
 
 bool IsCountable(const KeyEntry& entry) {
   int64_t nbytes = 0;
@@ -43,28 +40,6 @@ void PutEntry(const WriteItem& item, const WriteItem& previous,
   PutKey(item.fqn, previous.fqn, out);
   if ((flags & kProperties) != 0) PutProperties(item.properties, out);
   if (has_size) out->PutDims(item.global_size);
-}
-
-/// `size` is the global size of the tensor before, and becomes that of this.
-KeyEntry GetEntry(const KeyEntry& previous, Dims* size, WireReader* in) {
-  KeyEntry entry;
-  const uint8_t flags = in->U8();
-  const uint8_t type = flags & kTypeMask;
-  if (type == 0 || (flags & ~kKnownFlags) != 0) in->Fail();
-  entry.type = static_cast<WriteItemType>(type);
-  entry.fqn = GetKey(previous.fqn, in);
-  entry.properties =
-      (flags & kProperties) != 0 ? GetProperties(in) : previous.properties;
-  if (entry.is_object()) {
-    if ((flags & kGlobalSize) != 0) in->Fail();
-  } else {
-    if ((flags & kGlobalSize) != 0) *size = in->GetDims();
-    entry.global_size = *size;
-  }
-  entry.repeats_size = !entry.is_object() && !previous.is_object() &&
-                       entry.global_size == previous.global_size;
-  entry.is_countable = IsCountable(entry);
-  return entry;
 }
 
 }  // namespace
@@ -87,24 +62,24 @@ std::string SerializeKeyBlock(const SavePlan& plan) {
   return std::move(out).Take();
 }
 
-StatusOr<KeyBlock> ParseKeyBlock(std::string_view data) {
-  WireReader in(data, "the keys of a save plan");
-  KeyBlock block;
-  const size_t count = in.Count(3);
-  block.entries.reserve(std::min(count, kMaxReserve));
-  // Nothing repeats the size of an object.
-  const KeyEntry before_first{.type = WriteItemType::kByteIo};
-  Dims size;
-  for (size_t i = 0; in.ok() && i < count; ++i) {
-    block.entries.push_back(
-        GetEntry(i == 0 ? before_first : block.entries.back(), &size, &in));
+KeyEntry GetEntry(const KeyEntry& previous, const Dims& size, WireReader* in) {
+  KeyEntry entry;
+  const uint8_t flags = in->U8();
+  const uint8_t type = flags & kTypeMask;
+  if (type == 0 || (flags & ~kKnownFlags) != 0) in->Fail();
+  entry.type = static_cast<WriteItemType>(type);
+  entry.fqn = GetKey(previous.fqn, in);
+  entry.properties =
+      (flags & kProperties) != 0 ? GetProperties(in) : previous.properties;
+  if (entry.is_object()) {
+    if ((flags & kGlobalSize) != 0) in->Fail();
+  } else {
+    entry.global_size = (flags & kGlobalSize) != 0 ? in->GetDims() : size;
   }
-  const uint8_t has_paths = in.U8();
-  if (has_paths > 1) in.Fail();
-  if (in.ok() && has_paths == 1) block.planner_data = GetPaths(&in);
-  block.ties = GetTies(&in);
-  DCP_RETURN_IF_ERROR(in.Finish());
-  return block;
+  entry.repeats_size = !entry.is_object() && !previous.is_object() &&
+                       entry.global_size == previous.global_size;
+  entry.is_countable = IsCountable(entry);
+  return entry;
 }
 
 }  // namespace dcp

@@ -1,14 +1,11 @@
-// KeyBlock: what is the same of a local plan for all ranks that list the same
-// keys, as the bytes that a rank sends of it.
+// The block of a rank: what is the same of a local plan for all ranks that list
+// the same keys, as the bytes that a rank sends of it. KeyBlocks reads them.
 
 #ifndef DCP_PLAN_KEY_BLOCK_H_
 #define DCP_PLAN_KEY_BLOCK_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "dcp/plan.h"
 #include "plan/plan_wire.h"
@@ -28,18 +25,14 @@ struct KeyEntry {
 
   bool is_object() const { return type == WriteItemType::kByteIo; }
   int64_t itemsize() const { return ItemSize(properties.dtype); }
-};
-
-struct KeyBlock {
-  std::vector<KeyEntry> entries;  ///< by item of the plan
-  std::optional<PlannerPaths> planner_data;
-  Ties ties;
+  bool operator==(const KeyEntry&) const = default;
 };
 
 /// Plans of equal keys have equal blocks.
 std::string SerializeKeyBlock(const SavePlan& plan);
-/// \error kDataLoss  truncated or malformed
-StatusOr<KeyBlock> ParseKeyBlock(std::string_view data);
+/// Reads the entry after `previous`, where `size` is that of the tensor before,
+/// empty if there is none. Of anything malformed it fails `in`.
+KeyEntry GetEntry(const KeyEntry& previous, const Dims& size, WireReader* in);
 
 }  // namespace dcp
 

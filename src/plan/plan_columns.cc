@@ -35,7 +35,7 @@ int64_t PlanColumns::NbytesOf(const KeyColumn& key, size_t i) const {
 
 WriteItem PlanColumns::ItemOf(const KeyColumn& key, size_t i) const {
   const ItemRef ref = RefOf(key, i);
-  const KeyEntry& entry = BlockOf(ref.rank).entries[ref.item];
+  const KeyEntry& entry = EntryOf(ref);
   return {.fqn = entry.fqn,
           .type = entry.type,
           .chunk = ChunkOf(key, i),

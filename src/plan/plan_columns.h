@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,7 +14,7 @@
 
 #include "dcp/plan.h"
 #include "plan/item_ref.h"
-#include "plan/key_block.h"
+#include "plan/key_blocks.h"
 #include "plan/plan_message.h"
 
 namespace dcp {
@@ -37,7 +38,8 @@ struct KeyColumn {
   }
 };
 
-/// Immutable. 8 bytes a record and 8 more for each of its dimensions.
+/// Immutable. 8 bytes a record and 8 more for each of its dimensions, and 4 for
+/// each key of a rank whose keys are not all those of another.
 class PlanColumns {
  public:
   /// Reads the messages of all ranks, and frees each that is read.
@@ -47,17 +49,18 @@ class PlanColumns {
 
   size_t rank_count() const { return ranks_.size(); }
   const KeyBlock& BlockOf(size_t rank) const { return *ranks_[rank].block; }
+  const KeyEntry& EntryOf(ItemRef ref) const {
+    return entries_.EntryOf(BlockOf(ref.rank).entries[ref.item]);
+  }
   /// The number of the first of its items among those of all ranks, by rank.
   size_t FirstItemOf(size_t rank) const { return ranks_[rank].first_item; }
   size_t record_count() const { return record_count_; }
   /// Bytes that each rank holds.
   int64_t HeldNbytesOf(size_t rank) const { return ranks_[rank].held_nbytes; }
 
-  /// The distinct blocks and the keys, in the order in which they first appear.
-  std::span<const std::unique_ptr<const KeyBlock>> blocks() const {
-    return blocks_;
-  }
+  /// In the order in which they first appear.
   std::span<const KeyColumn> keys() const { return keys_; }
+  const std::optional<PlannerPaths>& paths() const { return entries_.paths(); }
 
   // Of record `i` of `key`:
   ItemRef RefOf(const KeyColumn& key, size_t i) const {
@@ -96,6 +99,7 @@ class PlanColumns {
   }
   int64_t SourceOf(ItemRef ref) const;
 
+  KeyBlocks entries_;
   std::vector<std::unique_ptr<const KeyBlock>> blocks_;
   std::vector<Rank> ranks_;
   std::vector<KeyColumn> keys_;

@@ -53,16 +53,16 @@ Status PlanColumnsReader::ReadHead(uint32_t rank) {
   DCP_ASSIGN_OR_RETURN(const size_t number, BlockNumber(message, rank));
   KnownBlock& known = known_[number];
   // Room is made for what was sent, not for what is said to come.
-  if (message.records.size() < known.keys.size()) {
-    return DataLoss("a save plan of " + std::to_string(known.keys.size()) +
+  const size_t item_count = known.block->entries.size();
+  if (message.records.size() < item_count) {
+    return DataLoss("a save plan of " + std::to_string(item_count) +
                     " items is truncated: its records have " +
                     std::to_string(message.records.size()) + " bytes");
   }
   ++known.rank_count;
-  block_of_rank_.push_back(number);
   columns_.ranks_[rank].block = known.block;
   columns_.ranks_[rank].first_item = columns_.record_count_;
-  columns_.record_count_ += known.keys.size();
+  columns_.record_count_ += item_count;
   return absl::OkStatus();
 }
 
@@ -84,30 +84,29 @@ StatusOr<size_t> PlanColumnsReader::BlockNumber(const PlanMessage& message,
 
 StatusOr<size_t> PlanColumnsReader::AddBlock(const PlanMessage& message,
                                              uint32_t rank) {
-  DCP_ASSIGN_OR_RETURN(KeyBlock parsed, ParseKeyBlock(message.block));
+  KeyBlocks& entries = columns_.entries_;
+  DCP_ASSIGN_OR_RETURN(KeyBlock parsed, entries.Read(message.block));
   columns_.blocks_.push_back(std::make_unique<KeyBlock>(std::move(parsed)));
-  const KeyBlock& block = *columns_.blocks_.back();
-  KnownBlock known{.block = &block, .bytes = std::string(message.block)};
-  known.keys.reserve(block.entries.size());
-  for (const KeyEntry& entry : block.entries) {
-    const auto [number, is_new] = key_numbers_.try_emplace(
-        entry.fqn, static_cast<uint32_t>(columns_.keys_.size()));
-    if (is_new) {
-      columns_.keys_.push_back({.first = &entry, .first_rank = rank});
-    }
-    known.keys.push_back(number->second);
-    known.is_faulty.push_back(
-        IsFaulty(entry, *columns_.keys_[number->second].first));
+  for (auto key = static_cast<uint32_t>(columns_.keys_.size());
+       key < entries.key_count(); ++key) {
+    columns_.keys_.push_back(
+        {.first = &entries.FirstOf(key), .first_rank = rank});
   }
-  known_.push_back(std::move(known));
+  for (auto entry = static_cast<uint32_t>(is_faulty_.size());
+       entry < entries.size(); ++entry) {
+    is_faulty_.push_back(IsFaulty(entries.EntryOf(entry),
+                                  entries.FirstOf(entries.KeyOf(entry))));
+  }
+  known_.push_back(
+      {.block = columns_.blocks_.back().get(), .bytes = message.block});
   numbers_.emplace(message.block_digest, known_.size() - 1);
   return known_.size() - 1;
 }
 
 void PlanColumnsReader::Allocate() {
   for (const KnownBlock& known : known_) {
-    for (const uint32_t key : known.keys) {
-      columns_.keys_[key].count += known.rank_count;
+    for (const uint32_t entry : known.block->entries) {
+      columns_.keys_[columns_.entries_.KeyOf(entry)].count += known.rank_count;
     }
   }
   size_t begin = 0;
@@ -126,21 +125,22 @@ void PlanColumnsReader::Allocate() {
 }
 
 Status PlanColumnsReader::ReadRecords(uint32_t rank) {
-  const KnownBlock& known = known_[block_of_rank_[rank]];
+  const KeyBlock& block = columns_.BlockOf(rank);
   PlanColumns::Rank& mine = columns_.ranks_[rank];
   // It was split before.
-  RecordReader reader(*known.block, SplitPlanMessage(messages_[rank])->records);
+  RecordReader reader(columns_.entries_, block,
+                      SplitPlanMessage(messages_[rank])->records);
   const int64_t before = total_nbytes_;
   int64_t next_source = 0;
-  for (uint32_t item = 0; item < known.keys.size(); ++item) {
+  for (uint32_t item = 0; item < block.entries.size(); ++item) {
     if (!reader.Next()) break;
     const ItemRef ref{.rank = rank, .item = item};
     // The sum so that no rank's load needs a check later on.
-    if (known.is_faulty[item] || !reader.is_in_bounds() ||
+    if (is_faulty_[block.entries[item]] || !reader.is_in_bounds() ||
         reader.nbytes() < 0 ||
         __builtin_add_overflow(total_nbytes_, reader.nbytes(),
                                &total_nbytes_)) {
-      return Fault(known, reader, ref);
+      return Fault(reader, ref);
     }
     if (reader.source() != next_source) {
       mine.sources.push_back({.item = item, .source = reader.source()});
@@ -148,16 +148,16 @@ Status PlanColumnsReader::ReadRecords(uint32_t rank) {
     // Wraps around, because a message may say anything.
     next_source =
         static_cast<int64_t>(static_cast<uint64_t>(reader.source()) + 1);
-    Store(reader, known.keys[item], ref);
+    Store(reader, columns_.entries_.KeyOf(block.entries[item]), ref);
   }
   mine.held_nbytes = total_nbytes_ - before;
   return Annotate(reader.Finish(), RankName(rank));
 }
 
-Status PlanColumnsReader::Fault(const KnownBlock& known,
-                                const RecordReader& reader, ItemRef ref) const {
+Status PlanColumnsReader::Fault(const RecordReader& reader, ItemRef ref) const {
   const WriteItem item = reader.Item();
-  const KeyColumn& key = columns_.keys_[known.keys[ref.item]];
+  const uint32_t entry = columns_.BlockOf(ref.rank).entries[ref.item];
+  const KeyColumn& key = columns_.keys_[columns_.entries_.KeyOf(entry)];
   const WriteItem first = WholeItemOf(*key.first);
   const ListedItem listed{.item = item, .rank = ref.rank};
   DCP_RETURN_IF_ERROR(
@@ -182,7 +182,8 @@ void PlanColumnsReader::Store(const RecordReader& reader, uint32_t key_number,
       }
     }
   }
-  if (reader.is_plain()) return;
+  // Ranks may give an object other item sizes than the first of its key has.
+  if (reader.is_plain() && !key.first->is_object()) return;
   if (key.odd_nbytes.empty()) key.odd_nbytes.assign(key.count, -1);
   key.odd_nbytes[i] = reader.nbytes();
 }

@@ -26,10 +26,7 @@ class PlanColumnsReader {
   /// A block, and what is known of it before any record is read.
   struct KnownBlock {
     const KeyBlock* block = nullptr;
-    std::string bytes;
-    std::vector<uint32_t> keys;  ///< by entry
-    /// Entries that are at odds with the first of their key, or impossible.
-    std::vector<bool> is_faulty;
+    std::string_view bytes;  ///< of its first rank's message
     size_t rank_count = 0;
   };
 
@@ -39,16 +36,15 @@ class PlanColumnsReader {
   /// Gives every key the room of its records.
   void Allocate();
   Status ReadRecords(uint32_t rank);
-  Status Fault(const KnownBlock& known, const RecordReader& reader,
-               ItemRef ref) const;
+  Status Fault(const RecordReader& reader, ItemRef ref) const;
   void Store(const RecordReader& reader, uint32_t key, ItemRef ref);
 
   const std::span<std::string> messages_;
   PlanColumns columns_;
   std::vector<KnownBlock> known_;
-  std::vector<size_t> block_of_rank_;
   std::map<Digest128, size_t> numbers_;
-  std::unordered_map<std::string_view, uint32_t> key_numbers_;
+  /// By entry: those at odds with the first of their key, or impossible.
+  std::vector<bool> is_faulty_;
   std::vector<size_t> stored_;  // records of each key so far
   int64_t total_nbytes_ = 0;
 };

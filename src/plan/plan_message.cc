@@ -156,7 +156,7 @@ bool RecordReader::Next() {
   const uint8_t flags = in_.U8();
   if ((flags & ~kKnownFlags) != 0) in_.Fail();
   if (!in_.ok()) return false;
-  ++next_;
+  entry_ = &keys_.EntryOf(block_.entries[next_++]);
   ReadChunk(flags & kFormMask);
   is_plain_ = (flags & kNbytes) == 0;
   nbytes_ = is_plain_ ? PlainNbytes() : in_.Signed();
@@ -220,11 +220,13 @@ int64_t RecordReader::PlainNbytes() const {
   if (!is_in_bounds_ || !item.is_countable) {
     return NbytesOf(Chunk().sizes, item.itemsize());
   }
-  int64_t nbytes = item.itemsize();
+  // Not the item size first: of a tensor without elements that may be more
+  // than 64 bits count before the dimension that makes it nothing.
+  int64_t numel = 1;
   for (int d = 0; d < item.global_size.size(); ++d) {
-    nbytes *= extents_[size_t(d)].size;
+    numel *= extents_[size_t(d)].size;
   }
-  return nbytes;
+  return numel * item.itemsize();
 }
 
 Box RecordReader::Chunk() const {

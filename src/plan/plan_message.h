@@ -17,7 +17,7 @@
 #include "base/digest128.h"
 #include "base/wire.h"
 #include "dcp/plan.h"
-#include "plan/key_block.h"
+#include "plan/key_blocks.h"
 
 namespace dcp {
 
@@ -49,9 +49,12 @@ struct Extent {
 /// Reads the records of one message, one after the other.
 class RecordReader {
  public:
-  /// `block` and what `records` views must outlive the reader.
-  RecordReader(const KeyBlock& block, std::string_view records)
-      : block_(block), in_(records, "the records of a save plan") {}
+  /// `block`, of `keys`, and what `records` views must outlive the reader.
+  RecordReader(const KeyBlocks& keys, const KeyBlock& block,
+               std::string_view records)
+      : keys_(keys),
+        block_(block),
+        in_(records, "the records of a save plan") {}
 
   /// Reads the record of the next item, of which there must be one. False if
   /// there is none.
@@ -72,16 +75,18 @@ class RecordReader {
   WriteItem Item() const;
 
  private:
-  const KeyEntry& entry() const { return block_.entries[next_ - 1]; }
+  const KeyEntry& entry() const { return *entry_; }
   void ReadChunk(uint8_t form);
   void ReadExtent(uint64_t begin, int dim);
   void ReadStray();
   Box Chunk() const;
   int64_t PlainNbytes() const;
 
+  const KeyBlocks& keys_;
   const KeyBlock& block_;
   WireReader in_;
   size_t next_ = 0;
+  const KeyEntry* entry_ = nullptr;  // of the record read last
   bool is_in_bounds_ = true;
   Box stray_;  // the chunk, if it is not
   std::array<Extent, Dims::kMaxDims> extents_;

@@ -36,26 +36,6 @@ PathItem Step(std::string_view text, bool is_index, WireReader* in) {
   return index;
 }
 
-ObjectPath GetPath(std::string_view key, WireReader* in) {
-  std::vector<uint64_t> lengths(in->Count(1));
-  for (uint64_t& length : lengths) length = in->Varint();
-  const bool is_key = in->U8() != 0;
-  std::string_view steps = is_key ? key : in->String();
-  ObjectPath path;
-  for (size_t i = 0; in->ok() && i < lengths.size(); ++i) {
-    if (is_key && i > 0) {
-      if (!steps.starts_with('.')) in->Fail();
-      steps.remove_prefix(std::min<size_t>(1, steps.size()));
-    }
-    const uint64_t length = lengths[i] / 2;
-    if (length > steps.size()) in->Fail();
-    path.push_back(Step(steps.substr(0, length), lengths[i] % 2 != 0, in));
-    steps.remove_prefix(std::min<size_t>(length, steps.size()));
-  }
-  if (!steps.empty()) in->Fail();
-  return path;
-}
-
 }  // namespace
 
 void PutVersion(const WireVersions& versions, WireWriter* out) {
@@ -139,6 +119,26 @@ void PutPaths(const PlannerPaths& paths, WireWriter* out) {
     PutPath(key, *path, out);
     previous = key;
   }
+}
+
+ObjectPath GetPath(std::string_view key, WireReader* in) {
+  std::vector<uint64_t> lengths(in->Count(1));
+  for (uint64_t& length : lengths) length = in->Varint();
+  const bool is_key = in->U8() != 0;
+  std::string_view steps = is_key ? key : in->String();
+  ObjectPath path;
+  for (size_t i = 0; in->ok() && i < lengths.size(); ++i) {
+    if (is_key && i > 0) {
+      if (!steps.starts_with('.')) in->Fail();
+      steps.remove_prefix(std::min<size_t>(1, steps.size()));
+    }
+    const uint64_t length = lengths[i] / 2;
+    if (length > steps.size()) in->Fail();
+    path.push_back(Step(steps.substr(0, length), lengths[i] % 2 != 0, in));
+    steps.remove_prefix(std::min<size_t>(length, steps.size()));
+  }
+  if (!steps.empty()) in->Fail();
+  return path;
 }
 
 PlannerPaths GetPaths(WireReader* in) {

@@ -37,8 +37,8 @@ using Ties = std::map<std::string, std::string>;
 // `in` and returns some value.
 
 /// u8 bytes shared with the key before, string of the others. Sharing is
-/// limited to 255 bytes, so that a message cannot expand beyond a fixed
-/// multiple of its size.
+/// limited to 255 bytes, so that keys cannot expand beyond a fixed multiple of
+/// their bytes; what bounds the rest of a plan is said in key_blocks.cc.
 void PutKey(std::string_view key, std::string_view previous, WireWriter* out);
 std::string GetKey(std::string_view previous, WireReader* in);
 
@@ -52,6 +52,8 @@ TensorProperties GetProperties(WireReader* in);
 ///   u8 whether the steps joined by '.' are the key, if not: a string of all
 void PutPaths(const PlannerPaths& paths, WireWriter* out);
 PlannerPaths GetPaths(WireReader* in);
+/// What follows `key`.
+ObjectPath GetPath(std::string_view key, WireReader* in);
 
 /// count, then each: two strings.
 void PutTies(const Ties& ties, WireWriter* out);

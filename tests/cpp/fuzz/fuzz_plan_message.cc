@@ -14,10 +14,11 @@ namespace {
 /// The items of a message whose block need not be that of its hash, empty if
 /// they are garbled.
 SavePlan ItemsOf(const PlanMessage& message) {
-  const auto block = ParseKeyBlock(message.block);
+  KeyBlocks keys;
+  const auto block = keys.Read(message.block);
   if (!block.ok()) return {};
-  RecordReader reader(*block, message.records);
-  SavePlan plan{.planner_data = block->planner_data, .ties = block->ties};
+  RecordReader reader(keys, *block, message.records);
+  SavePlan plan{.planner_data = keys.paths(), .ties = block->ties};
   for (size_t i = 0; i < block->entries.size() && reader.Next(); ++i) {
     plan.items.push_back(reader.Item());
   }

@@ -202,6 +202,33 @@ TEST_CASE("a tensor of many dimensions of one keeps its order", "[columns]") {
   CHECK(RequireSame(plans, {}));
 }
 
+TEST_CASE("an object has the bytes of its rank, whatever its dtype",
+          "[columns]") {
+  std::vector<SavePlan> plans(2, PlanOf({ObjectItem("state", 8)}));
+  plans[0].items[0].nbytes = 4;
+  plans[0].items[0].properties.dtype = DType::kFloat32;
+  plans[1].items[0].properties.dtype = DType::kFloat64;
+  plans[1].items.push_back(WholeItem("alone", {1}));
+  CHECK(RequireSame(plans, {}));
+  plans[0].items.push_back(WholeItem("w", {100}));
+  CHECK(RequireSame(plans, {}));
+}
+
+TEST_CASE("no number of huge tensors is too much to balance", "[columns]") {
+  // Rows of tensors of 2 ** 52 bytes, of which 2,048 are 2 ** 63.
+  const Dims sizes = {int64_t{1} << 48};
+  const Box row{.offsets = {5}, .sizes = {1}};
+  std::vector<WriteItem> items;
+  for (int i = 0; i < 2100; ++i) {
+    items.push_back(
+        TensorItem("w" + std::to_string(i), sizes, row, DType::kComplex128));
+  }
+  const GlobalPlanOptions options{.require_full_coverage = false};
+  CHECK(RequireSame({PlanOf(items), PlanOf(items)}, options));
+  items.push_back(ObjectItem("shared", 1));
+  CHECK(RequireSame({PlanOf(items), PlanOf({items.back()})}, options));
+}
+
 TEST_CASE("a message without its block needs one before it", "[columns]") {
   const std::vector<SavePlan> plans(2, PlanOf({WholeItem("w", {4, 4})}));
   std::vector<std::string> messages = MessagesOf(plans);

@@ -5,8 +5,11 @@
 //
 // Method: the shapes of Llama 3 70B: 723 parameters, two moments of each and a
 // step count that all ranks hold; a rank without rows of a tensor lists none of
-// them at its end, as torch does, so each has 2,892 items. All ranks' messages
-// are made first, each with its keys, as ranks send them; then one thread does
+// them at its end, as torch does, so each has 2,892 items, and of every key its
+// path in the state dict, as Python's saves have them. With "own" each rank has
+// a key of its own beside them, as runs with per_rank_states do, so that no two
+// ranks' keys are all the same. All ranks' messages are made first, each with
+// its keys, as ranks send them; then one thread does
 // what the coordinator does, step by step: read the messages and make the
 // global plan in columns, write the answers. Beside it, up to 1,024 ranks, the
 // same with items; there, too, `.metadata` is written with the place of every
@@ -14,7 +17,7 @@
 // written and asked. Seconds are the processor's. One run; repeat the program
 // to see the spread.
 //
-//   dcp_plan_bench [RANKS=512] [REPLICAS=1]
+//   dcp_plan_bench [RANKS=512] [REPLICAS=1] [own]
 //
 // With REPLICAS the model is sharded over RANKS / REPLICAS ranks (HSDP).
 
@@ -24,7 +27,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "dcp/plan.h"
@@ -42,7 +47,14 @@ namespace {
 // With items, more take more memory than a machine has.
 constexpr int64_t kMostRanksWithItems = 1024;
 
-void AddItem(std::string fqn, const Dims& shape, SavePlan* plan) {
+/// `path` is of the state dict's keys and has no index.
+void AddItem(const ObjectPath& path, const Dims& shape, SavePlan* plan) {
+  std::string fqn;
+  for (const PathItem& step : path) {
+    if (!fqn.empty()) fqn += '.';
+    fqn += std::get<std::string>(step);
+  }
+  plan->planner_data->emplace(fqn, path);
   plan->items.push_back(
       {.fqn = std::move(fqn),
        .type = shape.empty() ? WriteItemType::kTensor : WriteItemType::kShard,
@@ -56,11 +68,12 @@ void AddItem(std::string fqn, const Dims& shape, SavePlan* plan) {
 /// What one rank holds that is alone.
 SavePlan WholePlan() {
   SavePlan plan;
+  plan.planner_data.emplace();
   for (const auto& [fqn, shape] : Llama70B()) {
-    AddItem("model." + fqn, shape, &plan);
-    AddItem("optim.state." + fqn + ".exp_avg", shape, &plan);
-    AddItem("optim.state." + fqn + ".exp_avg_sq", shape, &plan);
-    AddItem("optim.state." + fqn + ".step", {}, &plan);
+    AddItem({"model", fqn}, shape, &plan);
+    AddItem({"optim", "state", fqn, "exp_avg"}, shape, &plan);
+    AddItem({"optim", "state", fqn, "exp_avg_sq"}, shape, &plan);
+    AddItem({"optim", "state", fqn, "step"}, {}, &plan);
   }
   return plan;
 }
@@ -68,11 +81,11 @@ SavePlan WholePlan() {
 struct Job {
   int64_t ranks = 512;
   int64_t replicas = 1;  ///< of each shard, as HSDP has them
+  bool has_own_keys = false;
 };
 
-/// Makes `plan`, of any rank, that of rank `rank`: torch.chunk's rows of every
-/// tensor.
-void ShardFor(int64_t rank, const Job& job, SavePlan* plan) {
+/// Makes `plan`, of any rank, have torch.chunk's rows of every tensor.
+void PutShards(int64_t rank, const Job& job, SavePlan* plan) {
   const int64_t shards = job.ranks / job.replicas;
   const int64_t shard = rank % shards;
   for (WriteItem& item : plan->items) {
@@ -86,13 +99,37 @@ void ShardFor(int64_t rank, const Job& job, SavePlan* plan) {
   }
 }
 
+/// Puts the rank's own object at the end of `plan`, of any rank, if there is
+/// one.
+void PutOwnKey(int64_t rank, const Job& job, SavePlan* plan) {
+  if (!job.has_own_keys) return;
+  if (plan->items.back().type == WriteItemType::kByteIo) {
+    plan->planner_data->erase(plan->items.back().fqn);
+    plan->items.pop_back();
+  }
+  const std::string name =
+      "rank_" + std::to_string(rank) + "_of_" + std::to_string(job.ranks);
+  const std::string fqn = "data." + name;
+  plan->planner_data->emplace(fqn, ObjectPath{"data", name});
+  plan->items.push_back({.fqn = fqn,
+                         .type = WriteItemType::kByteIo,
+                         .nbytes = 1000,
+                         .source = static_cast<int64_t>(plan->items.size())});
+}
+
+/// Makes `plan`, of any rank, that of rank `rank`.
+void MakePlanOf(int64_t rank, const Job& job, SavePlan* plan) {
+  PutShards(rank, job, plan);
+  PutOwnKey(rank, job, plan);
+}
+
 using Serialize = std::string (*)(const SavePlan&);
 
 std::vector<std::string> MessagesOf(const Job& job, Serialize serialize) {
   SavePlan plan = WholePlan();
   std::vector<std::string> messages;
   for (int64_t rank = 0; rank < job.ranks; ++rank) {
-    ShardFor(rank, job, &plan);
+    MakePlanOf(rank, job, &plan);
     messages.push_back(serialize(plan));
     messages.back().shrink_to_fit();
   }
@@ -117,8 +154,9 @@ void PrintState(const char* how, const Job& job, double megabytes) {
   std::printf(
       "%s: %lld ranks of %zu items, messages of %.1f MB, memory %.0f "
       "MiB\n",
-      how, static_cast<long long>(job.ranks), WholePlan().items.size(),
-      megabytes, PeakMebibytes());
+      how, static_cast<long long>(job.ranks),
+      WholePlan().items.size() + (job.has_own_keys ? 1 : 0), megabytes,
+      PeakMebibytes());
 }
 
 Status PlanWithColumns(const Job& job) {
@@ -140,7 +178,7 @@ Status PlanWithColumns(const Job& job) {
   std::printf("%-44s %9.1f MB\n", "the answers", MegabytesOf(answers));
   std::printf("%-44s %9.0f MiB\n", "memory so far, peak", PeakMebibytes());
   SavePlan local = WholePlan();
-  ShardFor(job.ranks - 1, job, &local);
+  MakePlanOf(job.ranks - 1, job, &local);
   watch.Restart();
   DCP_ASSIGN_OR_RETURN(const PlanShare share, ParsePlanShare(answers.back()));
   DCP_RETURN_IF_ERROR(ApplyShare(share, std::move(local)).status());
@@ -189,9 +227,11 @@ int main(int argc, char** argv) {
   dcp::benchmarks::Job job;
   if (argc > 1) job.ranks = std::atoll(argv[1]);
   if (argc > 2) job.replicas = std::atoll(argv[2]);
+  job.has_own_keys = argc > 3 && std::string_view(argv[3]) == "own";
   if (job.ranks < 1 || job.ranks > (1 << 20) || job.replicas < 1 ||
-      job.ranks % job.replicas != 0) {
-    std::fprintf(stderr, "usage: dcp_plan_bench [RANKS=512] [REPLICAS=1]\n");
+      job.ranks % job.replicas != 0 || (argc > 3 && !job.has_own_keys)) {
+    std::fprintf(stderr,
+                 "usage: dcp_plan_bench [RANKS=512] [REPLICAS=1] [own]\n");
     return 2;
   }
   const dcp::Status status = dcp::benchmarks::Run(job);

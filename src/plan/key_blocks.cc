@@ -1,12 +1,13 @@
 // What an entry says depends on its bytes, on the entry before it and, after
 // an object, on the size of the tensor before that; what a path says, on its
 // bytes and the key before it. So where a block goes on after an entry as
-// another one did, with the same bytes, the same entry comes next. Numbers are
-// given in the order of reading: that entry is the one of the next number, if
-// both were new when they were read, which is when their bytes are neighbours.
+// another one did, with the same bytes, the same entries come next. Numbers are
+// given in the order of reading: those that were new one after the other have
+// numbers one after the other, and their bytes are neighbours (ByteRuns).
 
 #include "plan/key_blocks.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,10 @@ constexpr int kMostCompared = 8;
 // What is planned takes memory for each dimension, and an entry of 3 bytes may
 // inherit 64 of them. Tensors have 1 to 5, and an entry some 10 bytes.
 constexpr size_t kMostDimsPerByte = 8;
+
+// After an object entries are looked at before their bytes are compared, so
+// only some at a time.
+constexpr size_t kMostAfterObject = 64;
 
 }  // namespace
 
@@ -38,50 +43,56 @@ Status KeyBlocks::ReadEntries(KeyBlock* block) {
   WireReader in(rest_, {});
   const size_t count = in.Count(3);
   if (!AdvanceTo(in)) return Malformed();
-  block->entries.reserve(count);
+  std::vector<uint32_t>& numbers = block->entries;
+  numbers.reserve(count);
   // Nothing repeats the size of an object.
   const KeyEntry before_first{.type = WriteItemType::kByteIo};
   const Dims no_size;
   const Dims* size = &no_size;  // of the last tensor
   size_t dims = 0;
-  std::optional<uint32_t> last;
-  while (block->entries.size() < count) {
-    std::optional<uint32_t> next;
-    if (last) next = NextKnownEntry(*last, *size);
-    if (!next) next = ReadEntry(last ? EntryOf(*last) : before_first, *size);
-    if (!next) return Malformed();
-    last = next;
-    block->entries.push_back(*next);
-    const KeyEntry& entry = EntryOf(*next);
-    if (!entry.is_object()) size = &entry.global_size;
-    dims += static_cast<size_t>(entry.global_size.size());
-    if (dims > kMostDimsPerByte * data_.size()) {
-      return DataLoss("the keys of a save plan, " +
-                      std::to_string(data_.size()) + " bytes, have " +
-                      std::to_string(dims) + " dimensions and more, where " +
-                      std::to_string(kMostDimsPerByte) +
-                      " a byte are the most: they are garbled");
+  while (numbers.size() < count) {
+    const bool is_first = numbers.empty();
+    const uint32_t last = is_first ? 0 : numbers.back();
+    size_t added =
+        is_first ? 0 : KnownEntriesAfter(last, *size, count - numbers.size());
+    uint32_t number = last + 1;
+    if (added > 0) {
+      rest_.remove_prefix(entry_runs_.NbytesAfter(last, added));
+    } else {
+      const auto read =
+          ReadEntry(is_first ? before_first : EntryOf(last), *size);
+      if (!read) return Malformed();
+      number = *read;
+      added = 1;
     }
+    dims += dims_before_[number + added] - dims_before_[number];
+    if (dims > kMostDimsPerByte * data_.size()) return TooManyDims(dims);
+    for (const size_t end = number + added; number < end; ++number) {
+      numbers.push_back(number);
+    }
+    while (added > 0 && EntryOf(number - 1).is_object()) {
+      --number;
+      --added;
+    }
+    if (added > 0) size = &EntryOf(number - 1).global_size;
   }
   return absl::OkStatus();
 }
 
-std::optional<uint32_t> KeyBlocks::NextKnownEntry(uint32_t last,
-                                                  const Dims& size) {
-  const uint32_t next = last + 1;
-  if (next == entries_.size()) return std::nullopt;
-  const KnownEntry& before = *entries_[last];
-  const KnownEntry& known = *entries_[next];
-  if (before.bytes.data() + before.bytes.size() != known.bytes.data() ||
-      !rest_.starts_with(known.bytes)) {
-    return std::nullopt;
+/// How many of the next `most` entries are those that came after `last` before,
+/// where `size` is that of the last tensor.
+size_t KeyBlocks::KnownEntriesAfter(uint32_t last, const Dims& size,
+                                    size_t most) const {
+  if (EntryOf(last).is_object()) {
+    most = std::min({most, kMostAfterObject, entries_.size() - last - 1});
+    for (uint32_t i = 0; i < most; ++i) {
+      const KeyEntry& entry = EntryOf(last + 1 + i);
+      if (entry.is_object()) continue;
+      if (entry.global_size != size) most = i;
+      break;
+    }
   }
-  if (before.entry.is_object() && !known.entry.is_object() &&
-      known.entry.global_size != size) {
-    return std::nullopt;
-  }
-  rest_.remove_prefix(known.bytes.size());
-  return next;
+  return entry_runs_.CountAfter(last, rest_, most);
 }
 
 std::optional<uint32_t> KeyBlocks::ReadEntry(const KeyEntry& previous,
@@ -109,11 +120,11 @@ uint32_t KeyBlocks::NumberOf(KeyEntry entry, std::string_view bytes) {
       other = entries_[other]->before;
     }
   }
-  entries_.push_back(
-      std::make_unique<const KnownEntry>(KnownEntry{.entry = std::move(entry),
-                                                    .bytes = bytes,
-                                                    .key = key_number,
-                                                    .before = key.last}));
+  dims_before_.push_back(dims_before_.back() +
+                         static_cast<size_t>(entry.global_size.size()));
+  entry_runs_.Add(bytes);
+  entries_.push_back(std::make_unique<const KnownEntry>(KnownEntry{
+      .entry = std::move(entry), .key = key_number, .before = key.last}));
   key.last = number;
   if (is_new) key_numbers_.emplace(EntryOf(number).fqn, key_number);
   return number;
@@ -126,33 +137,25 @@ Status KeyBlocks::ReadPaths() {
   if (!AdvanceTo(in) || has_paths > 1) return Malformed();
   if (has_paths == 1 && !paths_) paths_.emplace();
   std::optional<uint32_t> last;
-  for (; left > 0; --left) {
-    std::optional<uint32_t> next;
-    if (last) next = NextKnownPath(*last);
-    if (!next) next = ReadPath(last);
-    if (!next) return Malformed();
-    last = next;
+  while (left > 0) {
+    const size_t known = last ? path_runs_.CountAfter(*last, rest_, left) : 0;
+    if (known > 0) {
+      rest_.remove_prefix(path_runs_.NbytesAfter(*last, known));
+      *last += static_cast<uint32_t>(known);
+      left -= known;
+      continue;
+    }
+    last = ReadPath(last);
+    if (!last) return Malformed();
+    --left;
   }
   return absl::OkStatus();
-}
-
-std::optional<uint32_t> KeyBlocks::NextKnownPath(uint32_t last) {
-  const uint32_t next = last + 1;
-  if (next == known_paths_.size()) return std::nullopt;
-  const std::string_view before = known_paths_[last].bytes;
-  const std::string_view bytes = known_paths_[next].bytes;
-  if (before.data() + before.size() != bytes.data() ||
-      !rest_.starts_with(bytes)) {
-    return std::nullopt;
-  }
-  rest_.remove_prefix(bytes.size());
-  return next;
 }
 
 std::optional<uint32_t> KeyBlocks::ReadPath(std::optional<uint32_t> last) {
   WireReader in(rest_, {});
   std::string_view previous;
-  if (last) previous = known_paths_[*last].key;
+  if (last) previous = path_keys_[*last];
   std::string key = GetKey(previous, &in);
   ObjectPath path = GetPath(key, &in);
   if (last && key <= previous) in.Fail();
@@ -162,9 +165,10 @@ std::optional<uint32_t> KeyBlocks::ReadPath(std::optional<uint32_t> last) {
       found != path_numbers_.end()) {
     return found->second;
   }
-  const auto number = static_cast<uint32_t>(known_paths_.size());
+  const auto number = static_cast<uint32_t>(path_keys_.size());
   const auto merged = paths_->emplace(std::move(key), std::move(path)).first;
-  known_paths_.push_back({.key = merged->first, .bytes = bytes});
+  path_keys_.push_back(merged->first);
+  path_runs_.Add(bytes);
   path_numbers_.emplace(merged->first, number);
   return number;
 }
@@ -172,6 +176,14 @@ std::optional<uint32_t> KeyBlocks::ReadPath(std::optional<uint32_t> last) {
 bool KeyBlocks::AdvanceTo(const WireReader& in) {
   rest_.remove_prefix(rest_.size() - in.remaining());
   return in.ok();
+}
+
+Status KeyBlocks::TooManyDims(size_t dims) const {
+  return DataLoss("the keys of a save plan, " + std::to_string(data_.size()) +
+                  " bytes, have " + std::to_string(dims) +
+                  " dimensions and more, where " +
+                  std::to_string(kMostDimsPerByte) +
+                  " a byte are the most: they are garbled");
 }
 
 Status KeyBlocks::Malformed() const {

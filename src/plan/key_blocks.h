@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dcp/status.h"
+#include "plan/byte_runs.h"
 #include "plan/key_block.h"
 
 namespace dcp {
@@ -50,7 +51,6 @@ class KeyBlocks {
  private:
   struct KnownEntry {
     KeyEntry entry;
-    std::string_view bytes;  ///< where it first appeared
     uint32_t key = 0;
     uint32_t before = 0;  ///< the number of the key's entry before this
   };
@@ -58,29 +58,28 @@ class KeyBlocks {
     uint32_t first = 0;  ///< entry
     uint32_t last = 0;
   };
-  struct KnownPath {
-    std::string_view key;
-    std::string_view bytes;  ///< where it first appeared
-  };
 
   Status ReadEntries(KeyBlock* block);
-  std::optional<uint32_t> NextKnownEntry(uint32_t last, const Dims& size);
+  size_t KnownEntriesAfter(uint32_t last, const Dims& size, size_t most) const;
   std::optional<uint32_t> ReadEntry(const KeyEntry& previous, const Dims& size);
   uint32_t NumberOf(KeyEntry entry, std::string_view bytes);
   Status ReadPaths();
-  std::optional<uint32_t> NextKnownPath(uint32_t last);
   std::optional<uint32_t> ReadPath(std::optional<uint32_t> last);
   /// To where `in`, of what is left, is. Whether all is well with it.
   bool AdvanceTo(const WireReader& in);
+  Status TooManyDims(size_t dims) const;
   Status Malformed() const;
 
   std::string_view data_;  // the block that is read
   std::string_view rest_;  // of it
   std::vector<std::unique_ptr<const KnownEntry>> entries_;
+  std::vector<size_t> dims_before_ = {0};  // by entry, of those before it
+  ByteRuns entry_runs_;
   std::vector<Key> keys_;
   std::unordered_map<std::string_view, uint32_t> key_numbers_;
   std::optional<PlannerPaths> paths_;
-  std::vector<KnownPath> known_paths_;
+  std::vector<std::string_view> path_keys_;  // in the order of reading
+  ByteRuns path_runs_;
   std::unordered_map<std::string_view, uint32_t> path_numbers_;
 };
 

@@ -39,6 +39,7 @@
 #include "plan/column_plan.h"
 #include "plan/plan_message.h"
 #include "plan/plan_share.h"
+#include "plan/plan_wire.h"
 #include "stopwatch.h"
 
 namespace dcp::benchmarks {
@@ -47,6 +48,11 @@ namespace {
 // With items, more take more memory than a machine has.
 constexpr int64_t kMostRanksWithItems = 1024;
 
+PlannerPaths& PathsOf(SavePlan* plan) {
+  if (!plan->planner_data) plan->planner_data.emplace();
+  return *plan->planner_data;
+}
+
 /// `path` is of the state dict's keys and has no index.
 void AddItem(const ObjectPath& path, const Dims& shape, SavePlan* plan) {
   std::string fqn;
@@ -54,7 +60,7 @@ void AddItem(const ObjectPath& path, const Dims& shape, SavePlan* plan) {
     if (!fqn.empty()) fqn += '.';
     fqn += std::get<std::string>(step);
   }
-  plan->planner_data->emplace(fqn, path);
+  PathsOf(plan).emplace(fqn, path);
   plan->items.push_back(
       {.fqn = std::move(fqn),
        .type = shape.empty() ? WriteItemType::kTensor : WriteItemType::kShard,
@@ -68,7 +74,6 @@ void AddItem(const ObjectPath& path, const Dims& shape, SavePlan* plan) {
 /// What one rank holds that is alone.
 SavePlan WholePlan() {
   SavePlan plan;
-  plan.planner_data.emplace();
   for (const auto& [fqn, shape] : Llama70B()) {
     AddItem({"model", fqn}, shape, &plan);
     AddItem({"optim", "state", fqn, "exp_avg"}, shape, &plan);
@@ -104,13 +109,13 @@ void PutShards(int64_t rank, const Job& job, SavePlan* plan) {
 void PutOwnKey(int64_t rank, const Job& job, SavePlan* plan) {
   if (!job.has_own_keys) return;
   if (plan->items.back().type == WriteItemType::kByteIo) {
-    plan->planner_data->erase(plan->items.back().fqn);
+    PathsOf(plan).erase(plan->items.back().fqn);
     plan->items.pop_back();
   }
   const std::string name =
       "rank_" + std::to_string(rank) + "_of_" + std::to_string(job.ranks);
   const std::string fqn = "data." + name;
-  plan->planner_data->emplace(fqn, ObjectPath{"data", name});
+  PathsOf(plan).emplace(fqn, ObjectPath{"data", name});
   plan->items.push_back({.fqn = fqn,
                          .type = WriteItemType::kByteIo,
                          .nbytes = 1000,
@@ -171,6 +176,7 @@ Status PlanWithColumns(const Job& job) {
                        ColumnPlan::Make(std::move(columns), {}));
   watch.Print("coordinator: global plan");
   std::vector<std::string> answers;
+  answers.reserve(plan.rank_count());
   for (size_t rank = 0; rank < plan.rank_count(); ++rank) {
     answers.push_back(SerializePlanShare(plan.ShareOf(rank)));
   }
@@ -203,6 +209,7 @@ Status PlanWithItems(const Job& job) {
                        CreateGlobalSavePlan(std::move(plans), {}));
   watch.Print("coordinator: global plan");
   std::vector<std::string> answers;
+  answers.reserve(global.plans.size());
   for (const SavePlan& plan : global.plans) {
     answers.push_back(SerializeSavePlan(plan));
   }

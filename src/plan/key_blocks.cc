@@ -135,24 +135,27 @@ Status KeyBlocks::ReadPaths() {
   const uint8_t has_paths = in.U8();
   size_t left = has_paths == 1 ? in.Count(4) : 0;
   if (!AdvanceTo(in) || has_paths > 1) return Malformed();
-  if (has_paths == 1 && !paths_) paths_.emplace();
+  if (has_paths == 0) return absl::OkStatus();
+  PlannerPaths& merged = paths_ ? *paths_ : paths_.emplace();
   std::optional<uint32_t> last;
   while (left > 0) {
-    const size_t known = last ? path_runs_.CountAfter(*last, rest_, left) : 0;
-    if (known > 0) {
+    size_t known = 0;
+    if (last) known = path_runs_.CountAfter(*last, rest_, left);
+    if (last && known > 0) {
       rest_.remove_prefix(path_runs_.NbytesAfter(*last, known));
       *last += static_cast<uint32_t>(known);
       left -= known;
       continue;
     }
-    last = ReadPath(last);
+    last = ReadPath(last, &merged);
     if (!last) return Malformed();
     --left;
   }
   return absl::OkStatus();
 }
 
-std::optional<uint32_t> KeyBlocks::ReadPath(std::optional<uint32_t> last) {
+std::optional<uint32_t> KeyBlocks::ReadPath(std::optional<uint32_t> last,
+                                            PlannerPaths* merged) {
   WireReader in(rest_, {});
   std::string_view previous;
   if (last) previous = path_keys_[*last];
@@ -166,10 +169,10 @@ std::optional<uint32_t> KeyBlocks::ReadPath(std::optional<uint32_t> last) {
     return found->second;
   }
   const auto number = static_cast<uint32_t>(path_keys_.size());
-  const auto merged = paths_->emplace(std::move(key), std::move(path)).first;
-  path_keys_.push_back(merged->first);
+  const auto added = merged->emplace(std::move(key), std::move(path)).first;
+  path_keys_.push_back(added->first);
   path_runs_.Add(bytes);
-  path_numbers_.emplace(merged->first, number);
+  path_numbers_.emplace(added->first, number);
   return number;
 }
 

@@ -64,7 +64,8 @@ class KeyBlocks {
   std::optional<uint32_t> ReadEntry(const KeyEntry& previous, const Dims& size);
   uint32_t NumberOf(KeyEntry entry, std::string_view bytes);
   Status ReadPaths();
-  std::optional<uint32_t> ReadPath(std::optional<uint32_t> last);
+  std::optional<uint32_t> ReadPath(std::optional<uint32_t> last,
+                                   PlannerPaths* merged);
   /// To where `in`, of what is left, is. Whether all is well with it.
   bool AdvanceTo(const WireReader& in);
   Status TooManyDims(size_t dims) const;

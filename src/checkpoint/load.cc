@@ -81,6 +81,21 @@ bool MayBeReplacedCheckpoint(const Status& agreed) {
                      });
 }
 
+/// The reader, if it pools, leaves its pool at the end, however that comes: it
+/// may outlive the load, and its window is memory.
+class PoolStay {
+ public:
+  explicit PoolStay(PoolingReader* reader) : reader_(reader) {}
+  PoolStay(const PoolStay&) = delete;
+  PoolStay& operator=(const PoolStay&) = delete;
+  ~PoolStay() {
+    if (reader_ != nullptr) reader_->LeavePool();
+  }
+
+ private:
+  PoolingReader* const reader_;
+};
+
 class LoadOperation {
  public:
   LoadOperation(LoadRequest& request, StorageReader& reader,
@@ -117,6 +132,7 @@ class LoadOperation {
 
   /// Steps 2 to 5.
   Status LoadFromIndex(bool has_index, std::string_view wait) {
+    const PoolStay stay(pooling_);
     DCP_ASSIGN_OR_RETURN(
         const std::string pool,
         ReduceScatter(transport_, "plan",
@@ -129,7 +145,6 @@ class LoadOperation {
     Status read = Guarded([&] { return Read(pool); });
     if (WasInterrupted(read)) return read;
     DCP_RETURN_IF_ERROR(transport_.AwaitAll(wait));
-    if (pooling_ != nullptr) pooling_->LeavePool();
     return AgreeOn(transport_, "read", read);
   }
 

@@ -45,8 +45,7 @@ void AddPart(const std::string& name, const Box& part, ConvertedKind kind,
        .chunk = part,
        .global_size = tensor.stored->size,
        .properties = {.dtype = tensor.dtype,
-                      .requires_grad =
-                          tensor.stored->properties.requires_grad},
+                      .requires_grad = tensor.stored->properties.requires_grad},
        .nbytes = part.numel() * ItemSize(tensor.dtype)},
       plan);
 }

@@ -10,7 +10,6 @@
 
 #include "plan/key_block.h"
 
-#include <optional>
 #include <utility>
 
 #include "base/wire.h"
@@ -24,9 +23,7 @@ constexpr uint8_t kGlobalSize = 0x08;
 constexpr uint8_t kKnownFlags = 0x0f;
 
 bool IsCountable(const KeyEntry& entry) {
-  int64_t nbytes = 0;
-  const std::optional<int64_t> numel = CheckedNumel(entry.global_size);
-  return numel && !__builtin_mul_overflow(*numel, entry.itemsize(), &nbytes);
+  return PlainNbytesOf(entry.global_size, entry.itemsize()) >= 0;
 }
 
 void PutEntry(const WriteItem& item, const WriteItem& previous,

@@ -35,19 +35,6 @@ constexpr uint8_t kNbytes = 0x08;
 constexpr uint8_t kSource = 0x10;
 constexpr uint8_t kKnownFlags = 0x1f;
 
-/// Wraps around, because a message may say anything.
-int64_t After(int64_t source) {
-  return static_cast<int64_t>(static_cast<uint64_t>(source) + 1);
-}
-
-/// -1 if there is no such number.
-int64_t NbytesOf(const Dims& sizes, int64_t itemsize) {
-  int64_t nbytes = 0;
-  const std::optional<int64_t> numel = CheckedNumel(sizes);
-  if (!numel || __builtin_mul_overflow(*numel, itemsize, &nbytes)) return -1;
-  return nbytes;
-}
-
 bool IsObject(const WriteItem& item) {
   return item.type == WriteItemType::kByteIo;
 }
@@ -100,10 +87,10 @@ void PutRecord(const WriteItem& item, const WriteItem* previous,
   auto flags = form;
   const Dims no_sizes;
   const Dims& sizes = IsObject(item) ? no_sizes : item.chunk.sizes;
-  if (item.nbytes != NbytesOf(sizes, ItemSize(item.properties.dtype))) {
+  if (item.nbytes != PlainNbytesOf(sizes, ItemSize(item.properties.dtype))) {
     flags |= kNbytes;
   }
-  if (item.source != After(previous == nullptr ? -1 : previous->source)) {
+  if (item.source != SourceAfter(previous == nullptr ? -1 : previous->source)) {
     flags |= kSource;
   }
   out->PutU8(flags);
@@ -160,7 +147,7 @@ bool RecordReader::Next() {
   ReadChunk(flags & kFormMask);
   is_plain_ = (flags & kNbytes) == 0;
   nbytes_ = is_plain_ ? PlainNbytes() : in_.Signed();
-  source_ = (flags & kSource) == 0 ? After(source_) : in_.Signed();
+  source_ = (flags & kSource) == 0 ? SourceAfter(source_) : in_.Signed();
   return in_.ok();
 }
 
@@ -218,7 +205,7 @@ void RecordReader::ReadStray() {
 int64_t RecordReader::PlainNbytes() const {
   const KeyEntry& item = entry();
   if (!is_in_bounds_ || !item.is_countable) {
-    return NbytesOf(Chunk().sizes, item.itemsize());
+    return PlainNbytesOf(Chunk().sizes, item.itemsize());
   }
   // Not the item size first: of a tensor without elements that may be more
   // than 64 bits count before the dimension that makes it nothing.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -57,6 +58,17 @@ StatusOr<uint8_t> GetVersion(std::string_view what,
       ", this reads " + std::to_string(versions.oldest) + " to " +
       std::to_string(versions.newest) +
       ": do all ranks run the same version of dcp?");
+}
+
+int64_t SourceAfter(int64_t source) {
+  return static_cast<int64_t>(static_cast<uint64_t>(source) + 1);
+}
+
+int64_t PlainNbytesOf(const Dims& sizes, int64_t itemsize) {
+  int64_t nbytes = 0;
+  const std::optional<int64_t> numel = CheckedNumel(sizes);
+  if (!numel || __builtin_mul_overflow(*numel, itemsize, &nbytes)) return -1;
+  return nbytes;
 }
 
 void PutKey(std::string_view key, std::string_view previous, WireWriter* out) {

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/wire.h"
+#include "dcp/dims.h"
 #include "dcp/metadata.h"
 #include "dcp/status.h"
 
@@ -35,6 +36,14 @@ using Ties = std::map<std::string, std::string>;
 
 // Each Get reads what the Put of its name wrote; of anything malformed it fails
 // `in` and returns some value.
+
+// What items need not say.
+/// The source of the item after one with `source`. Wraps around, because a
+/// message may say anything.
+int64_t SourceAfter(int64_t source);
+/// The bytes of a chunk of `sizes` that is stored plainly, -1 if there is no
+/// such number.
+int64_t PlainNbytesOf(const Dims& sizes, int64_t itemsize);
 
 /// u8 bytes shared with the key before, string of the others. Sharing is
 /// limited to 255 bytes, so that keys cannot expand beyond a fixed multiple of

@@ -44,21 +44,8 @@ constexpr size_t kMaxReserve = 4096;
 /// What the first item of a plan is compared with.
 WriteItem BeforeFirst() { return {.source = -1}; }
 
-/// Wraps around, because a message may say anything.
-int64_t SourceAfter(const WriteItem& previous) {
-  return static_cast<int64_t>(static_cast<uint64_t>(previous.source) + 1);
-}
-
-/// The payload bytes of `item`'s chunk if it is stored plainly, -1 if there is
-/// no such number.
 int64_t PlainNbytes(const WriteItem& item) {
-  int64_t nbytes = 0;
-  const std::optional<int64_t> numel = CheckedNumel(item.chunk.sizes);
-  if (!numel || __builtin_mul_overflow(*numel, ItemSize(item.properties.dtype),
-                                       &nbytes)) {
-    return -1;
-  }
-  return nbytes;
+  return PlainNbytesOf(item.chunk.sizes, ItemSize(item.properties.dtype));
 }
 
 class Encoder {
@@ -69,7 +56,7 @@ class Encoder {
     if (item.global_size != previous.global_size) flags |= kGlobalSize;
     if (item.chunk != WholeBox(item.global_size)) flags |= kChunk;
     if (item.nbytes != PlainNbytes(item)) flags |= kNbytes;
-    if (item.source != SourceAfter(previous)) flags |= kSource;
+    if (item.source != SourceAfter(previous.source)) flags |= kSource;
     out_.PutU8(flags);
     PutKey(item.fqn, previous.fqn, &out_);
     if ((flags & kProperties) != 0) PutProperties(item.properties, &out_);
@@ -109,7 +96,8 @@ class Decoder {
                      ? Box{.offsets = in_.GetDims(), .sizes = in_.GetDims()}
                      : WholeBox(item.global_size);
     item.nbytes = (flags & kNbytes) != 0 ? in_.Signed() : PlainNbytes(item);
-    item.source = (flags & kSource) != 0 ? in_.Signed() : SourceAfter(previous);
+    item.source =
+        (flags & kSource) != 0 ? in_.Signed() : SourceAfter(previous.source);
     return item;
   }
 

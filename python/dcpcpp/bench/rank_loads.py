@@ -6,7 +6,6 @@ what ranks of a host do together switched off; stock DCP reads the same files.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import json
@@ -24,7 +23,7 @@ import dcpcpp
 from dcpcpp import _core
 from dcpcpp.bench.measures import Outcome, in_turns, is_close
 from dcpcpp.bench.meter import Samples, drop_page_cache, measure, warm_page_cache
-from dcpcpp.bench.ranks import OURS, add_all_ranks
+from dcpcpp.bench.ranks import OURS, add_all_ranks, rank_arguments
 from dcpcpp.bench.states import Tensors, empty_like, llama_like, nbytes_of, require_equal
 
 Load = Callable[[Tensors, Path], None]
@@ -90,13 +89,7 @@ def _measure(saved: Tensors, path: Path, repeats: int, often: int, *, cold: bool
 
 def main() -> None:
     """Measure cold and warm loads of a state that every rank holds."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--nbytes", type=int, required=True)
-    parser.add_argument("--repeats", type=int, required=True)
-    parser.add_argument("--often", type=int, default=1, help="rounds of those that are close")
-    arguments = parser.parse_args()
+    arguments = rank_arguments().parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     dist.init_process_group("gloo")

@@ -130,14 +130,20 @@ def add_all_ranks(samples: Samples, own: Samples) -> None:
         values.append(float(of_all))
 
 
-def main() -> None:
-    """Measure durable saves of a state that is sharded over the ranks."""
+def rank_arguments() -> argparse.ArgumentParser:
+    """What a program that measures several ranks is told."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--nbytes", type=int, required=True)
     parser.add_argument("--repeats", type=int, required=True)
     parser.add_argument("--often", type=int, default=1, help="rounds of those that are close")
+    return parser
+
+
+def main() -> None:
+    """Measure durable saves of a state that is sharded over the ranks."""
+    parser = rank_arguments()
     parser.add_argument("--layout", choices=LAYOUTS, default="native")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")

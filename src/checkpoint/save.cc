@@ -100,6 +100,7 @@ class SaveOperation {
       DCP_ASSIGN_OR_RETURN(LocalPlan local, PlanLocally(entries));
       std::string proposal = SerializeProposal(local);
       proposed_ = std::move(local.plan);
+      proposed_.planner_data.reset();  // large, and said by now
       return proposal;
     });
   }

@@ -41,7 +41,7 @@ StatusOr<SaveCoordinator::Decision> SaveCoordinator::Decide(
   {
     DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(messages));
     DCP_ASSIGN_OR_RETURN(
-        const ColumnPlan plan,
+        ColumnPlan plan,
         ColumnPlan::Make(std::move(columns),
                          {.dedup_to_lowest_rank = options_.dedup_to_lowest_rank,
                           .split_nbytes = options_.split_nbytes,
@@ -49,7 +49,8 @@ StatusOr<SaveCoordinator::Decision> SaveCoordinator::Decide(
     for (size_t rank = 0; rank < plan.rank_count(); ++rank) {
       decision.shares.push_back(plan.ShareOf(rank));
     }
-    global = {.plans = plan.MakePlans(), .metadata = plan.MakeMetadata()};
+    global.plans = plan.MakePlans();
+    global.metadata = std::move(plan).MakeMetadata();
   }
   DCP_ASSIGN_OR_RETURN(decision.notes,
                        writer_.PrepareGlobalPlan(global, notes));

@@ -19,7 +19,7 @@
 
 namespace dcp {
 
-/// Immutable.
+/// Immutable, but for what MakeMetadata takes along.
 class ColumnPlan {
  public:
   /// \error kInvalidArgument  as CreateGlobalSavePlan
@@ -32,10 +32,11 @@ class ColumnPlan {
   /// Bytes that each rank writes.
   const std::vector<int64_t>& loads() const { return loads_; }
 
-  /// GlobalPlan::metadata: some 64 bytes a chunk.
-  Metadata MakeMetadata() const;
   /// GlobalPlan::plans: some 200 bytes an item.
   std::vector<SavePlan> MakePlans() const;
+  /// GlobalPlan::metadata: some 64 bytes a chunk, and the planners' paths,
+  /// which are moved. Once.
+  Metadata MakeMetadata() &&;
 
  private:
   /// What a rank does with an item of its local plan.

@@ -24,7 +24,7 @@ TensorStorageMetadata ColumnPlan::TensorOf(const KeyColumn& key) const {
   return tensor;
 }
 
-Metadata ColumnPlan::MakeMetadata() const {
+Metadata ColumnPlan::MakeMetadata() && {
   Metadata metadata;
   metadata.Reserve(columns_.keys().size());
   for (const KeyColumn& key : columns_.keys()) {
@@ -34,7 +34,7 @@ Metadata ColumnPlan::MakeMetadata() const {
       metadata.Add(key.first->fqn, TensorOf(key));
     }
   }
-  metadata.planner_data = columns_.paths();
+  metadata.planner_data = columns_.TakePaths();
   return metadata;
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "dcp/status.h"
@@ -47,6 +48,10 @@ class KeyBlocks {
   }
   /// Of the planners of all ranks; of one key, the lowest rank's.
   const std::optional<PlannerPaths>& paths() const { return paths_; }
+  /// When no block is read any more: they are large.
+  std::optional<PlannerPaths> TakePaths() {
+    return std::exchange(paths_, std::nullopt);
+  }
 
  private:
   struct KnownEntry {

@@ -60,7 +60,7 @@ class PlanColumns {
 
   /// In the order in which they first appear.
   std::span<const KeyColumn> keys() const { return keys_; }
-  const std::optional<PlannerPaths>& paths() const { return entries_.paths(); }
+  std::optional<PlannerPaths> TakePaths() { return entries_.TakePaths(); }
 
   // Of record `i` of `key`:
   ItemRef RefOf(const KeyColumn& key, size_t i) const {

@@ -37,13 +37,10 @@ StatusOr<ColumnPlan> PlanInColumns(const std::vector<SavePlan>& local,
 bool RequireSame(const std::vector<SavePlan>& local,
                  const GlobalPlanOptions& options) {
   const StatusOr<GlobalPlan> items = CreateGlobalSavePlan(local, options);
-  const StatusOr<ColumnPlan> columns = PlanInColumns(local, options);
+  StatusOr<ColumnPlan> columns = PlanInColumns(local, options);
   REQUIRE(columns.status().code() == items.status().code());
   REQUIRE(Message(columns.status()) == Message(items.status()));
   if (!items.ok()) return false;
-  const Metadata metadata = columns->MakeMetadata();
-  REQUIRE(metadata.entries() == items->metadata.entries());
-  REQUIRE(metadata.planner_data == items->metadata.planner_data);
   REQUIRE(columns->MakePlans() == items->plans);
   for (size_t rank = 0; rank < local.size(); ++rank) {
     int64_t nbytes = 0;
@@ -58,6 +55,9 @@ bool RequireSame(const std::vector<SavePlan>& local,
     REQUIRE(mine.ok());
     REQUIRE(*mine == items->plans[rank]);
   }
+  const Metadata metadata = (*std::move(columns)).MakeMetadata();
+  REQUIRE(metadata.entries() == items->metadata.entries());
+  REQUIRE(metadata.planner_data == items->metadata.planner_data);
   return true;
 }
 

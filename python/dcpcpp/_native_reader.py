@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import pickle
+import sys
 from typing import Any
 
 import torch
@@ -21,13 +22,17 @@ from torch.distributed.checkpoint.planner import (
 )
 
 from dcpcpp import _core, _metadata, _objects
+from dcpcpp._aside import address_of, loads_aside
 from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._decoded import narrow
-from dcpcpp._io_options import core_file_system, has_plain_files
+from dcpcpp._io_options import MIB, core_file_system, has_plain_files
 from dcpcpp._load_bytes import load_bytes_of
 from dcpcpp._tensors import EntryMaker
 from dcpcpp._text import path_text
 from dcpcpp.errors import CheckpointCorruptedError, CheckpointError
+
+# Of tensors that a planner may have made for a load alone.
+_MAX_ASIDE_NBYTES = 64 * MIB
 
 
 class NativeReader:
@@ -144,31 +149,47 @@ class NativeReader:
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Any:
         """Read the items of `plan` to where `planner` says.
 
+        A planner may have buffers of its own: what is read to the same one is read and committed
+        one after the other, as torch does with all, and of others some are there at a time.
+
         Returns:
             A done `torch.futures.Future[None]`.
         """
-        maker = EntryMaker()
-        targets: list[torch.Tensor | None] = []
-        fields = []
+        most = _MAX_ASIDE_NBYTES if loads_aside(planner) else sys.maxsize
+        reads: list[tuple[ReadItem, torch.Tensor | None]] = []
+        taken: set[int] = set()
+        nbytes = 0
         for item in plan.items:
-            target = None
-            if item.type != LoadItemType.BYTE_IO:
-                target = planner.resolve_tensor(item).detach()
-                if tuple(target.size()) != tuple(item.lengths):
-                    raise AssertionError(
-                        f"req {item.storage_index} mismatch sizes {target.size()} vs {item.lengths}"
-                    )
-            targets.append(target)
-            fields.append(_read_fields(item, target, maker))
-        for position, data in _objects.drained(self._core.read_plan(fields)):
-            self._load_object(plan.items[position], targets[position], data, planner)
-        maker.finish_load()
-        for item, target in zip(plan.items, targets, strict=True):
-            if target is not None:
-                planner.commit_tensor(item, target)
+            target = _target_of(item, planner)
+            address = address_of(target)
+            if address in taken:
+                self._read(reads, planner)
+                reads, taken, nbytes = [], set(), 0
+            reads.append((item, target))
+            if address is not None:
+                taken.add(address)
+            nbytes += 0 if target is None else target.nbytes
+            if nbytes >= most:
+                self._read(reads, planner)
+                reads, taken, nbytes = [], set(), 0
+        self._read(reads, planner)
         future: torch.futures.Future[None] = torch.futures.Future()
         future.set_result(None)
         return future
+
+    def _read(
+        self, reads: list[tuple[ReadItem, torch.Tensor | None]], planner: LoadPlanner
+    ) -> None:
+        """Read items to their targets, all at once, and commit them."""
+        maker = EntryMaker()
+        fields = [_read_fields(item, target, maker) for item, target in reads]
+        for position, data in _objects.drained(self._core.read_plan(fields)):
+            item, target = reads[position]
+            self._load_object(item, target, data, planner)
+        maker.finish_load()
+        for item, target in reads:
+            if target is not None:
+                planner.commit_tensor(item, target)
 
     @staticmethod
     def _load_object(
@@ -192,6 +213,18 @@ def _save_id(metadata: Metadata | None) -> str | None:
     """The id of the save that wrote `metadata`; torch before 2.3 had none."""
     meta = None if metadata is None else metadata.storage_meta
     return None if meta is None else meta.save_id
+
+
+def _target_of(item: ReadItem, planner: LoadPlanner) -> torch.Tensor | None:
+    """Where `planner` wants a tensor; None for an object."""
+    if item.type == LoadItemType.BYTE_IO:
+        return None
+    target: torch.Tensor = planner.resolve_tensor(item).detach()
+    if tuple(target.size()) != tuple(item.lengths):
+        raise AssertionError(
+            f"req {item.storage_index} mismatch sizes {target.size()} vs {item.lengths}"
+        )
+    return target
 
 
 def _read_fields(

@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.planner import (
 from torch.distributed.checkpoint.storage import WriteResult
 
 from dcpcpp import _core
+from dcpcpp._aside import kept, saves_aside
 from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._io_options import core_file_system, has_plain_files, is_zstd
 from dcpcpp._storage_errors import as_storage_error
@@ -236,12 +237,15 @@ class _PlanResolver:
         self._items = plan.items
         self._planner = planner
         self._applies_ops = applies_ops
+        self._saves_aside = saves_aside(planner)
 
     def resolve(self, position: int) -> Any:
         item = self._items[position]
         data = self._planner.resolve_data(item)
         if isinstance(data, io.BytesIO):
             return data.getvalue()
+        if self._saves_aside:  # the next one may be put into the same buffer
+            data = kept(data, self._planner, item.index)
         maker = EntryMaker(applies_ops=self._applies_ops)
         return maker.payload(item.index.fqn, data)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as stock
 
 import dcpcpp
 
@@ -188,3 +189,73 @@ print(json.dumps([save, load]))
     )
     assert max(added) <= most
     assert added[0] > 1
+
+
+def one_large_and_some_small() -> dict[str, torch.Tensor]:
+    """Of 512 MiB, every page touched."""
+    small = {str(i): torch.full((8 << 20,), float(i)) for i in range(4)}
+    return {"large": torch.full((96 << 20,), 0.5), **small}
+
+
+SAME = """
+from dcpcpp import DefaultLoadPlanner, DefaultSavePlanner
+class OwnLoad(DefaultLoadPlanner): pass
+class OwnSave(DefaultSavePlanner): pass
+state = {str(i): torch.zeros(8 << 20) for i in range(4)}
+state["large"] = torch.zeros(96 << 20)
+state = {key: value.fill_(0.0) for key, value in state.items()}
+def right():
+    small = all(bool((state[str(i)] == i).all()) for i in range(4))
+    return small and bool((state["large"] == 0.5).all())
+"""
+
+
+@pytest.mark.parametrize("extensions", [(), (stock._extension.ZStandard(),)], ids=["plain", "zstd"])
+def test_a_load_of_what_torch_saved_adds_no_more(tmp_path: Path, extensions: Any) -> None:
+    """Its items are checked as a whole, of whatever size."""
+    writer = stock.FileSystemWriter(tmp_path / "c", _extensions=list(extensions))
+    stock.save(one_large_and_some_small(), storage_writer=writer)
+    load, right = measured(
+        SAME + "print(json.dumps([added_by(dcpcpp.load, state_dict=state), right()]))", tmp_path
+    )
+    assert right
+    assert load <= 256
+
+
+def test_a_planner_with_tensors_of_its_own_adds_no_more(tmp_path: Path) -> None:
+    """Stock torch has those of one item at a time."""
+    state = {str(i): torch.full((8 << 20,), float(i)) for i in range(16)}
+    dcpcpp.save(state, checkpoint_id=tmp_path / "c")
+    load, right = measured(
+        """
+from dcpcpp import DefaultLoadPlanner
+class Aside(DefaultLoadPlanner):
+    def resolve_tensor(self, item):
+        return torch.empty(item.lengths)
+    def commit_tensor(self, item, tensor):
+        super().resolve_tensor(item).copy_(tensor)
+state = {str(i): torch.full((8 << 20,), -1.0) for i in range(16)}
+load = added_by(dcpcpp.load, state_dict=state, planner=Aside())
+right = all(bool((state[str(i)] == i).all()) for i in range(16))
+print(json.dumps([load, right]))
+""",
+        tmp_path,
+    )
+    assert right
+    assert load <= 256
+
+
+def test_torchs_protocol_adds_no_more(tmp_path: Path) -> None:
+    dcpcpp.save(one_large_and_some_small(), checkpoint_id=tmp_path / "c")
+    load, right, save = measured(
+        SAME
+        + """
+load = added_by(dcpcpp.load, state_dict=state, planner=OwnLoad())
+loaded = right()
+save = added_by(dcpcpp.save, state_dict=state, planner=OwnSave())
+print(json.dumps([load, loaded, save]))
+""",
+        tmp_path,
+    )
+    assert right
+    assert max(load, save) <= 256

@@ -29,6 +29,7 @@ from dcpcpp import _core
 from dcpcpp._aside import kept, saves_aside
 from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._io_options import core_file_system, has_plain_files, is_zstd
+from dcpcpp._space import is_exported, require_space
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import EntryMaker, code_of_dtype
 from dcpcpp._text import path_text
@@ -113,15 +114,16 @@ class NativeWriter:
         options.sync_files = self.sync_files  # type: ignore[attr-defined]
         options.file_count = self.thread_count  # type: ignore[attr-defined]
         options.overwrite = self.overwrite  # type: ignore[attr-defined]
-        transforms = getattr(self, "transforms", None)
-        options.zstd = (_known_compression(compression) or self._compression) == "zstd" or is_zstd(
-            getattr(transforms, "extensions", None) or ()
-        )
+        options.zstd = _known_compression(compression) == "zstd" or self._compresses()
         export_dtype = export_dtype or self._export_dtype
         if export_dtype is not None:
             options.export_dtype = code_of_dtype(export_dtype)
         options.io = self._io_options
         return self._open_core_writer(options)
+
+    def _compresses(self) -> bool:
+        transforms = getattr(self, "transforms", None)
+        return self._compression == "zstd" or is_zstd(getattr(transforms, "extensions", None) or ())
 
     def _open_core_writer(self, options: _core.FileSystemWriterOptions) -> _core.StorageWriter:
         return _core.FileSystemWriter(options, core_file_system(self.fs, self._own_rank()))
@@ -163,6 +165,9 @@ class NativeWriter:
             A done `torch.futures.Future[list[WriteResult]]`.
         """
         rank = self._rank_of(plan)
+        if has_plain_files(self) and not self._compresses():
+            # What zstd will make of the bytes is not known before.
+            require_space(plan, path_text(self.path), self._export_dtype)
         self._core = self.make_core_writer()
         # A save under torch's protocol is not told whether this rank coordinates when
         # it writes; finish() sets that up again.
@@ -211,13 +216,8 @@ class NativeWriter:
         if self._export_dtype is None:
             return
         for entry in metadata.state_dict_metadata.values():
-            if isinstance(entry, TensorStorageMetadata) and _is_exported(entry.properties.dtype):
+            if isinstance(entry, TensorStorageMetadata) and is_exported(entry.properties.dtype):
                 entry.properties.dtype = self._export_dtype
-
-
-def _is_exported(dtype: torch.dtype) -> bool:
-    # Two 4-bit numbers in a byte are bits to libdcp: no cast takes them apart.
-    return dtype.is_floating_point and dtype != getattr(torch, "float4_e2m1fn_x2", None)
 
 
 def _known_compression(compression: str | None) -> str | None:

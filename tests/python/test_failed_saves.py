@@ -69,6 +69,28 @@ def test_a_save_that_cannot_fit_is_refused_before_a_byte_is_written(small_disk: 
     assert_old_is_whole(directory, before)
 
 
+class OwnPlanner(dcpcpp.DefaultSavePlanner):
+    pass
+
+
+@pytest.mark.parametrize("thread_count", [1, 3])
+def test_torchs_protocol_looks_for_the_space_too(small_disk: Path, thread_count: int) -> None:
+    directory = small_disk / "c"
+    dcpcpp.save(OLD, checkpoint_id=directory)
+    before = faults.content(directory)
+    state = {**big_state(5 * MIB), **{str(i): torch.zeros(MIB // 4) for i in range(4)}}
+    writer = dcpcpp.FileSystemWriter(directory, thread_count=thread_count)
+    with pytest.raises(dcpcpp.CheckpointException) as info:
+        dcpcpp.save(state, storage_writer=writer, planner=OwnPlanner())
+    cause = failure(info.value)
+    assert isinstance(cause, OSError)
+    assert cause.errno == errno.ENOSPC
+    assert cause.filename == str(directory)
+    with pytest.raises(OSError, match=r"the checkpoint needs 94\d\d\d\d\d bytes, \d+ are free"):
+        raise cause
+    assert_old_is_whole(directory, before)
+
+
 def test_the_space_of_the_checkpoint_to_be_replaced_does_not_count_as_free(
     small_disk: Path,
 ) -> None:

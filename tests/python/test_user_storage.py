@@ -16,6 +16,7 @@ from torch.distributed.checkpoint._extension import ExtensionRegistry, StreamTra
 
 import dcpcpp
 from support import protocol as support
+from support.memory_storage import MemoryReader, MemoryWriter
 from support.protocol import assert_loaded, is_ours, make_state, make_template
 
 protocol = support.protocol
@@ -54,79 +55,6 @@ def test_a_method_set_on_our_writer_counts(tmp_path: Path, protocol: list[str]) 
         dcpcpp.save(make_state(), storage_writer=writer)
         assert len(finished) == 1
     assert protocol == ["_save_state_dict"] * 2
-
-
-class MemoryWriter(stock.StorageWriter):
-    """A storage of the user's own, without anything of ours or of torch's file system."""
-
-    def __init__(self) -> None:
-        self.items: dict[Any, bytes] = {}
-        self.metadata: Any = None
-
-    def reset(self, checkpoint_id: Any = None) -> None: ...
-
-    def set_up_storage_writer(self, is_coordinator: bool) -> None: ...
-
-    def prepare_local_plan(self, plan: Any) -> Any:
-        return plan
-
-    def prepare_global_plan(self, plans: Any) -> Any:
-        return plans
-
-    def write_data(self, plan: Any, planner: Any) -> Any:
-        results = []
-        for item in plan.items:
-            data = planner.resolve_data(item)
-            buffer = data if isinstance(data, io.BytesIO) else io.BytesIO()
-            if isinstance(data, torch.Tensor):
-                torch.save(data, buffer)
-            self.items[item.index] = buffer.getvalue()
-            results.append(stock.storage.WriteResult(item.index, len(buffer.getvalue()), None))
-        future: torch.futures.Future[Any] = torch.futures.Future()
-        future.set_result(results)
-        return future
-
-    def finish(self, metadata: Any, results: Any) -> None:
-        self.metadata = metadata
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
-        return True
-
-
-class MemoryReader(stock.StorageReader):
-    def __init__(self, writer: MemoryWriter) -> None:
-        self._writer = writer
-
-    def reset(self, checkpoint_id: Any = None) -> None: ...
-
-    def read_metadata(self) -> Any:
-        return self._writer.metadata
-
-    def set_up_storage_reader(self, metadata: Any, is_coordinator: bool) -> None: ...
-
-    def prepare_local_plan(self, plan: Any) -> Any:
-        return plan
-
-    def prepare_global_plan(self, plans: Any) -> Any:
-        return plans
-
-    def read_data(self, plan: Any, planner: Any) -> Any:
-        for item in plan.items:
-            data = self._writer.items[item.storage_index]
-            if item.type == stock.planner.LoadItemType.BYTE_IO:
-                planner.load_bytes(item, io.BytesIO(data))
-                continue
-            target = planner.resolve_tensor(item)
-            target.copy_(torch.load(io.BytesIO(data)))
-            planner.commit_tensor(item, target)
-        future: torch.futures.Future[Any] = torch.futures.Future()
-        future.set_result(None)
-        return future
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
-        return True
 
 
 def test_a_storage_of_the_users_own_is_used(protocol: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Leaves that are not tensors, and objects that keep a state."""
+"""Leaves that are not tensors, and what trainers keep their states in."""
 
 from __future__ import annotations
 
@@ -147,45 +147,6 @@ def test_an_object_replaces_a_tensor_of_the_template_as_in_torch(tmp_path: pathl
         state = {"step": torch.zeros(1)}
         loader(state, checkpoint_id=tmp_path)
         assert state["step"] == 7
-
-
-class Counter:
-    """A Stateful that keeps what it was given."""
-
-    def __init__(self) -> None:
-        self.state = {"count": 3, "sums": ramp(4), "nested": {"name": "x", "list": [ramp(2), 1]}}
-        self.loaded: dict[str, Any] | None = None
-        self.calls: list[str] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        self.calls.append("state_dict")
-        return self.state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.calls.append("load_state_dict")
-        self.loaded = state
-
-
-def test_stateful_objects_are_saved_and_filled(tmp_path: pathlib.Path) -> None:
-    source, plain = Counter(), ramp(2)
-    dcpcpp.save({"counter": source, "plain": plain}, checkpoint_id=tmp_path / "ours")
-    stock.save({"counter": source, "plain": plain}, checkpoint_id=tmp_path / "theirs")
-    for path, loader in (("ours", stock.load), ("ours", dcpcpp.load), ("theirs", dcpcpp.load)):
-        target = Counter()
-        target.state = blank(source.state)
-        state = {"counter": target, "plain": torch.zeros(2)}
-        loader(state, checkpoint_id=tmp_path / path)
-        assert state["counter"] is target, "a Stateful object stays in its place"
-        assert target.calls == ["state_dict", "load_state_dict"]
-        require_equal(target.loaded, source.state)
-        require_equal(state["plain"], plain)
-
-
-def test_only_objects_at_the_top_are_asked_for_their_state(tmp_path: pathlib.Path) -> None:
-    inner = Counter()
-    dcpcpp.save({"outer": {"inner": inner}}, checkpoint_id=tmp_path)
-    assert inner.calls == []
-    assert dcpcpp.open(tmp_path).keys() == ["outer.inner"]
 
 
 def training() -> tuple[torch.nn.Module, torch.optim.Optimizer, Any]:

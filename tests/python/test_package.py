@@ -30,6 +30,8 @@ SAME = {
     "default_planner": "create_default_global_load_plan create_default_global_save_plan "
     "create_default_local_load_plan create_default_local_save_plan",
     "_extension": "ExtensionRegistry StreamTransformExtension ZStandard",
+    "staging": "AsyncStager BlockingAsyncStager StagingOptions",
+    "state_dict_saver": "AsyncCheckpointerType AsyncSaveResponse",
 }
 # Those that are ours, and derive from torch's.
 DERIVED = {
@@ -38,6 +40,9 @@ DERIVED = {
     "FileSystemWriter": "",
     "FsspecReader": "_fsspec_filesystem",
     "FsspecWriter": "_fsspec_filesystem",
+    "HuggingFaceStorageReader": "",
+    "HuggingFaceStorageWriter": "",
+    "QuantizedHuggingFaceStorageReader": "",
 }
 
 

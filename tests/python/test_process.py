@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint import filesystem as torch_filesystem
 
 import dcpcpp
@@ -38,6 +40,77 @@ def test_modes_follow_the_umask(tmp_path: Path, umask: int) -> None:
 
 class PlainFiles(torch_filesystem.FileSystem):
     """Set as `fs`, it sends all I/O through Python, where syncs can be counted."""
+
+
+class OwnPlanner(dcpcpp.DefaultSavePlanner):
+    pass
+
+
+def with_own_file_system(path: Path) -> Any:
+    writer = dcpcpp.FileSystemWriter(path)
+    writer.fs = PlainFiles()
+    return writer
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "several files": lambda path: dcpcpp.FileSystemWriter(path, thread_count=3),
+    "buffered": lambda path: dcpcpp.FileSystemWriter(path, direct_io=False, io_engine="threads"),
+    "zstd": lambda path: dcpcpp.FileSystemWriter(path, compression="zstd"),
+    "unsynced": lambda path: dcpcpp.FileSystemWriter(path, sync_files=False),
+    "a file system that was set": with_own_file_system,
+    "a URL": lambda path: dcpcpp.FsspecWriter(f"file://{path}"),
+    "safetensors": dcpcpp.HuggingFaceStorageWriter,
+}
+SAVES: dict[str, Callable[[Any], object]] = {
+    "save": lambda writer: dcpcpp.save(FOR_MODES, storage_writer=writer),
+    "alone": lambda writer: dcpcpp.save(FOR_MODES, storage_writer=writer, use_collectives=False),
+    "torch's protocol": lambda writer: dcpcpp.save(
+        FOR_MODES, storage_writer=writer, planner=OwnPlanner()
+    ),
+    "torch's save": lambda writer: stock.save(FOR_MODES, storage_writer=writer),
+    "async_save": lambda writer: dcpcpp.async_save(FOR_MODES, storage_writer=writer).result(),
+}
+FOR_MODES = {"w": torch.arange(300_000.0), "v": torch.arange(7.0)}
+
+
+# Torch's protocol and single ranks are for the native format.
+WAYS = [(w, s) for w in WRITERS for s in SAVES if w != "safetensors" or s == "save"]
+
+
+@pytest.mark.parametrize(("writer", "save"), WAYS)
+def test_modes_follow_the_umask_whoever_writes_and_replaces(
+    tmp_path: Path, writer: str, save: str
+) -> None:
+    before = os.umask(0o027)
+    try:
+        for _ in range(2):
+            SAVES[save](WRITERS[writer](tmp_path / "new" / "c"))
+    finally:
+        os.umask(before)
+    require_modes(tmp_path, 0o640, 0o750)
+
+
+def require_modes(directory: Path, of_files: int, of_directories: int) -> None:
+    there = sorted(directory.rglob("*"))
+    files = {path.name: mode_of(path) for path in there if path.is_file()}
+    assert len(files) >= 2
+    assert set(files.values()) == {of_files}, files
+    assert {mode_of(path) for path in there if path.is_dir()} == {of_directories}
+
+
+def test_modes_of_conversions_and_copies_follow_the_umask(tmp_path: Path) -> None:
+    dcpcpp.save(FOR_MODES, checkpoint_id=tmp_path / "c")
+    made = tmp_path / "made"
+    before = os.umask(0o027)
+    try:
+        made.mkdir()
+        for _ in range(2):
+            dcpcpp.convert(tmp_path / "c", made / "file.pt")
+            dcpcpp.convert(tmp_path / "c", made / "hf", to="safetensors")
+            dcpcpp.convert(made / "file.pt", made / "dcp")
+    finally:
+        os.umask(before)
+    require_modes(made, 0o640, 0o750)
 
 
 @pytest.mark.parametrize("sync_files", [True, False])

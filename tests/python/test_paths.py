@@ -155,6 +155,78 @@ def test_a_save_does_not_write_through_a_planted_link(
     assert torch.equal(load(directory), VALUE)
 
 
+class OwnPlanner(dcpcpp.DefaultSavePlanner):
+    pass
+
+
+def save_safetensors(directory: Path) -> None:
+    dcpcpp.save({"w": VALUE}, storage_writer=dcpcpp.HuggingFaceStorageWriter(directory))
+
+
+SAVES = {
+    "torch's protocol": (
+        lambda path: dcpcpp.save({"w": VALUE}, checkpoint_id=path, planner=OwnPlanner()),
+        ["__0_0.distcp", "__0_1.distcp", ".metadata"],
+    ),
+    "torch's save": (
+        lambda path: stock.save({"w": VALUE}, storage_writer=dcpcpp.FileSystemWriter(path)),
+        ["__0_0.distcp", ".metadata"],
+    ),
+    "a rank alone": (
+        lambda path: dcpcpp.save({"w": VALUE}, checkpoint_id=path, use_collectives=False),
+        ["__0_0.distcp", "__0.metadata"],
+    ),
+    "async_save": (
+        lambda path: dcpcpp.async_save({"w": VALUE}, checkpoint_id=path).result(),
+        ["__0_0.distcp", ".metadata"],
+    ),
+    "safetensors": (save_safetensors, ["model.safetensors", "model.safetensors.index.json"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("save", "name"), [(save, name) for save, (_, names) in SAVES.items() for name in names]
+)
+@pytest.mark.parametrize("dangling", [False, True], ids=["link", "dangling link"])
+def test_no_way_to_save_writes_through_a_planted_link(
+    tmp_path: Path, save: str, name: str, dangling: bool
+) -> None:
+    victim = tmp_path / "victim"
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    (directory / name).symlink_to(victim)
+    if not dangling:
+        victim.write_text("precious")
+    refused = ""
+    try:
+        SAVES[save][0](directory)
+    except stock.CheckpointException as error:
+        refused = str(error)
+    if refused:
+        assert name in refused, "what is in the way is named"
+    else:
+        assert torch.equal(load_any(directory)["w"], VALUE)
+    assert victim.exists() is not dangling
+    if not dangling:
+        assert victim.read_text() == "precious"
+
+
+def load_any(directory: Path) -> dict[str, torch.Tensor]:
+    alone = (directory / "__0.metadata").exists()
+    return dcpcpp.load_full(directory, rank=0 if alone else None)
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    (tmp_path / "victim").write_text("precious")
+    (directory / ".dcpcpp.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(dcpcpp.CheckpointException, match=r"\.dcpcpp\.lock"):
+        dcpcpp.save({"w": VALUE}, checkpoint_id=directory)
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert [path.name for path in directory.iterdir()] == [".dcpcpp.lock"]
+
+
 def test_stock_torch_writes_through_a_planted_link(tmp_path: Path) -> None:
     """What the test above is about."""
     victim = tmp_path / "victim"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import dcpcpp
 from support import faults
+
+pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is")
 
 # Bytes of data files move at 2 MB/s, on every rank but 0 only.
 THROTTLED = """
@@ -134,6 +138,57 @@ def test_other_python_threads_run_during_a_save_and_a_load(tmp_path: Path) -> No
     assert during_save.ticks > 100 * save_seconds
     assert during_load.ticks > 10
     assert during_load.ticks > 100 * load_seconds
+
+
+class OwnLoadPlanner(dcpcpp.DefaultLoadPlanner):
+    pass
+
+
+class OwnSavePlanner(dcpcpp.DefaultSavePlanner):
+    pass
+
+
+def state_of_256_mib() -> dict[str, torch.Tensor]:
+    return {"w": torch.ones(64 << 20)}
+
+
+# Beside save and load: what is called with a state of 256 MiB and the path of one.
+CALLS: dict[str, Callable[[dict[str, Any], Path], object]] = {
+    "open": lambda state, path: dcpcpp.open(path)["w"],
+    "a part": lambda state, path: dcpcpp.open(path).get("w", slice(9, None)),
+    "load_full": lambda state, path: dcpcpp.load_full(path),
+    "verify": lambda state, path: dcpcpp.verify(path),
+    "a planner's load": lambda state, path: dcpcpp.load(
+        state, checkpoint_id=path, planner=OwnLoadPlanner()
+    ),
+    "a planner's save": lambda state, path: dcpcpp.save(
+        state, checkpoint_id=path.with_name("new"), planner=OwnSavePlanner()
+    ),
+    "zstd": lambda state, path: dcpcpp.save(
+        state, checkpoint_id=path.with_name("new"), compression="zstd"
+    ),
+    "export": lambda state, path: dcpcpp.save(
+        state, checkpoint_id=path.with_name("new"), export_dtype=torch.bfloat16
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "c"
+    dcpcpp.save(state_of_256_mib(), checkpoint_id=path)
+    return path
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_other_python_threads_run_during_every_call(saved: Path, call: Any) -> None:
+    state = state_of_256_mib()
+    with Ticker() as during:
+        begun = time.perf_counter()
+        call(state, saved)
+        seconds = time.perf_counter() - begun
+    assert during.ticks > 5
+    assert during.ticks > 100 * seconds
 
 
 MEMORY = """

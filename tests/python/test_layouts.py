@@ -66,7 +66,7 @@ WRITERS = {
     "buffered": {"direct_io": False},
     "threads engine": {"io_engine": "threads", "io_threads": 2},
     "unsynced": {"sync_files": False},
-    "torch's": None,
+    "torch's": {"torch": True},
     "torch's threads": {"torch": True, "thread_count": 3},
     "torch's zstd": {"torch": True, "_extensions": [ZStandard()]},
     "torch's files": {"torch": True, "single_file_per_rank": False},
@@ -75,7 +75,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_way_to_write_is_read_by_both(name: str, tmp_path: pathlib.Path) -> None:
-    options = dict(WRITERS[name] or {"torch": True})
+    options = dict(WRITERS[name])
     library = stock if options.pop("torch", False) else dcpcpp
     writer = library.FileSystemWriter(tmp_path, **options)
     metadata = dcpcpp.save(state(), storage_writer=writer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import pathlib
@@ -13,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dcpcpp.bench import contestants, measures, states
-from dcpcpp.bench.command import MEASURES
+from dcpcpp.bench.command import MEASURES, bench
 from dcpcpp.cli import app
 
 SMALL = "50 tensors of 4 KiB"
@@ -81,6 +82,16 @@ def test_a_measure_is_printed_and_written_as_json_and_as_a_plot(
             assert len(samples["cpu_seconds"]) == len(samples["extra_rss_mib"]) == repeats
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "disk").iterdir()) == []
+
+
+def test_without_options_it_is_as_large_and_as_often_as_the_bars_ask_for() -> None:
+    defaults = {
+        name: parameter.default for name, parameter in inspect.signature(bench).parameters.items()
+    }
+    assert defaults["gib"] >= 2
+    assert defaults["repeats"] >= 5
+    assert defaults["small_count"] >= 100_000
+    assert list(defaults["measure"]) == list(MEASURES) == list(OUTCOMES)
 
 
 def test_a_contestant_that_loads_other_values_ends_the_bench(tmp_path: pathlib.Path) -> None:

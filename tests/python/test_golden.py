@@ -84,6 +84,14 @@ def require_stored_item(
         assert described(checkpoint.get(entry["fqn"])) == item["value"], entry["fqn"]
 
 
+def test_there_are_checkpoints_of_all_these_versions() -> None:
+    """What there is not, the tests below would pass over."""
+    versions = {path.parent.name.split("-")[1] for path in CASES}
+    assert versions >= {"1.13.1", "2.0.1", "2.1.2", "2.2.2", "2.3.1", "2.4.1", "2.6.0"}
+    assert versions >= {"2.8.0", "2.9.1", "2.13.0", "2.15.0"}
+    assert len(CASES) < len(WITH_METADATA), "of some there is the metadata only"
+
+
 @pytest.mark.parametrize("path", CASES, ids=name_of)
 def test_every_item_is_what_torch_found_in_it(path: pathlib.Path) -> None:
     expected = expected_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import pickle
 from typing import Any
 
 import pytest
@@ -42,6 +43,9 @@ OPTIONS = [
 def test_our_writer_works_in_torchs_save(options, tmp_path: pathlib.Path) -> None:
     writer = dcpcpp.FileSystemWriter(tmp_path / "ours", **options)
     metadata = stock.save(state(), storage_writer=writer)
+    assert metadata.storage_meta.checkpoint_id == str(tmp_path / "ours"), "no path of Python's"
+    with (tmp_path / "ours" / ".metadata").open("rb") as file:
+        assert pickle.load(file).storage_meta == metadata.storage_meta
     require_same_meaning(metadata, stock.save(state(), checkpoint_id=tmp_path / "theirs"))
     for loader in (stock.load, dcpcpp.load):
         loaded = blank(state())

@@ -1,0 +1,22 @@
+// The simulations of the two ways to plan a save.
+
+#ifndef DCP_SIMULATE_PLAN_SIMULATION_H_
+#define DCP_SIMULATE_PLAN_SIMULATION_H_
+
+#include "dcp/simulate.h"
+#include "dcp/status.h"
+#include "simulate/rank_sample.h"
+#include "simulate/simulated_job.h"
+
+namespace dcp {
+
+// Each fills the steps, the traffic and the outcome of `result`. \error
+// kUnimplemented  of the first: the job has no plan in closed form.
+Status SimulateClosedForm(const SimulatedJob& job, const RankSample& sample,
+                          PlanSimulation* result);
+Status SimulateGather(const SimulatedJob& job, const RankSample& sample,
+                      PlanSimulation* result);
+
+}  // namespace dcp
+
+#endif  // DCP_SIMULATE_PLAN_SIMULATION_H_

@@ -19,13 +19,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <numeric>
 #include <string>
-#include <utility>
+#include <variant>
 #include <vector>
 
-#include "llama_shapes.h"
 #include "plan/closed_form_plan.h"
+#include "simulate/model_shapes.h"
+#include "simulate/simulated_job.h"
 
 namespace dcp::benchmarks {
 namespace {
@@ -36,52 +36,7 @@ constexpr int64_t kStages = 16;
 constexpr int64_t kSamples = 101;
 constexpr int64_t kMostForMetadata = 8192;
 
-struct Job {
-  std::vector<StateSpec> specs;
-  std::vector<uint32_t> spec_of_rank;
-};
-
-DeviceMesh MeshOf(Dims sizes, int64_t first) {
-  DeviceMesh mesh{.sizes = std::move(sizes)};
-  mesh.ranks.resize(static_cast<size_t>(Numel(mesh.sizes)));
-  std::iota(mesh.ranks.begin(), mesh.ranks.end(), static_cast<uint32_t>(first));
-  return mesh;
-}
-
-/// What tensor parallelism does, and FSDP2 before it on the mesh.
-std::vector<Placement> OverTensorParallel(const Parameter& parameter) {
-  const std::string& fqn = parameter.fqn;
-  if (parameter.shape.size() == 1) {
-    return {Placement::Shard(0), Placement::Replicate()};
-  }
-  if (fqn.ends_with("wo.weight") || fqn.ends_with("w2.weight")) {
-    return {Placement::Shard(0), Placement::Shard(1)};
-  }
-  return {Placement::StridedShard(0, kTensorParallel), Placement::Shard(0)};
-}
-
-void AddTensor(const std::string& fqn, const TensorLayout& layout,
-               StateSpec* spec) {
-  auto& layouts = spec->layouts;
-  const auto found = std::find(layouts.begin(), layouts.end(), layout);
-  const auto number = static_cast<uint32_t>(found - layouts.begin());
-  if (found == layouts.end()) layouts.push_back(layout);
-  spec->entries.push_back(
-      {.fqn = fqn, .value = LaidOutTensor{.layout = number}});
-}
-
-void AddParameter(const Parameter& parameter, std::vector<Placement> placements,
-                  StateSpec* spec) {
-  const TensorLayout layout{.global_size = parameter.shape,
-                            .placements = std::move(placements)};
-  const std::string state = "optim.state." + parameter.fqn;
-  AddTensor("model." + parameter.fqn, layout, spec);
-  AddTensor(state + ".exp_avg", layout, spec);
-  AddTensor(state + ".exp_avg_sq", layout, spec);
-  spec->entries.push_back(
-      {.fqn = state + ".step", .value = WholeTensor{.nbytes = 4}});
-}
-
+/// As the optimizer has them, on every rank.
 void AddObjects(StateSpec* spec) {
   for (int i = 0; i < 12; ++i) {
     spec->entries.push_back({.fqn = "optim.param_groups.0." + std::to_string(i),
@@ -89,63 +44,10 @@ void AddObjects(StateSpec* spec) {
   }
 }
 
-/// As a planner flattens {"model": {...}, "optim": {...}}.
-void AddPaths(StateSpec* spec) {
-  spec->planner_data.emplace();
-  for (const StateEntry& entry : spec->entries) {
-    const size_t dot = entry.fqn.find('.');
-    spec->planner_data->emplace(
-        entry.fqn,
-        ObjectPath{entry.fqn.substr(0, dot), entry.fqn.substr(dot + 1)});
-  }
-}
-
-Job Flat(int64_t ranks) {
-  Job job{.specs = {{.meshes = {MeshOf({ranks}, 0)}}}};
-  job.spec_of_rank.resize(static_cast<size_t>(ranks));
-  for (const Parameter& parameter : Llama70B()) {
-    AddParameter(parameter, {Placement::Shard(0)}, &job.specs[0]);
-  }
-  AddObjects(&job.specs[0]);
-  AddPaths(&job.specs[0]);
-  return job;
-}
-
-Job Hybrid(int64_t ranks) {
-  const int64_t shards = ranks / kReplicas / kTensorParallel;
-  Job job{
-      .specs = {{.meshes = {MeshOf({kReplicas, shards, kTensorParallel}, 0)}}}};
-  job.spec_of_rank.resize(static_cast<size_t>(ranks));
-  for (const Parameter& parameter : Llama70B()) {
-    std::vector<Placement> placements = OverTensorParallel(parameter);
-    placements.insert(placements.begin(), Placement::Replicate());
-    AddParameter(parameter, std::move(placements), &job.specs[0]);
-  }
-  AddObjects(&job.specs[0]);
-  AddPaths(&job.specs[0]);
-  return job;
-}
-
-Job Pipeline(int64_t ranks) {
-  const int64_t each = ranks / kStages;
-  Job job;
-  job.specs.resize(kStages);
-  for (int64_t stage = 0; stage < kStages; ++stage) {
-    job.specs[static_cast<size_t>(stage)].meshes = {
-        MeshOf({each / kTensorParallel, kTensorParallel}, stage * each)};
-  }
-  for (int64_t rank = 0; rank < ranks; ++rank) {
-    job.spec_of_rank.push_back(static_cast<uint32_t>(rank / each));
-  }
-  const std::vector<Parameter> parameters = Llama70B();
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    AddParameter(parameters[i], OverTensorParallel(parameters[i]),
-                 &job.specs[i * kStages / parameters.size()]);
-  }
-  for (StateSpec& spec : job.specs) {
-    AddObjects(&spec);
-    AddPaths(&spec);
-  }
+StatusOr<SimulatedJob> JobOf(const ParallelDegrees& degrees) {
+  DCP_ASSIGN_OR_RETURN(const ModelShape model, ModelShapeOf("llama3-70b"));
+  DCP_ASSIGN_OR_RETURN(SimulatedJob job, MakeSimulatedJob(model, degrees));
+  for (StateSpec& spec : job.specs) AddObjects(&spec);
   return job;
 }
 
@@ -195,7 +97,7 @@ void PrintMetadata(const ClosedFormPlan& plan, int64_t ranks) {
               chunks);
 }
 
-void PrintSpecs(const Job& job) {
+void PrintSpecs(const SimulatedJob& job) {
   size_t nbytes = 0;
   size_t entries = 0;
   std::string bytes;
@@ -214,8 +116,9 @@ void PrintSpecs(const Job& job) {
       MedianMs(kSamples, [&](int64_t) { (void)ParseStateSpec(bytes).ok(); }));
 }
 
-Status Measure(const char* name, const Job& job) {
-  const auto ranks = static_cast<int64_t>(job.spec_of_rank.size());
+Status Measure(const char* name, const ParallelDegrees& degrees) {
+  DCP_ASSIGN_OR_RETURN(const SimulatedJob job, JobOf(degrees));
+  const int64_t ranks = job.ranks();
   std::printf("%s, %lld ranks\n", name, static_cast<long long>(ranks));
   PrintSpecs(job);
   DCP_ASSIGN_OR_RETURN(const ClosedFormPlan plan,
@@ -237,9 +140,15 @@ Status Measure(const char* name, const Job& job) {
 }
 
 Status Run(int64_t ranks) {
-  DCP_RETURN_IF_ERROR(Measure("FSDP, flat", Flat(ranks)));
-  DCP_RETURN_IF_ERROR(Measure("HSDP over TP", Hybrid(ranks)));
-  return Measure("FSDP over TP, in stages", Pipeline(ranks));
+  DCP_RETURN_IF_ERROR(Measure("FSDP, flat", {.dp = ranks}));
+  DCP_RETURN_IF_ERROR(
+      Measure("HSDP over TP", {.dp_replicate = kReplicas,
+                               .dp = ranks / kReplicas / kTensorParallel,
+                               .tp = kTensorParallel}));
+  return Measure("FSDP over TP, in stages",
+                 {.dp = ranks / kStages / kTensorParallel,
+                  .tp = kTensorParallel,
+                  .pp = kStages});
 }
 
 }  // namespace

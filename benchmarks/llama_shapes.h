@@ -3,20 +3,18 @@
 #ifndef DCP_BENCHMARKS_LLAMA_SHAPES_H_
 #define DCP_BENCHMARKS_LLAMA_SHAPES_H_
 
-#include <string>
 #include <vector>
 
-#include "dcp/dims.h"
+#include "dcp/simulate.h"
 
 namespace dcp::benchmarks {
 
-struct Parameter {
-  std::string fqn;
-  Dims shape;
-};
+using Parameter = SimulatedTensor;
 
 /// The 723 parameters of Llama 3 70B, under TorchTitan's names.
-std::vector<Parameter> Llama70B();
+inline std::vector<Parameter> Llama70B() {
+  return SimulatedTensors("llama3-70b").value();
+}
 
 }  // namespace dcp::benchmarks
 

@@ -19,4 +19,5 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindLayout(m);
   dcp::BindVerify(m);
   dcp::BindManager(m);
+  dcp::BindSimulate(m);
 }

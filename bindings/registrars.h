@@ -24,6 +24,7 @@ void BindDescribe(pybind11::module_& m);
 void BindLayout(pybind11::module_& m);
 void BindVerify(pybind11::module_& m);
 void BindManager(pybind11::module_& m);
+void BindSimulate(pybind11::module_& m);
 
 }  // namespace dcp
 

@@ -30,6 +30,7 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 UNSTEADY = (
     (re.compile(r"in \d+\.\d+ s \(\d+\.\d+ GB/s\)"), "in … s (… GB/s)"),
+    (re.compile(r"\b[\d,]+\.\d+ ms\b"), "… ms"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "…"),
 )
 

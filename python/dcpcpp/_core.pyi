@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'ModelMapping', 'NotRemoved', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'ModelMapping', 'NotRemoved', 'PlanOutcome', 'PlanSimulation', 'PlanTraffic', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'simulate_plan', 'simulated_models', 'simulated_tensors', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -972,6 +972,79 @@ class CheckpointManager:
         """
         "full", "model" or None.
         """
+class PlanTraffic:
+    """
+    dcp::PlanTraffic
+    """
+    @property
+    def messages(self) -> int:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+class PlanOutcome:
+    """
+    dcp::PlanOutcome
+    """
+    @property
+    def items(self) -> int:
+        ...
+    @property
+    def max_load_nbytes(self) -> int:
+        ...
+    @property
+    def mean_load_nbytes(self) -> int:
+        ...
+    @property
+    def metadata_nbytes(self) -> int:
+        ...
+    @property
+    def metadata_ranks(self) -> int:
+        ...
+class PlanSimulation:
+    """
+    dcp::PlanSimulation
+    """
+    @property
+    def coordinator_steps(self) -> list[tuple[str, float]]:
+        """
+        (name, seconds) each.
+        """
+    @property
+    def elements(self) -> int:
+        ...
+    @property
+    def first_save(self) -> PlanTraffic:
+        ...
+    @property
+    def items(self) -> int:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def outcome(self) -> PlanOutcome | None:
+        ...
+    @property
+    def rank_steps(self) -> list[tuple[str, float]]:
+        """
+        (name, seconds) each.
+        """
+    @property
+    def ranks(self) -> int:
+        ...
+    @property
+    def ranks_planned(self) -> int:
+        ...
+    @property
+    def specs(self) -> int:
+        ...
+    @property
+    def tensors(self) -> int:
+        ...
+    @property
+    def unchanged_save(self) -> PlanTraffic:
+        ...
 def as_buffer(address: typing.SupportsInt | typing.SupportsIndex, nbytes: typing.SupportsInt | typing.SupportsIndex) -> memoryview:
     """
     A read-only view of memory that the caller keeps alive.
@@ -1115,6 +1188,18 @@ def save(staged: StagedState, error: typing.Any, writer: StorageWriter, transpor
 def serialize_metadata(metadata: Metadata) -> bytes:
     """
     The bytes of a `.metadata` file.
+    """
+def simulate_plan(model: str, mesh: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex], mode: str, max_items: typing.SupportsInt | typing.SupportsIndex) -> PlanSimulation:
+    """
+    Plan the save of a job that is not there (dcp/simulate.h). `mesh`: degrees by name. `mode`: closed-form or gather.
+    """
+def simulated_models() -> list[str]:
+    """
+    Models that simulate_plan knows (dcp/simulate.h).
+    """
+def simulated_tensors(model: str) -> list[tuple[str, list[int]]]:
+    """
+    (name, shape) of each tensor of a model.
     """
 def single_process_transport() -> Transport:
     """

@@ -18,6 +18,7 @@ from dcpcpp._look import error_text, settings
 from dcpcpp._look_commands import info, ls, tree
 from dcpcpp._prune_command import prune
 from dcpcpp._report_command import report
+from dcpcpp._simulate_command import app as simulate
 from dcpcpp._verify_command import verify
 from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
@@ -74,6 +75,7 @@ app.command("ls")(ls)
 app.command("prune")(prune)
 app.command("report")(report)
 app.command("reshard")(reshard)
+app.add_typer(simulate, name="simulate")
 app.command("stats")(stats)
 app.command("tree")(tree)
 app.command("verify")(verify)

@@ -22,6 +22,12 @@ def _size(gib: float) -> float:
     return gib
 
 
+def _ranks(ranks: int) -> int:
+    if ranks < 16 or ranks % 16 != 0:
+        raise typer.BadParameter(f"a multiple of 16, not {ranks}")
+    return ranks
+
+
 def bench(
     folder: Annotated[
         Path, typer.Option("--dir", help="Where to write; needs 6 times the state's size.")
@@ -46,6 +52,20 @@ def bench(
     hf: Annotated[
         bool, typer.Option("--hf", help="Measure safetensors, and nothing else.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Measure planning on one core, and nothing else.")
+    ] = False,
+    plan_ranks: Annotated[
+        int,
+        typer.Option(
+            callback=_ranks,
+            help="Ranks in gather mode; stock DCP's are a sixteenth, closed form's 16 times it.",
+        ),
+    ] = 8192,
+    programs: Annotated[
+        Path | None,
+        typer.Option(help="The folder of dcp_plan_bench, for --plan; else build/benchmarks."),
+    ] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all samples here.")] = None,
     plot_out: Annotated[Path | None, typer.Option("--plot", help="Draw a PNG here.")] = None,
 ) -> None:
@@ -64,6 +84,9 @@ def bench(
         console = Console(width=120)  # names whole, in a file or a pipe
     if async_saves:
         _bench_async(folder, int(gib * 2**30), repeats, console, json_out)
+        return
+    if plan:
+        _bench_plan(plan_ranks, repeats, programs, console, json_out)
         return
     nbytes = int(gib * 2**30)
     suite: Suite | HfSuite
@@ -98,6 +121,20 @@ def _bench_async(
     if json_out is not None:
         parameters = {"nbytes": nbytes, "repeats": repeats, "dir": str(folder)}
         json_out.write_text(to_json(outcomes, parameters))
+
+
+def _bench_plan(
+    ranks: int, repeats: int, programs: Path | None, console: Console, json_out: Path | None
+) -> None:
+    from dcpcpp.bench.plan_programs import DEFAULT_FOLDER
+    from dcpcpp.bench.plan_suite import PlanSuite, print_measured
+    from dcpcpp.bench.report import to_json
+
+    with console.status("starting") as status:
+        found = PlanSuite(ranks, repeats, programs or DEFAULT_FOLDER).run(status.update)
+    print_measured(found, console)
+    if json_out is not None:
+        json_out.write_text(to_json(found, {"plan_ranks": ranks, "repeats": repeats}))
 
 
 __all__ = ["bench"]

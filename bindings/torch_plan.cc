@@ -34,7 +34,7 @@ class PyWriteSource final : public WriteSource {
       return ViewFrom(fields, 0);
     });
   }
-  int64_t max_resolved_nbytes() const override { return int64_t{256} << 20; }
+  int64_t max_resolved_nbytes() const override { return int64_t{64} << 20; }
   void Release() override {
     const py::gil_scoped_acquire gil;
     alive_.clear();

@@ -245,6 +245,21 @@ print(json.dumps([load, right]))
     assert load <= 256
 
 
+def test_a_planner_that_makes_what_it_saves_adds_no_more(tmp_path: Path) -> None:
+    save = measured(
+        """
+from dcpcpp import DefaultSavePlanner
+class Copies(DefaultSavePlanner):
+    def transform_object(self, item, obj):
+        return obj.clone()
+state = {str(i): torch.full((8 << 20,), float(i)) for i in range(20)}
+print(added_by(dcpcpp.save, state_dict=state, planner=Copies()))
+""",
+        tmp_path,
+    )
+    assert save <= 256
+
+
 def test_torchs_protocol_adds_no_more(tmp_path: Path) -> None:
     dcpcpp.save(one_large_and_some_small(), checkpoint_id=tmp_path / "c")
     load, right, save = measured(

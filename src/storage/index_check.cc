@@ -103,6 +103,9 @@ class IndexChecker {
         UseAndCheck(std::move(content->sidecar), pickle);
         return absl::OkStatus();
       }
+      if (content.status().code() == absl::StatusCode::kFailedPrecondition) {
+        return content.status();  // a later dcp's, which is no damage
+      }
       log_.Add(content.status(),
                {.path = JoinPath(directory_, SidecarName(save_id))});
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +95,16 @@ def test_a_checkpoint_that_needs_a_later_reader_is_refused_with_the_way_out(
     state = template()
     dcpcpp.load(state, storage_reader=dcpcpp.FileSystemReader(saved, verify=False))
     require_equal(state, STATE)
+
+
+def test_verify_does_not_call_it_damaged(saved: Path) -> None:
+    rewrite(saved, version=9, min_reader=2)
+    with pytest.raises(RuntimeError, match="upgrade dcpcpp"):
+        dcpcpp.verify(saved)
+    command = [sys.executable, "-m", "dcpcpp", "verify", str(saved)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "upgrade dcpcpp" in done.stderr
 
 
 def test_a_later_checkpoint_can_be_replaced(saved: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 from torch.distributed.checkpoint.stateful import Stateful
@@ -17,11 +18,17 @@ from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
 from dcpcpp._torch_async import StagingOptions
 
+# Ranks meet in one channel of a group, where operations follow each other. So do the saves of
+# several managers over one group: two at a time would be one too many there.
+_queues: weakref.WeakKeyDictionary[Any, SaveQueue] = weakref.WeakKeyDictionary()
+
 
 class SavesBeside:
     """A queue of saves besides the process's, with a thread and a channel of its own.
 
-    Calls are collective over the ranks, and come when the save before has ended.
+    Calls are collective over the ranks, which make them in the same order, and come when the
+    save before has ended. Another manager's saves over the same group are waited for, but that
+    they fail changes nothing here.
 
     Args:
         group: the ranks; None for this process alone.
@@ -29,7 +36,7 @@ class SavesBeside:
 
     def __init__(self, group: Any) -> None:
         self._group = group
-        self._queue = SaveQueue()
+        self._queue = SaveQueue() if group is None else _queues.setdefault(group, SaveQueue())
         self._stager = DefaultStager(StagingOptions(False, False, False, False))
 
     def save(self, state: dict[str, Stateful], path: str, stats: SaveStats) -> SaveFuture:
@@ -51,6 +58,7 @@ class SavesBeside:
             if self._group is not None:
                 self._queue.put(functools.partial(job.tell, error)).was_seen = True
             raise
-        upload = self._queue.put(functools.partial(job.write, save, writer, staged))
+        # What failed before was another manager's, or was told to this one's caller.
+        upload = self._queue.put(lambda _: job.write(save, writer, staged, None))
         staged.wait_staged(None)
         return upload

@@ -214,3 +214,29 @@ def test_a_replica_may_have_several_ranks(tmp_path: pathlib.Path) -> None:
     # Of the run itself nothing was saved yet, so it begins; the data goes on.
     assert run_on_ranks(2, go_on_in_a_replica_of_two, str(tmp_path)) == [[30, 0], [31, 0]]
     assert names_in(tmp_path / "checkpoint" / "ft-replicat-5") == ["step-1", "step-2", "step-3"]
+
+
+def train_two_models(folder: str) -> list[tuple[str, int]]:
+    """What failed of two runs over the same ranks, which save after each other."""
+    runs = {name: ReplicaRun(pathlib.Path(folder) / name, 5, 0, interval=100) for name in "ab"}
+    failed = []
+    for step in (1, 2, 3):
+        for name, run in runs.items():
+            try:
+                run.advance(step)
+            except dcpcpp.CheckpointException:
+                failed.append((name, step))
+    for run in runs.values():
+        run.manager.close()
+    return failed
+
+
+def test_two_managers_may_save_over_the_same_ranks(tmp_path: pathlib.Path) -> None:
+    in_the_way = tmp_path / "a" / "checkpoint" / "ft-replicat-5" / "step-2"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_bytes(b"no directory")
+    # That step 2 of one failed is told in its next save, and to nobody else.
+    assert run_on_ranks(2, train_two_models, str(tmp_path)) == [[("a", 3)], [("a", 3)]]
+    for name, steps in (("a", ["step-1", "step-3"]), ("b", ["step-1", "step-2", "step-3"])):
+        saved = (tmp_path / name / "checkpoint" / "ft-replicat-5").glob("*/.metadata")
+        assert sorted(path.parent.name for path in saved) == steps

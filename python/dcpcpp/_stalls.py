@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import statistics
 import time
 
 from dcpcpp._save_queue import save_queue
@@ -73,6 +72,8 @@ class Stalls:
 
     def report(self) -> StallReport:
         """So far."""
+        import statistics  # slow to import, and seldom needed
+
         usual = statistics.median(self._alone) if self._alone else None
         slower = None
         if usual is not None and self._beside:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 import types
 from collections.abc import Sequence
@@ -57,15 +55,22 @@ def name_of_torchs(module: str, name: str) -> Any:
         raise AttributeError(f"module {_PREFIX + module!r} has no attribute {name!r}") from None
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives torch's own module, the same object, for one of its names after `dcpcpp.`."""
+class _Finder:
+    """Gives torch's own module, the same object, for one of its names after `dcpcpp.`.
+
+    A finder and a loader by its methods: their classes in importlib.abc are slow to import.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname.removeprefix(_PREFIX) in TORCH_MODULES and fullname.startswith(_PREFIX):
-            return importlib.util.spec_from_loader(fullname, self)
+            loader: Any = self
+            return importlib.machinery.ModuleSpec(fullname, loader)
         return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Python makes the module that is replaced."""
 
     def exec_module(self, module: types.ModuleType) -> None:
         # The import system hands out what is in the table then.

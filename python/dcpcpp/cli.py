@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import dcpcpp
-from dcpcpp._clean import clean_command
-from dcpcpp._convert import consolidate_command, convert_command
-from dcpcpp._copy_commands import cp, reshard
-from dcpcpp._diff_command import diff, stats
-from dcpcpp._layout_command import layout
 from dcpcpp._look import error_text, settings
-from dcpcpp._look_commands import info, ls, tree
-from dcpcpp._prune_command import prune
-from dcpcpp._report_command import report
-from dcpcpp._simulate_command import app as simulate
-from dcpcpp._verify_command import verify
-from dcpcpp.bench.command import bench
 from dcpcpp.errors import CheckpointError
+
+# Each command's module and function, or commands of its own.
+_PLACES = {
+    "config": ("dcpcpp.cli", "show_config"),
+    "bench": ("dcpcpp.bench.command", "bench"),
+    "clean": ("dcpcpp._clean", "clean_command"),
+    "consolidate": ("dcpcpp._convert", "consolidate_command"),
+    "convert": ("dcpcpp._convert", "convert_command"),
+    "cp": ("dcpcpp._copy_commands", "cp"),
+    "diff": ("dcpcpp._diff_command", "diff"),
+    "info": ("dcpcpp._look_commands", "info"),
+    "layout": ("dcpcpp._layout_command", "layout"),
+    "ls": ("dcpcpp._look_commands", "ls"),
+    "prune": ("dcpcpp._prune_command", "prune"),
+    "report": ("dcpcpp._report_command", "report"),
+    "reshard": ("dcpcpp._copy_commands", "reshard"),
+    "simulate": ("dcpcpp._simulate_command", "app"),
+    "stats": ("dcpcpp._diff_command", "stats"),
+    "tree": ("dcpcpp._look_commands", "tree"),
+    "verify": ("dcpcpp._verify_command", "verify"),
+}
+
+
+class _Commands(TyperGroup):
+    """Makes a command when it is asked for: to make all of them takes as long as some run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        made: Any = dict.fromkeys(_PLACES)
+        self.commands = made  # by its keys typer knows what a typo may stand for
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        return list(_PLACES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        if cmd_name in _PLACES and self.commands[cmd_name] is None:
+            self.commands[cmd_name] = _make_command(cmd_name)
+        return self.commands.get(cmd_name)
+
+
+def _make_command(name: str) -> Any:
+    module, attribute = _PLACES[name]
+    made = getattr(importlib.import_module(module), attribute)
+    if isinstance(made, typer.Typer):
+        return get_command(made)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(made)
+    return get_command(alone)
+
 
 app = typer.Typer(
     name="dcpcpp",
+    cls=_Commands,
     help="Distributed checkpoints in PyTorch's own formats.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -53,7 +97,6 @@ def _root(
     settings.debug = debug
 
 
-@app.command("config")
 def show_config(
     directory: Annotated[
         Path, typer.Argument(exists=True, file_okay=False, help="Where checkpoints are to lie.")
@@ -61,24 +104,6 @@ def show_config(
 ) -> None:
     """Show versions, the I/O engine and why it was chosen, direct I/O, and CUDA."""
     dcpcpp.show_config(directory)
-
-
-app.command("bench")(bench)
-app.command("clean")(clean_command)
-app.command("consolidate")(consolidate_command)
-app.command("convert")(convert_command)
-app.command("cp")(cp)
-app.command("diff")(diff)
-app.command("info")(info)
-app.command("layout")(layout)
-app.command("ls")(ls)
-app.command("prune")(prune)
-app.command("report")(report)
-app.command("reshard")(reshard)
-app.add_typer(simulate, name="simulate")
-app.command("stats")(stats)
-app.command("tree")(tree)
-app.command("verify")(verify)
 
 
 def main() -> None:

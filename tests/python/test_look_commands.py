@@ -184,3 +184,26 @@ def test_looking_needs_no_torch(places: dict[str, Path]) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert "- step" in done.stdout
+
+
+def test_info_imports_nothing_that_it_does_not_need(places: dict[str, Path]) -> None:
+    """It answers at once, or nobody asks it."""
+    others = ["torch", "numpy", "rich", "statistics", "tempfile", "dcpcpp._convert"]
+    done = faults.run_python(
+        f"""
+        import contextlib, sys
+        sys.argv = ["dcpcpp", "info", {str(places["dcp"])!r}]
+        from dcpcpp.cli import main
+        with contextlib.suppress(SystemExit):
+            main()
+        print("imported:", sorted(sys.modules.keys() & {others!r}))
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported: []"
+
+
+def test_a_command_that_is_not_there_is_told_what_was_meant() -> None:
+    done = command("inof")
+    assert done.exit_code == 2
+    assert "info" in done.stderr

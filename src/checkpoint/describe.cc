@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
+#include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "base/guarded.h"
 #include "checkpoint/opened_path.h"
@@ -45,27 +49,32 @@ std::vector<TensorTotal> LargestFirst(const Totals& totals) {
   return sorted;
 }
 
+/// Where a stored chunk or object lies.
+struct Part {
+  size_t entry = 0;  ///< position of its key in Metadata::entries()
+  size_t file = 0;   ///< position in CheckpointDescription::files
+  int64_t byte_offset = 0;
+  int64_t nbytes = 0;
+
+  auto place() const { return std::tie(file, byte_offset, nbytes); }
+};
+
 /// Puts together what the metadata says.
 class Describer {
  public:
-  explicit Describer(const Metadata& metadata) : metadata_(metadata) {
-    std::set<std::string_view> names;
-    for (const auto& [index, info] : metadata.storage_data) {
-      names.insert(info.relative_path);
-    }
-    for (const std::string_view name : names) {
-      positions_.emplace(name, about_.files.size());
-      about_.files.push_back({.name = std::string(name)});
-    }
-  }
+  explicit Describer(const Metadata& metadata)
+      : metadata_(metadata), files_of_(metadata.entries().size()) {}
 
   StatusOr<CheckpointDescription> Describe() && {
-    DCP_RETURN_IF_ERROR(MeasureFiles());
+    std::vector<Part> parts = ListParts();
+    DCP_RETURN_IF_ERROR(MeasureFiles(std::move(parts)));
+    size_t position = 0;
     for (const auto& [fqn, stored] : metadata_.entries()) {
+      std::vector<size_t>& files = files_of_[position++];
       if (const auto* tensor = std::get_if<TensorStorageMetadata>(&stored)) {
-        DCP_RETURN_IF_ERROR(AddTensor(fqn, *tensor));
+        DCP_RETURN_IF_ERROR(AddTensor(fqn, *tensor, std::move(files)));
       } else {
-        AddObject(fqn);
+        AddObject(fqn, std::move(files));
       }
     }
     about_.by_dtype = LargestFirst(by_dtype_);
@@ -80,34 +89,53 @@ class Describer {
                     " would have 2^63 bytes or more");
   }
 
-  /// What several keys share has one place.
-  Status MeasureFiles() {
-    using Place = std::tuple<size_t, int64_t, int64_t>;
-    std::vector<Place> places;
-    places.reserve(metadata_.storage_data.size());
+  /// Also lists the files. There may be millions of parts, so each is looked at
+  /// once.
+  std::vector<Part> ListParts() {
+    std::map<std::string_view, size_t> met;  // files, numbered as they are met
+    std::vector<Part> parts;
+    parts.reserve(metadata_.storage_data.size());
     for (const auto& [index, info] : metadata_.storage_data) {
-      places.emplace_back(positions_.at(info.relative_path), info.offset,
-                          info.length);
+      const auto file = met.try_emplace(info.relative_path, met.size()).first;
+      parts.push_back({.entry = metadata_.Position(index.fqn),
+                       .file = file->second,
+                       .byte_offset = info.offset,
+                       .nbytes = info.length});
     }
-    std::sort(places.begin(), places.end());
-    places.erase(std::unique(places.begin(), places.end()), places.end());
-    for (const auto& [position, offset, length] : places) {
-      DescribedFile& file = about_.files[position];
-      if (length < 0 || !AddTo(&file.nbytes, length)) {
+    std::vector<size_t> positions(met.size());
+    for (const auto& [name, number] : met) {
+      positions[number] = about_.files.size();
+      about_.files.push_back({.name = std::string(name)});
+    }
+    for (Part& part : parts) part.file = positions[part.file];
+    return parts;
+  }
+
+  /// Also finds the files of each entry. What several keys share has one place.
+  Status MeasureFiles(std::vector<Part> parts) {
+    std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+      return a.place() < b.place();
+    });
+    const Part* last = nullptr;
+    for (const Part& part : parts) {
+      if (part.entry < files_of_.size()) {
+        std::vector<size_t>& files = files_of_[part.entry];
+        if (files.empty() || files.back() != part.file) {
+          files.push_back(part.file);
+        }
+      }
+      if (last != nullptr && last->place() == part.place()) continue;
+      last = &part;
+      DescribedFile& file = about_.files[part.file];
+      if (part.nbytes < 0 || !AddTo(&file.nbytes, part.nbytes)) {
         return TooLarge("the file " + file.name);
       }
     }
     return absl::OkStatus();
   }
 
-  /// Where the item `index` lies, or nullptr.
-  const StorageInfo* PlaceOf(const MetadataIndex& index) const {
-    const auto found = metadata_.storage_data.find(index);
-    return found == metadata_.storage_data.end() ? nullptr : &found->second;
-  }
-
-  Status AddTensor(const std::string& fqn,
-                   const TensorStorageMetadata& tensor) {
+  Status AddTensor(const std::string& fqn, const TensorStorageMetadata& tensor,
+                   std::vector<size_t> files) {
     const DType dtype = tensor.properties.dtype;
     const std::optional<int64_t> elements = CheckedNumel(tensor.size);
     if (!elements ||
@@ -119,13 +147,8 @@ class Describer {
         .dtype = dtype,
         .shape = tensor.size,
         .nbytes = *elements * ItemSize(dtype),
-        .chunks = static_cast<int64_t>(tensor.chunks.size())};
-    std::set<size_t> files;
-    for (const Box& chunk : tensor.chunks) {
-      const auto* place = PlaceOf({.fqn = fqn, .offset = chunk.offsets});
-      if (place != nullptr) files.insert(positions_.at(place->relative_path));
-    }
-    described.files.assign(files.begin(), files.end());
+        .chunks = static_cast<int64_t>(tensor.chunks.size()),
+        .files = std::move(files)};
     DCP_RETURN_IF_ERROR(Count(fqn, described, *elements));
     about_.tensors.push_back(std::move(described));
     return absl::OkStatus();
@@ -146,13 +169,12 @@ class Describer {
     return absl::OkStatus();
   }
 
-  void AddObject(const std::string& fqn) {
-    DescribedObject object{.fqn = fqn};
-    if (const auto* place = PlaceOf({.fqn = fqn})) {
-      object.nbytes = place->length;
-      object.files = {positions_.at(place->relative_path)};
-    }
-    about_.objects.push_back(std::move(object));
+  void AddObject(const std::string& fqn, std::vector<size_t> files) {
+    const auto place = metadata_.storage_data.find({.fqn = fqn});
+    const bool is_stored = place != metadata_.storage_data.end();
+    about_.objects.push_back({.fqn = fqn,
+                              .nbytes = is_stored ? place->second.length : 0,
+                              .files = std::move(files)});
   }
 
   void CountRanks() {
@@ -167,7 +189,7 @@ class Describer {
 
   const Metadata& metadata_;
   CheckpointDescription about_;
-  std::map<std::string_view, size_t> positions_;
+  std::vector<std::vector<size_t>> files_of_;  // by entry, each ascending
   Totals by_dtype_;
   Totals by_module_;
 };

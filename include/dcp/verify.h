@@ -50,7 +50,8 @@ struct VerifyOptions {
 };
 
 /// Checks a whole checkpoint, a directory in the native format, dcp's own or
-/// stock torch's, or else of safetensors files; goes on after damage.
+/// stock torch's, or else of safetensors files, or a single one of these; goes
+/// on after damage.
 ///
 /// Checked: what the metadata promises (a place for every item, chunks that
 /// cover their tensor and do not overlap), that files are there and as long as
@@ -60,7 +61,8 @@ struct VerifyOptions {
 /// is the one that the metadata describes. Of safetensors files the
 /// headers are checked, that the sizes of the files are what these say, that
 /// every tensor is where the index has it, and, where dcp wrote them, all
-/// bytes. What could not be read is a Damage, too.
+/// bytes; of a single file, if the sidecar that lists it lies beside it. What
+/// could not be read is a Damage, too.
 ///
 /// Reads with several threads, past the page cache as a load does, within
 /// options.io.max_buffer_nbytes and what one compressed item takes.

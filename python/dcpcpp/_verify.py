@@ -118,7 +118,8 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
     and the index: their data has no checksums. Needs neither torch nor memory for the tensors.
 
     Args:
-        path: directory in PyTorch's format or of safetensors files, or URL for fsspec.
+        path: directory in PyTorch's format or of safetensors files, a safetensors file, or
+            URL for fsspec.
 
     Returns:
         A report that names every bad tensor, file and offset. What cannot be read is

@@ -20,7 +20,12 @@ NOT_CHECKED = 2
 
 
 def verify(
-    path: Annotated[str, typer.Argument(help="The checkpoint: a directory, or a URL for fsspec.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="The checkpoint: a directory, a safetensors file, or a URL for fsspec."
+        ),
+    ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as one JSON object.")
     ] = False,

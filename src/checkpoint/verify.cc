@@ -3,8 +3,8 @@
 // 2. What the metadata promises is checked without looking at data.
 // 3. Files that a sidecar lists are read as a whole, others item by item.
 //
-// Without any metadata, it may be a directory of safetensors files
-// (verify_safetensors.cc).
+// Without any metadata, it may be a directory of safetensors files, or one
+// such file (verify_safetensors.cc).
 
 #include "dcp/verify.h"
 
@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "checkpoint/opened_path.h"
 #include "checkpoint/verify_safetensors.h"
 #include "format/file_names.h"
 #include "storage/environment.h"
@@ -128,8 +129,16 @@ class Verifier {
 StatusOr<VerifyReport> Verify(const std::string& path,
                               const VerifyOptions& options,
                               StorageEnvironment environment) {
-  return Guarded([&] {
+  return Guarded([&]() -> StatusOr<VerifyReport> {
     const StorageEnvironment seams = WithDefaults(std::move(environment));
+    FileSystem& file_system = *seams.file_system;
+    if (path.ends_with(".safetensors")) {
+      DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, path));
+      if (is_file) {
+        return VerifySafetensorsFile(file_system.Absolute(path), options,
+                                     seams);
+      }
+    }
     return Verifier(path, options, seams).Run();
   });
 }

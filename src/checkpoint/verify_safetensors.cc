@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/paths.h"
 #include "storage/file_check.h"
 #include "storage/hugging_face_directory.h"
 #include "storage/metadata_check.h"
@@ -42,46 +43,97 @@ bool IsDamage(const Status& status) {
          status.code() != absl::StatusCode::kResourceExhausted;
 }
 
+class Checker {
+ public:
+  Checker(std::string directory, const VerifyOptions& options,
+          const StorageEnvironment& environment)
+      : directory_(std::move(directory)),
+        options_(options),
+        environment_(environment) {}
+
+  StatusOr<VerifyReport> CheckDirectory() && {
+    const auto add = [this](const Status& status) -> Status {
+      if (!IsDamage(status)) return status;
+      log_.Add(status, {.path = directory_});
+      return absl::OkStatus();
+    };
+    return Check(ReadHuggingFaceDirectory(*environment_.file_system, directory_,
+                                          SidecarUse::kFind, add),
+                 CoverageRule::kRequireFull);
+  }
+
+  StatusOr<VerifyReport> CheckFile(const std::string& name) && {
+    auto read =
+        ReadHuggingFaceFile(*environment_.file_system, directory_, name);
+    if (read.ok()) read->sidecar = SidecarOf(name);
+    // A rank's file has its own part of a tensor only.
+    return Check(std::move(read), CoverageRule::kAllowGaps);
+  }
+
+ private:
+  /// Lists nothing but `name`, or nothing.
+  Sidecar SidecarOf(const std::string& name) const {
+    // What is wrong with other files is not asked.
+    auto all = ReadHuggingFaceDirectory(
+        *environment_.file_system, directory_, SidecarUse::kFind,
+        [](const Status&) { return absl::OkStatus(); });
+    if (!all.ok()) return Sidecar();
+    std::erase_if(all->sidecar.files,
+                  [&](const SidecarFile& file) { return file.name != name; });
+    return all->sidecar.files.empty() ? Sidecar() : std::move(all->sidecar);
+  }
+
+  StatusOr<VerifyReport> Check(StatusOr<HuggingFaceCheckpoint> read,
+                               CoverageRule coverage) {
+    if (read.status().code() == absl::StatusCode::kDataLoss) {
+      log_.Add(read.status(), {.path = directory_});
+      read = HuggingFaceCheckpoint();
+    }
+    DCP_RETURN_IF_ERROR(read.status());
+    const auto& [metadata, sidecar] = *read;
+    const std::vector<StoredItem> items =
+        ItemsOf(sidecar, ListStoredItems({.metadata = metadata,
+                                          .path = directory_,
+                                          .directory = directory_,
+                                          .coverage = coverage},
+                                         log_));
+    DCP_ASSIGN_OR_RETURN(const FileCheckTotals totals,
+                         CheckFiles({.file_system = *environment_.file_system,
+                                     .device = *environment_.device_runtime,
+                                     .directory = directory_,
+                                     .sidecar = sidecar,
+                                     .items = items,
+                                     .io = options_.io},
+                                    log_));
+    VerifyReport report{.format = CheckpointFormat::kSafetensors};
+    report.save_id = sidecar.save_id;
+    report.is_ours = !sidecar.files.empty();
+    report.files = CountFiles(metadata, sidecar);
+    report.tensors = std::ssize(metadata.entries());
+    report.nbytes = totals.nbytes;
+    report.damages = log_.Take();
+    return report;
+  }
+
+  const std::string directory_;
+  const VerifyOptions& options_;
+  const StorageEnvironment& environment_;
+  DamageLog log_;
+};
+
 }  // namespace
 
 StatusOr<VerifyReport> VerifySafetensors(
     const std::string& directory, const VerifyOptions& options,
     const StorageEnvironment& environment) {
-  DamageLog log;
-  VerifyReport report{.format = CheckpointFormat::kSafetensors};
-  const auto add = [&](const Status& status) -> Status {
-    if (!IsDamage(status)) return status;
-    log.Add(status, {.path = directory});
-    return absl::OkStatus();
-  };
-  auto read = ReadHuggingFaceDirectory(*environment.file_system, directory,
-                                       SidecarUse::kFind, add);
-  if (read.status().code() == absl::StatusCode::kDataLoss) {
-    log.Add(read.status(), {.path = directory});
-    read = HuggingFaceCheckpoint();
-  }
-  DCP_RETURN_IF_ERROR(read.status());
-  const auto& [metadata, sidecar] = *read;
-  const std::vector<StoredItem> items = ItemsOf(
-      sidecar,
-      ListStoredItems(
-          {.metadata = metadata, .path = directory, .directory = directory},
-          log));
-  DCP_ASSIGN_OR_RETURN(const FileCheckTotals totals,
-                       CheckFiles({.file_system = *environment.file_system,
-                                   .device = *environment.device_runtime,
-                                   .directory = directory,
-                                   .sidecar = sidecar,
-                                   .items = items,
-                                   .io = options.io},
-                                  log));
-  report.save_id = sidecar.save_id;
-  report.is_ours = !sidecar.files.empty();
-  report.files = CountFiles(metadata, sidecar);
-  report.tensors = std::ssize(metadata.entries());
-  report.nbytes = totals.nbytes;
-  report.damages = log.Take();
-  return report;
+  return Checker(directory, options, environment).CheckDirectory();
+}
+
+StatusOr<VerifyReport> VerifySafetensorsFile(
+    const std::string& path, const VerifyOptions& options,
+    const StorageEnvironment& environment) {
+  return Checker(ParentPath(path), options, environment)
+      .CheckFile(LastName(path));
 }
 
 }  // namespace dcp

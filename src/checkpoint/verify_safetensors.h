@@ -1,4 +1,4 @@
-// Verify, of a directory of safetensors files.
+// Verify, of safetensors files.
 
 #ifndef DCP_CHECKPOINT_VERIFY_SAFETENSORS_H_
 #define DCP_CHECKPOINT_VERIFY_SAFETENSORS_H_
@@ -16,6 +16,12 @@ namespace dcp {
 StatusOr<VerifyReport> VerifySafetensors(const std::string& directory,
                                          const VerifyOptions& options,
                                          const StorageEnvironment& environment);
+
+/// The same of the one safetensors file at `path`, which is absolute, whatever
+/// is beside it but a sidecar that lists it.
+StatusOr<VerifyReport> VerifySafetensorsFile(
+    const std::string& path, const VerifyOptions& options,
+    const StorageEnvironment& environment);
 
 }  // namespace dcp
 

@@ -160,6 +160,9 @@ def test_verify_checks_safetensors_files(places: dict[str, Path], tmp_path: Path
     assert (whole.format, whole.written_by, whole.tensors) == ("safetensors", None, 4)
     done = command("verify", places["safetensors"])
     assert "4 tensors, 0 objects, 1 file, without checksums of their data" in done.stdout
+    alone = dcpcpp.verify(places["file"])
+    assert alone.ok
+    assert (alone.written_by, alone.tensors, alone.files) == (None, 4, 1)
     writer = dcpcpp.HuggingFaceStorageWriter(tmp_path / "ours")
     dcpcpp.save(model(), storage_writer=writer)
     assert json_of("verify", tmp_path / "ours")["written_by"] == "dcpcpp"
@@ -170,6 +173,7 @@ def test_verify_checks_safetensors_files(places: dict[str, Path], tmp_path: Path
     damaged = json_of("verify", tmp_path / "ours", code=1)
     assert damaged["status"] == "damaged"
     assert damaged["damages"][0]["path"] == str(path)
+    assert json_of("verify", path, code=1)["damages"] == damaged["damages"]
 
 
 def test_looking_needs_no_torch(places: dict[str, Path]) -> None:

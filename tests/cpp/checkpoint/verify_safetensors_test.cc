@@ -90,6 +90,30 @@ TEST_CASE("a single safetensors file is checked",
   CHECK_FALSE(ReportOf(place.fs).damages.empty());
 }
 
+TEST_CASE("one of several safetensors files is checked by itself",
+          "[checkpoint][verify][hugging_face]") {
+  const bool is_ours = GENERATE(true, false);
+  const auto fs = is_ours ? SavedModel() : AsOthersSave(SavedModel());
+  const auto report_of = [&](const std::string& path) {
+    const auto report = VerifyStored(fs, path);
+    DCP_CHECK_OK(report.status());
+    return report.value();
+  };
+  FlipBit(*fs, kSecond, GetFile(*fs, kSecond).size() / 2, 5);
+  const VerifyReport first = report_of(kFirst);
+  CHECK(Describe(first.damages).empty());
+  CHECK(first.format == CheckpointFormat::kSafetensors);
+  CHECK(first.is_ours == is_ours);
+  CHECK(first.files == 1);
+  CHECK(first.tensors + report_of(kSecond).tensors == 4);
+  CHECK(first.nbytes == (is_ours ? std::ssize(GetFile(*fs, kFirst)) : 0));
+  CHECK(report_of(kSecond).damages.empty() == !is_ours);
+  PutFile(*fs, kFirst, GetFile(*fs, kFirst).substr(0, 5000));
+  CHECK(KeysIn(report_of(kFirst).damages, kFirst).size() == 1);
+  CHECK(VerifyStored(fs, "/m/no.safetensors").status().code() ==
+        absl::StatusCode::kNotFound);
+}
+
 TEST_CASE("a bit that flips is found with its tensor and place",
           "[checkpoint][verify][hugging_face]") {
   const auto fs = SavedModel();

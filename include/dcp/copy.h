@@ -54,6 +54,8 @@ struct CopyResult {
 /// read is checked: by the sidecar in checkpoints of dcp, item by item in stock
 /// torch's, the headers alone of others' safetensors. Whether a file without
 /// checksums was replaced meanwhile is told by its size, its time and its ends.
+/// A file beside the checkpoint that grows meanwhile, such as a log, is copied
+/// as long as it was when the copy began.
 ///
 /// A checkpoint in `destination` is never replaced, because the names of the
 /// files, which the metadata tells, may be those of its own.

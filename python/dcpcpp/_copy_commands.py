@@ -19,8 +19,9 @@ def cp(
     """Copy a checkpoint as it is, checking what is read, as safely as a save writes it.
 
     Data goes first, and what makes it a checkpoint last; what is killed leaves no half of one.
-    Files beside the checkpoint go along, those at the destination stay. What stays behind is
-    named: links that lead elsewhere, and safetensors that the checkpoint's index does not name.
+    Files beside the checkpoint go along (a log that grows meanwhile as long as it was), those at
+    the destination stay. What stays behind is named: links that lead elsewhere, and safetensors
+    that the checkpoint's index does not name.
 
     Exit code 0: copied; 1: the source is damaged; 2: not copied.
 

@@ -169,6 +169,7 @@ class SourceReader {
     }
     if (file.record == nullptr) {
       DCP_ASSIGN_OR_RETURN(file.identity, IdentityOf(*opened));
+      file.nbytes = file.identity.nbytes;  // it may grow just now
     }
     source_.nbytes += file.nbytes;
     source_.files.push_back(std::move(file));
@@ -217,7 +218,13 @@ StatusOr<std::unique_ptr<File>> OpenToCopy(FileSystem& file_system,
                                  {.beneath = ReadRoot(source.directory)});
   if (!opened.ok() || file.record != nullptr) return opened;
   DCP_ASSIGN_OR_RETURN(const FileIdentity now, IdentityOf(**opened));
-  if (now != file.identity) return Replaced(source, file.name);
+  if (now == file.identity) return opened;
+  // Somebody's log beside the checkpoint is copied as it was at the start.
+  bool is_whole = false;
+  if (!file.is_data) {
+    DCP_ASSIGN_OR_RETURN(is_whole, HasOnlyGrown(**opened, file.identity));
+  }
+  if (!is_whole) return Replaced(source, file.name);
   return opened;
 }
 

@@ -19,8 +19,8 @@
 namespace dcp {
 
 struct FileToCopy {
-  std::string name;  ///< in both directories
-  int64_t nbytes = 0;
+  std::string name;    ///< in both directories
+  int64_t nbytes = 0;  ///< that are copied; a file beside may grow meanwhile
   /// Whether the metadata names it; else it lies beside the checkpoint.
   bool is_data = false;
   const SidecarFile* record = nullptr;  ///< its checksums, if there are any
@@ -49,8 +49,11 @@ StatusOr<CopySource> ReadCopySource(const std::string& directory,
                                     const IoOptions& io,
                                     const StorageEnvironment& environment);
 
-/// Opens `file` of `source` to read it.
-/// \error kAborted  it has no checksums, and was replaced since
+/// Opens `file` of `source` to read it, whose first `file.nbytes` are what they
+/// were.
+/// \error kAborted  it has no checksums, and was replaced since; or it is of
+/// the
+///     checkpoint and has grown
 StatusOr<std::unique_ptr<File>> OpenToCopy(FileSystem& file_system,
                                            const CopySource& source,
                                            const FileToCopy& file);

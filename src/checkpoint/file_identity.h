@@ -26,6 +26,11 @@ struct FileIdentity {
 /// \error of File::Size and File::ReadFully
 StatusOr<FileIdentity> IdentityOf(File& file);
 
+/// Whether `file`, whose identity was `before`, has only become longer since,
+/// as a log does: as far as their ends tell, its first bytes are the same.
+/// \error as of IdentityOf
+StatusOr<bool> HasOnlyGrown(File& file, const FileIdentity& before);
+
 }  // namespace dcp
 
 #endif  // DCP_CHECKPOINT_FILE_IDENTITY_H_

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,54 @@ TEST_CASE("safetensors of others that are replaced meanwhile are noticed",
   CHECK(FilesIn(*fs, "/copy") == FilesIn(*fs, "/ckpt"));
 }
 
+/// Copies, and calls `change` when the first bytes have been copied.
+Status CopyWhile(const std::shared_ptr<FileSystem>& fs,
+                 const std::function<void()>& change) {
+  int64_t calls = 0;
+  const CopyOptions options{.progress = [&](const CopyProgress&) -> Status {
+    if (calls++ == 0) change();
+    return absl::OkStatus();
+  }};
+  const Status copied = Copy(fs, options).status();
+  CHECK(calls > 0);
+  return copied;
+}
+
+TEST_CASE("a log that grows is copied as it was at the start",
+          "[checkpoint][copy]") {
+  const auto fs = GENERATE(true, false) ? SavedAsStock(MixedState())
+                                        : SafetensorsOfOthers(true);
+  const auto start = GENERATE(as<std::string>{}, "", "step 1\n");
+  PutFile(*fs, "/ckpt/train.log", start);
+  const Files expected = FilesIn(*fs, "/ckpt");
+  DCP_CHECK_OK(
+      CopyWhile(fs, [&] { PutFile(*fs, "/ckpt/train.log", start + "more"); }));
+  CHECK(FilesIn(*fs, "/copy") == expected);
+}
+
+TEST_CASE("a file beside a checkpoint that is another one now ends the copy",
+          "[checkpoint][copy]") {
+  const auto fs = SavedAsStock(MixedState());
+  PutFile(*fs, "/ckpt/config.json", "{\"layers\": 1}");
+  const auto other = GENERATE(as<std::string>{}, "{}", "{\"layers\": 2}",
+                              "{\"heads\": 1, \"layers\": 1}");
+  const Status failed =
+      CopyWhile(fs, [&] { PutFile(*fs, "/ckpt/config.json", other); });
+  CHECK(failed.code() == absl::StatusCode::kAborted);
+  CHECK_THAT(std::string(Message(failed)), Contains("config.json"));
+  CHECK(FilesIn(*fs, "/copy").empty());
+}
+
+TEST_CASE("a data file that grows while it is copied ends the copy",
+          "[checkpoint][copy]") {
+  const auto fs = SafetensorsOfOthers(true);
+  const std::string file = FilesOf(*fs, "model-").at(0);
+  const Status failed =
+      CopyWhile(fs, [&] { PutFile(*fs, file, GetFile(*fs, file) + "more"); });
+  CHECK(failed.code() == absl::StatusCode::kAborted);
+  CHECK(FilesIn(*fs, "/copy").empty());
+}
+
 TEST_CASE("a file that was written again has another identity",
           "[checkpoint][copy]") {
   const testing::TempDirectory place;
@@ -65,6 +114,14 @@ TEST_CASE("a file that was written again has another identity",
   PutFile(*fs, path, bytes);
   std::filesystem::last_write_time(path, written);
   CHECK(identity() == before);
+  const auto has_grown = [&] {
+    return HasOnlyGrown(**fs->Open(path, {}), before).value();
+  };
+  CHECK_FALSE(has_grown());
+  PutFile(*fs, path, bytes + "y");
+  CHECK(has_grown());
+  FlipBit(*fs, path, bytes.size() - 1, 3);
+  CHECK_FALSE(has_grown());
 }
 
 TEST_CASE("safetensors that the index does not name are told",

@@ -34,11 +34,20 @@ def report(
         list[str] | None,
         typer.Option(help="Keys whose histograms are shown: * ? [ab] as in a shell."),
     ] = None,
+    trace: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What SaveStats.write_trace wrote of the save, for its time line; may be given "
+            "again, for each rank.",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """Write a page that shows a checkpoint: sizes, ranks and files, dtypes, integrity.
 
     It is one file that needs no network. Only metadata is read, unless --verify, --tensor or
-    --values ask for more.
+    --values ask for more. When its parts were written no checkpoint tells: the time line of the
+    save is drawn from traces.
 
     Exit code 0: written; 1: damaged metadata; 2: not written.
     """
@@ -48,7 +57,7 @@ def report(
 
         if values and compare is None:
             raise ValueError("--values is of a comparison: name the other checkpoint by --compare")
-        wanted = Wanted(tuple(tensor or ()), verify, compare, values)
+        wanted = Wanted(tuple(tensor or ()), verify, compare, values, tuple(trace or ()))
         page = render(report_data(path, wanted))
         output.write_text(page, encoding="utf-8")
         typer.echo(f"{safe(str(output))}: {size_text(len(page))}")

@@ -13,6 +13,7 @@ from dcpcpp._layout_command import layout_json
 from dcpcpp._look import JSON_SCHEMA, describe, local_path
 from dcpcpp._look_commands import Node, info_json, matches, tree_of
 from dcpcpp._progress import waiting
+from dcpcpp._report_timeline import timeline_json
 
 if TYPE_CHECKING:
     from dcpcpp import _core
@@ -29,19 +30,21 @@ BINS = 64
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What is read of the data, beyond metadata.
+    """What is read beyond metadata.
 
     Attributes:
         tensors: patterns of the keys whose histograms are shown.
         verify: whether every byte is checked.
         other: a checkpoint to compare with, or None.
         values: whether it is compared byte by byte.
+        traces: files of `SaveStats.write_trace`, one for each rank of the save.
     """
 
     tensors: tuple[str, ...] = ()
     verify: bool = False
     other: str | None = None
     values: bool = False
+    traces: tuple[str, ...] = ()
 
 
 def report_data(path: str, wanted: Wanted) -> dict[str, Any]:
@@ -57,6 +60,7 @@ def report_data(path: str, wanted: Wanted) -> dict[str, Any]:
         "layout": layout,
         "tensors": [_tensor_json(tensor) for tensor in largest[:MAX_LISTED]],
         "verify": _verify_json(path) if wanted.verify else None,
+        "timeline": timeline_json(wanted.traces),
         "histograms": _histograms(path, about, wanted.tensors),
         "compare": _compare_json(path, wanted) if wanted.other is not None else None,
     }

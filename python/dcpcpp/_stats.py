@@ -55,7 +55,10 @@ class SaveStats:
         return {name: _covered(some) for name, some in times.items()}
 
     def write_trace(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file for chrome://tracing or https://ui.perfetto.dev: a row a thread."""
+        """Write a JSON file that tells what each thread of this rank did when.
+
+        For chrome://tracing, https://ui.perfetto.dev, and `dcpcpp report --trace`.
+        """
         events = [
             {
                 "name": name,
@@ -68,7 +71,14 @@ class SaveStats:
             }
             for name, begin, end, thread, nbytes in self._spans()
         ]
-        content = {"traceEvents": events, "otherData": {"dropped": self.trace.dropped}}
+        about = {
+            "rank": self.rank,
+            "path": self.path,
+            "seconds": self.seconds,
+            "phases": self.phases,
+            "dropped": self.trace.dropped,
+        }
+        content = {"traceEvents": events, "otherData": about}
         pathlib.Path(path).write_text(json.dumps(content))
 
     def add(self, name: str, begin: float, end: float) -> None:

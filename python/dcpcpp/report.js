@@ -57,6 +57,41 @@ function drawIntegrity(verify) {
   );
 }
 
+function drawTimeline(timeline) {
+  if (timeline === null) {
+    section(
+      "Time line of the save",
+      el("p", {}, "Not known: --trace FILE draws what SaveStats.write_trace wrote of the save, for each rank."),
+    );
+    return;
+  }
+  const slowest = timeline.names.map((_, i) => Math.max(...timeline.ranks.map((rank) => rank.phases[i])));
+  section(
+    "Time line of the save",
+    el("p", {}, "A row is a thread. Each rank's time begins with its own call of the save."),
+    table(
+      ["", "work", "at most on a rank"],
+      timeline.names.map((name, i) => [swatch(i), name, seconds(slowest[i])]),
+      [false, false, true],
+    ),
+  );
+  for (const rank of timeline.ranks) {
+    const took = rank.seconds === null ? "it had not ended" : seconds(rank.seconds);
+    const left = rank.thread_count - rank.threads.length;
+    const notes = [
+      left > 0 ? `${count(left)} more threads are not shown.` : "",
+      rank.dropped > 0 ? `The trace had no room for ${count(rank.dropped)} stretches of work.` : "",
+    ].filter((note) => note !== "");
+    page.append(
+      el("h3", {}, `rank ${rank.rank}: ${took}`),
+      el("p", {}, `save to ${rank.path}`),
+      timelineOf(rank, timeline.names, timeline.seconds),
+      ...notes.map((note) => el("p", {}, note)),
+    );
+  }
+  page.append(more(timeline.ranks.length, timeline.rank_count) ?? "");
+}
+
 function drawHistograms(tensors) {
   if (tensors.length === 0) {
     section("Histograms", el("p", {}, "--tensor KEY shows how the numbers of a tensor are spread."));
@@ -119,6 +154,7 @@ section(
 );
 drawLayout(data.layout);
 drawIntegrity(data.verify);
+drawTimeline(data.timeline);
 drawHistograms(data.histograms);
 if (data.compare !== null) drawComparison(data.compare);
 section(

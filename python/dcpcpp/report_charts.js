@@ -30,6 +30,7 @@ function size(nbytes) {
 
 const count = (number) => number.toLocaleString("en-US");
 const number = (value) => (value === null ? "-" : String(Number(value.toPrecision(6))));
+const seconds = (value) => `${value.toFixed(3)} s`;
 const shape = (sizes) => `[${sizes.join(", ")}]`;
 
 function section(title, ...children) {
@@ -172,6 +173,40 @@ function columns(holders, nameOf) {
   picture.append(svg("line", { x1: 0, x2: step * shown.length, y1: y, y2: y, stroke: "#d03030" }));
   return picture;
 }
+
+const color = (number) => `hsl(${(number * 47 + 210) % 360} 50% 50%)`;
+
+// A row for each thread of a rank, from 0 to `until` seconds; names by the spans' numbers.
+function timelineOf(rank, names, until) {
+  const width = 960;
+  const tall = 12;
+  const bottom = (tall + 2) * rank.threads.length;
+  const scale = until > 0 ? width / until : 0;
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${bottom + 18}`, role: "img" });
+  rank.threads.forEach((spans, row) => {
+    for (const [name, begin, end, nbytes] of spans) {
+      const bytes = nbytes > 0 ? `, ${size(nbytes)}` : "";
+      const text = `${names[name]}: ${seconds(begin)} to ${seconds(end)}${bytes}`;
+      picture.append(
+        svg(
+          "rect",
+          {
+            x: begin * scale, y: row * (tall + 2), width: Math.max((end - begin) * scale, 0.5), height: tall,
+            fill: color(name),
+          },
+          svg("title", {}, text),
+        ),
+      );
+    }
+  });
+  const end = { x: width, y: bottom + 14, class: "axis", "text-anchor": "end" };
+  picture.append(svg("text", { x: 0, y: bottom + 14, class: "axis" }, seconds(0)));
+  picture.append(svg("text", end, seconds(until)));
+  return picture;
+}
+
+const swatch = (number) =>
+  svg("svg", { class: "swatch", viewBox: "0 0 10 10" }, svg("rect", { width: 10, height: 10, fill: color(number) }));
 
 function histogram(tensor) {
   const width = 960;

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 import dcpcpp
-from dcpcpp import _report_data
+from dcpcpp import _report_data, _report_timeline
 from support.command_line import command
 from support.states import ramp
 
@@ -90,6 +90,7 @@ def test_a_page_shows_what_the_other_commands_tell(places: Path) -> None:
     assert {child["name"] for child in data["tree"]["children"]} >= {"model", "{{script}}"}
     assert data["layout"]["files"][0]["name"] == "__0_0.distcp"
     assert (data["verify"], data["histograms"], data["compare"]) == (None, [], None)
+    assert data["timeline"] is None
 
 
 def test_data_is_read_where_that_is_asked(places: Path) -> None:
@@ -124,6 +125,101 @@ def test_files_without_checksums_are_not_called_whole(tmp_path: Path) -> None:
     verify = data_in(page)["verify"]
     assert (verify["status"], verify["has_checksums"]) == ("clean", False)
     assert '"headers only: these files have no checksums", ""' in page
+
+
+@pytest.mark.parametrize("options", [[], ["--verify"], ["--tensor", "a", "--compare"]])
+def test_a_single_safetensors_file_has_a_page(tmp_path: Path, options: list[str]) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({"a": ramp(4), "b": ramp(3)}, file)
+    others = [file] if "--compare" in options else []
+    data = data_in(page_of(file, *options, *others))
+    assert (data["info"]["format"], data["info"]["tensors"]) == ("safetensors", 2)
+    assert [found["name"] for found in data["layout"]["files"]] == ["model.safetensors"]
+    if "--verify" in options:
+        assert (data["verify"]["status"], data["verify"]["files"]) == ("clean", 1)
+    if others:
+        assert data["compare"]["status"] == "equal"
+
+
+def test_a_page_draws_the_time_line_of_the_save(tmp_path: Path) -> None:
+    stats = dcpcpp.SaveStats()
+    dcpcpp.save(state(), checkpoint_id=tmp_path / "step-1", stats=stats)
+    assert data_in(page_of(tmp_path / "step-1"))["timeline"] is None
+    stats.write_trace(tmp_path / "0.json")
+    stats.rank = 1
+    stats.write_trace(tmp_path / "1.json")
+    traces = [option for name in "10" for option in ("--trace", tmp_path / f"{name}.json")]
+    line = data_in(page_of(tmp_path / "step-1", *traces))["timeline"]
+    assert set(line["names"]) == set(stats.phases)
+    assert [rank["rank"] for rank in line["ranks"]] == [0, 1]
+    rank = line["ranks"][0]
+    assert rank["path"] == str(tmp_path / "step-1")
+    assert rank["phases"] == [stats.phases[name] for name in line["names"]]
+    assert stats.seconds is not None
+    assert stats.seconds <= line["seconds"] == pytest.approx(stats.seconds, abs=0.01)
+    spans = [span for thread in rank["threads"] for span in thread]
+    written = sum(nbytes for name, *_, nbytes in spans if line["names"][name] == "write")
+    assert written == stats.nbytes
+    assert all(0 <= begin <= end <= line["seconds"] for _, begin, end, _ in spans)
+
+
+def test_spans_that_are_less_than_a_pixel_apart_are_drawn_as_one(tmp_path: Path) -> None:
+    events = [
+        {"name": name, "ts": 1e6 * begin, "dur": 1e6 * took, "tid": tid, "args": {"nbytes": 1}}
+        for tid in range(40)
+        for name, begin, took in (
+            ("write", 0, 0.1),
+            ("write", 0.1004, 0.1),
+            ("fill", 0.15, 0.2),
+            ("write", 0.9, 0.1),
+        )
+    ]
+    about = {"rank": 3, "path": "/c", "seconds": 1.0, "dropped": 0, "phases": {}}
+    content = {"traceEvents": events, "otherData": about}
+    (tmp_path / "trace.json").write_text(json.dumps(content))
+    line = _report_timeline.timeline_json([str(tmp_path / "trace.json")])
+    assert line is not None
+    (rank,) = line["ranks"]
+    assert (len(rank["threads"]), rank["thread_count"]) == (32, 40)
+    for thread in rank["threads"]:
+        spans = [(line["names"][name], *map(pytest.approx, span)) for name, *span in thread]
+        assert spans == [("write", 0, 0.2004, 2), ("fill", 0.15, 0.35, 1), ("write", 0.9, 1, 1)]
+
+
+def test_a_time_line_stays_small_whatever_the_trace(tmp_path: Path) -> None:
+    events = [
+        {"name": name, "ts": 10.0 * i, "dur": 1, "tid": tid, "args": {}}
+        for i in range(100)
+        for tid in range(8)
+        for name in ("fill", "write")
+    ]
+    about = {"rank": 0, "path": "/c", "seconds": None, "dropped": 0, "phases": {}}
+    content = {"traceEvents": events, "otherData": about}
+    (tmp_path / "trace.json").write_text(json.dumps(content))
+    line = _report_timeline.timeline_json([str(tmp_path / "trace.json")] * 40)
+    assert line is not None
+    assert (len(line["ranks"]), line["rank_count"]) == (32, 40)
+    drawn = sum(len(thread) for rank in line["ranks"] for thread in rank["threads"])
+    assert drawn <= _report_timeline.MAX_SPANS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"traceEvents": [], "otherData": {"dropped": 0}}',
+        '{"traceEvents": [{"ts": NaN}], "otherData": {}}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_trace_is_told_in_one_line(places: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "trace.json").write_text(content)
+    done = command("report", places / "step-1", "--trace", tmp_path / "trace.json")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert "is no trace of a save: SaveStats.write_trace writes one" in line
 
 
 def test_the_largest_boxes_are_opened_first() -> None:

@@ -135,6 +135,7 @@ enum class FileKind : uint8_t { kFile, kDirectory, kOther };
 struct DirectoryEntry {
   std::string name;
   FileKind kind = FileKind::kFile;
+  bool is_link = false;  ///< whether the name is a link to that
 };
 
 /// An exclusive lock of one path. The destructor frees it, and so does the

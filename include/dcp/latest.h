@@ -17,6 +17,7 @@ namespace dcp {
 struct StepDirectory {
   int64_t step = 0;
   std::string path;
+  bool is_link = false;  ///< whether `path` is a link to a directory
 
   bool operator==(const StepDirectory&) const = default;
 };

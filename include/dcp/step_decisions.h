@@ -147,10 +147,11 @@ enum class KeepReason : uint8_t {
   kNewestFull,  ///< the newest full one
   kUnreadable,  ///< it cannot be loaded now, and may be the only full one
   kPinned,
-  kInUse,  ///< of RetentionRules::saving, or of saved
+  kLinked,  ///< a link, to what is not this run's to remove
+  kInUse,   ///< of RetentionRules::saving, or of saved
 };
 
-/// "newest", "newest full", "unreadable", "pinned" or "in use".
+/// "newest", "newest full", "unreadable", "pinned", "linked" or "in use".
 std::string_view KeepReasonName(KeepReason reason);
 
 struct KeptStep {
@@ -172,10 +173,14 @@ struct RetentionDecision {
 /// - no pinned one,
 /// - none of rules.saving, nor of rules.saved.
 ///
+/// A step that is a link stays and counts for nothing: who has what it leads to
+/// may remove that at any time, so no step of this run's own goes because of
+/// it.
+///
 /// What cannot be loaded never counts as one of keep_latest_k. It goes when it
 /// is older than they are and than a full one: that it cannot be loaded may
 /// pass, and it may be the only full one. So of the checkpoints that can be
-/// loaded at least min(keep_latest_k, all of them) are left.
+/// loaded, links aside, at least min(keep_latest_k, all of them) are left.
 RetentionDecision DecideRetention(std::span<const StepFacts> newest_first,
                                   const RetentionRules& rules);
 

@@ -22,6 +22,7 @@ REASONS = {
     "newest full": "the newest full one; newer ones hold the model only",
     "unreadable": "it cannot be loaded now, which may pass",
     "pinned": "pinned",
+    "linked": "a link, to what may be another run's",
 }
 
 
@@ -46,8 +47,9 @@ def prune(
     """Remove the old steps of a run.
 
     Kept are the newest K steps that can be loaded (two at least: one may be about to be
-    replaced), the newest full one, and pinned ones (with a file .dcpcpp.pin). A run's checkpoint
-    manager does the same, if the states that it was given beside the model are those of --state.
+    replaced), the newest full one, and pinned ones (with a file .dcpcpp.pin). Steps that are
+    links stay, and do not count. A run's checkpoint manager does the same, if the states that it
+    was given beside the model are those of --state.
 
     A step that another process saves into is not removed, either, and is told as such; --dry-run
     does not look for that.
@@ -56,7 +58,7 @@ def prune(
 
     JSON: `folder`, `keep`, `dry_run`, `removed` (a list of `step` and `path`; with --dry-run
     those that would go), `kept` (`step`, `path` and `reason`: "newest", "newest full",
-    "unreadable" or "pinned") and `not_removed` (`path` and `reason`).
+    "unreadable", "pinned" or "linked") and `not_removed` (`path` and `reason`).
     """
     with told():
         manager = _manager(folder, keep, state)

@@ -21,7 +21,9 @@ StatusOr<std::vector<StepDirectory>> List(FileSystem& file_system,
   for (const DirectoryEntry& entry : entries) {
     const auto step = ParseStepDirectoryName(entry.name);
     if (!step || entry.kind != FileKind::kDirectory) continue;
-    steps.push_back({.step = *step, .path = JoinPath(root, entry.name)});
+    steps.push_back({.step = *step,
+                     .path = JoinPath(root, entry.name),
+                     .is_link = entry.is_link});
   }
   std::sort(steps.begin(), steps.end(),
             [](const StepDirectory& a, const StepDirectory& b) {

@@ -45,6 +45,14 @@ FileKind KindOfEntry(int directory, const dirent& entry) {
   return KindOfMode(info.st_mode);
 }
 
+/// Whether the entry itself is a link.
+bool IsLink(int directory, const dirent& entry) {
+  if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_LNK;
+  struct stat info = {};
+  return ::fstatat(directory, entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISLNK(info.st_mode);
+}
+
 /// One mkdir(2); fine if a directory is there already.
 Status MakeDirectory(const std::string& path) {
   constexpr mode_t kMode = 0777;  // less the umask
@@ -185,7 +193,8 @@ StatusOr<std::vector<DirectoryEntry>> PosixFileSystem::List(
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
     entries.push_back({.name = std::string(name),
-                       .kind = KindOfEntry(::dirfd(directory.get()), *entry)});
+                       .kind = KindOfEntry(::dirfd(directory.get()), *entry),
+                       .is_link = IsLink(::dirfd(directory.get()), *entry)});
   }
   if (errno != 0) return ErrnoToStatus(errno, {.op = "readdir", .path = path});
   return entries;

@@ -157,7 +157,7 @@ StatusOr<RetentionDecision> CheckpointManager::State::FindOldSteps() {
   DCP_ASSIGN_OR_RETURN(const auto steps, ListSteps(fs(), options_.folder));
   std::vector<StepFacts> facts;
   for (const StepDirectory& step : steps) {
-    if (IsEnoughForRetention(facts, rules)) {
+    if (step.is_link || IsEnoughForRetention(facts, rules)) {
       facts.push_back({.directory = step,
                        .fault = Internal("it was not looked at"),
                        .is_pinned = IsPinned(fs(), step.path)});

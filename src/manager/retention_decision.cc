@@ -12,6 +12,7 @@ class Kept {
 
   /// Why the next older step is kept for what it holds; nullopt: it is not.
   std::optional<KeepReason> ReasonFor(const StepFacts& step) {
+    if (step.directory.is_link) return KeepReason::kLinked;
     if (rules_.keep_latest_k == 0) return KeepReason::kNewest;
     if (is_complete()) return std::nullopt;
     const bool is_young = loadable_ < rules_.keep_latest_k;
@@ -62,6 +63,8 @@ std::string_view KeepReasonName(KeepReason reason) {
       return "unreadable";
     case KeepReason::kPinned:
       return "pinned";
+    case KeepReason::kLinked:
+      return "linked";
     case KeepReason::kInUse:
       break;
   }

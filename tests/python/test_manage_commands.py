@@ -60,6 +60,21 @@ def test_prune_keeps_the_newest_and_the_pinned_steps(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == ["step-2", "step-4", "step-5"]
 
 
+def test_prune_leaves_links_and_does_not_count_them(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        dcpcpp.save({"optimizer": torch.ones(2)}, checkpoint_id=tmp_path / "run" / f"step-{step}")
+    dcpcpp.save({"optimizer": torch.ones(2)}, checkpoint_id=tmp_path / "other")
+    (tmp_path / "run" / "step-4").symlink_to("../other")
+    done = json_of("prune", tmp_path / "run", "--keep", "2")
+    assert [step["step"] for step in done["removed"]] == [1]
+    assert [(step["step"], step["reason"]) for step in done["kept"]] == [
+        (4, "linked"),
+        (3, "newest"),
+        (2, "newest"),
+    ]
+    assert (tmp_path / "run" / "step-4" / ".metadata").exists()
+
+
 def test_prune_knows_a_full_step_by_the_states(tmp_path: Path) -> None:
     dcpcpp.save({"model.a": ramp(4), "optim.a": ramp(4)}, checkpoint_id=tmp_path / "step-1")
     for step in (2, 3):

@@ -85,6 +85,11 @@ TEST_CASE("a link is listed as what it points to", "[posix]") {
               {"file", FileKind::kFile},
               {"to_directory", FileKind::kDirectory},
               {"to_file", FileKind::kFile}});
+  const auto entries = fs->List(root).value();
+  for (const DirectoryEntry& entry : entries) {
+    CAPTURE(entry.name);
+    CHECK(entry.is_link == (entry.name != "file"));
+  }
   CHECK(fs->Remove(root / "to_directory").ok());
   CHECK(fs->Exists(root / "file").value());
 }

@@ -1,12 +1,15 @@
 // CheckpointManager on files: what it finds, and what it does about it.
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "dcp/manager.h"
 #include "manager/run_folder.h"
+#include "testing/temp_directory.h"
 
 namespace dcp {
 namespace {
@@ -160,6 +163,40 @@ TEST_CASE(
   CHECK(manager->PlanRetention()->removed.empty());
   CHECK(Numbers(run.Manager({.keep_latest_k = 2})->PlanRetention()->removed) ==
         std::vector<int64_t>{1});
+}
+
+TEST_CASE("a step that is a link can be loaded, stays and counts for nothing",
+          "[manager][retention]") {
+  namespace stdfs = std::filesystem;
+  const testing::TempDirectory place;
+  const stdfs::path root(place.path());
+  const auto put = [&](const stdfs::path& step) {
+    stdfs::create_directories(step);
+    for (const auto& [name, content] : FilesOf(Held::kFull)) {
+      std::ofstream(step / name, std::ios::binary) << content;
+    }
+  };
+  for (const char* name : {"run/step-1", "run/step-2", "run/step-3"}) {
+    put(root / name);
+  }
+  put(root / "other/step-9");
+  stdfs::create_directory_symlink("../other/step-9", root / "run/step-0");
+  stdfs::create_directory_symlink("../other/step-9", root / "run/step-9");
+  const auto manager =
+      CheckpointManager::Make({.folder = root / "run", .keep_latest_k = 2})
+          .value();
+  const auto start = manager->FindLoad({});
+  RequireOk(start.status());
+  CHECK(std::get<StepToLoad>(start->source).directory.step == 9);
+  const auto report = manager->ApplyRetention();
+  RequireOk(report.status());
+  CHECK(Numbers(report->removed) == std::vector<int64_t>{1});
+  CHECK(report->not_removed.empty());
+  REQUIRE(report->kept.size() == 4);
+  CHECK(report->kept.front().reason == KeepReason::kLinked);
+  CHECK(report->kept.back().reason == KeepReason::kLinked);
+  CHECK(stdfs::exists(root / "run/step-9/.metadata"));
+  CHECK(stdfs::is_symlink(root / "run/step-0"));
 }
 
 TEST_CASE("what a killed removal left goes with the next retention",

@@ -9,15 +9,17 @@
 namespace dcp {
 namespace {
 
-/// Letters, newest first: F full, M the model only, X cannot be loaded; a lower
-/// case letter is pinned. The oldest is step 1.
+/// Letters, newest first: F full, M the model only, X cannot be loaded, L a
+/// link to a full one; a lower case letter is pinned. The oldest is step 1.
 std::vector<StepFacts> Steps(const std::string& letters) {
   std::vector<StepFacts> steps;
   for (size_t i = 0; i < letters.size(); ++i) {
     const char upper = static_cast<char>(letters[i] & ~0x20);
     const auto number = static_cast<int64_t>(letters.size() - i);
     steps.push_back(
-        {.directory = {.step = number, .path = RunOnDisk::PathOf(number)},
+        {.directory = {.step = number,
+                       .path = RunOnDisk::PathOf(number),
+                       .is_link = upper == 'L'},
          .extent = upper == 'M' ? StepExtent::kModelOnly : StepExtent::kFull,
          .fault = upper == 'X' ? NotFound("no .metadata") : absl::OkStatus(),
          .is_pinned = letters[i] != upper});
@@ -67,6 +69,14 @@ TEST_CASE("pinned steps stay, and count as any other", "[manager][retention]") {
   CHECK(After("FFxFm", {.keep_latest_k = 2}) == "FFx-m");
 }
 
+TEST_CASE("links stay, and no step goes because of them",
+          "[manager][retention]") {
+  CHECK(After("FLFF", {.keep_latest_k = 2}) == "FLF-");
+  CHECK(After("LLFFF", {.keep_latest_k = 2}) == "LLFF-");
+  CHECK(After("FFFL", {.keep_latest_k = 2}) == "FF-L");
+  CHECK(After("LMMFF", {.keep_latest_k = 2}) == "LMMF-");
+}
+
 TEST_CASE("steps that are being saved stay and do not count",
           "[manager][retention]") {
   CHECK(After("FFFFF", {.keep_latest_k = 2, .saving = {5}}) == "FFF--");
@@ -108,6 +118,8 @@ TEST_CASE("it is told why a step is kept", "[manager][retention]") {
       ReasonsFor("FFFFF", {.keep_latest_k = 2, .saving = {5}, .saved = {1}}) ==
       "in use, newest, newest, -, in use");
   CHECK(ReasonsFor("FFX", {.keep_latest_k = 0}) == "newest, newest, newest");
+  CHECK(ReasonsFor("LFlFFL", {.keep_latest_k = 2}) ==
+        "linked, newest, linked, newest, -, linked");
 }
 
 TEST_CASE("older steps are looked at until they cannot matter",
@@ -115,11 +127,11 @@ TEST_CASE("older steps are looked at until they cannot matter",
   const auto is_enough = [](const std::string& letters) {
     return IsEnoughForRetention(Steps(letters), {.keep_latest_k = 2});
   };
-  for (const char* few : {"", "F", "FX", "XXXX", "MM", "MMMX"}) {
+  for (const char* few : {"", "F", "FX", "XXXX", "MM", "MMMX", "FL", "LL"}) {
     CAPTURE(few);
     CHECK_FALSE(is_enough(few));
   }
-  for (const char* enough : {"FF", "FM", "MF", "XFXM", "MMMF"}) {
+  for (const char* enough : {"FF", "FM", "MF", "XFXM", "MMMF", "LFF"}) {
     CAPTURE(enough);
     CHECK(is_enough(enough));
   }

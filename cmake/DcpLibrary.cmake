@@ -15,8 +15,12 @@ set(public_links absl::status absl::statusor)
 list(REMOVE_ITEM links ${public_links})
 
 add_library(dcp SHARED ${objects})
-set_target_properties(dcp PROPERTIES
-  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+if(NOT DCP_BUILD_PYTHON)
+  # Not in the Python package: wheels have no links, so that each of the three
+  # names would be a copy. There the library goes with its package.
+  set_target_properties(dcp PROPERTIES
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+endif()
 target_link_libraries(dcp PUBLIC ${public_links} PRIVATE ${links})
 
 add_library(dcp_static STATIC ${objects})

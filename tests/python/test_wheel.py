@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 
-from support.cpp_build import REPOSITORY, run
+from support.cpp_build import REPOSITORY, compile_with_pkg_config, run
 
 # `make`'s own, so that there is nothing to compile; anywhere else pip starts from nothing.
 BUILD = pathlib.Path(os.environ.get("DCP_BUILD_DIR", REPOSITORY / "build"))
@@ -65,8 +65,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: pathlib.Path) -> No
     assert {top.split("-")[0] for top in tops} == {"dcpcpp"}
     for part in ("py.typed", "_core.pyi", "cli.py", "include/dcp/checkpoint.h"):
         assert f"dcpcpp/{part}" in names
-    for folder, what in (("", "_core"), ("lib/", "libdcp"), ("libexec/", "dcpcpp_saver")):
+    for folder, what in (("", "_core"), ("libexec/", "dcpcpp_saver")):
         assert any(name.startswith(f"dcpcpp/{folder}{what}") for name in names)
+    assert [name for name in names if "libdcp" in name] == ["dcpcpp/lib/libdcp.so"]
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "/test" in name or "__pycache__" in name]
 
@@ -101,5 +102,16 @@ def test_its_command_and_its_cpp_side_are_found(site: pathlib.Path) -> None:
     assert said.startswith("dcpcpp ")
     said = python(site, "import dcpcpp; print(dcpcpp.get_include(), dcpcpp.get_cmake_dir())")
     assert said.split() == [f"{site}/dcpcpp/include", f"{site}/dcpcpp/lib/cmake/dcp"]
+    source = site.parent / "program.cc"
+    source.write_text(
+        """
+        #include <iostream>
+        #include "dcp/file_system.h"
+        int main() { std::cout << dcp::MakeMemoryFileSystem()->traits().name; }
+        """
+    )
+    program = compile_with_pkg_config(source, site / "dcpcpp", site.parent / "program")
+    assert run(program) == "memory"
+    assert f"{site}/dcpcpp/lib/libdcp.so " in run("ldd", program)
     (entry_points,) = site.glob("dcpcpp-*.dist-info/entry_points.txt")
     assert re.search(r"^dcpcpp ?= ?dcpcpp\.cli:main$", entry_points.read_text(), re.MULTILINE)

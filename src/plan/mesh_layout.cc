@@ -35,6 +35,16 @@ std::string ToString(const TensorLayout& layout, const Dims& mesh_sizes) {
   return text + ")";
 }
 
+Status CheckMesh(const DeviceMesh& mesh) {
+  const std::optional<int64_t> ranks = CheckedNumel(mesh.sizes);
+  if (ranks && static_cast<size_t>(*ranks) == mesh.ranks.size()) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument("a device mesh of the sizes " + ToString(mesh.sizes) +
+                         " has " + std::to_string(mesh.ranks.size()) +
+                         " ranks");
+}
+
 Status CheckLayout(const TensorLayout& layout, const Dims& mesh_sizes) {
   DCP_RETURN_IF_ERROR(CheckMeshSizes(mesh_sizes));
   const auto error = [&](const std::string& what) {
@@ -70,6 +80,15 @@ StatusOr<Box> ChunkAt(const TensorLayout& layout, const Dims& mesh_sizes,
                            " is outside of a mesh of " + ToString(mesh_sizes));
   }
   return KnownChunkAt(layout, mesh_sizes, coordinate);
+}
+
+StatusOr<Box> ChunkOf(const MeshLayout& layout, const Dims& global_size) {
+  if (layout.mesh == nullptr) {
+    return InvalidArgument("a layout is over no device mesh");
+  }
+  DCP_RETURN_IF_ERROR(CheckMesh(*layout.mesh));
+  return ChunkAt({.global_size = global_size, .placements = layout.placements},
+                 layout.mesh->sizes, layout.coordinate);
 }
 
 Box KnownChunkAt(const TensorLayout& layout, const Dims& mesh_sizes,

@@ -8,35 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "dcp/device_mesh.h"
 #include "dcp/dims.h"
 #include "dcp/status.h"
 
 namespace dcp {
-
-/// torch's DeviceMesh: global ranks in a grid.
-struct DeviceMesh {
-  Dims sizes;
-  std::vector<uint32_t> ranks;  ///< row-major, as many as `sizes` say
-  bool operator==(const DeviceMesh&) const = default;
-};
-
-/// What one dimension of the mesh does with the tensor. A partial tensor is
-/// not saved, so it has no placement here.
-struct Placement {
-  enum class Kind : uint8_t { kReplicate = 0, kShard = 1, kStridedShard = 2 };
-  Kind kind = Kind::kReplicate;
-  int dim = 0;               ///< of the tensor; 0 if replicated
-  int64_t split_factor = 1;  ///< of kStridedShard, 1 for the others
-
-  static Placement Replicate() { return {}; }
-  static Placement Shard(int dim) { return {.kind = Kind::kShard, .dim = dim}; }
-  static Placement StridedShard(int dim, int64_t split_factor) {
-    return {
-        .kind = Kind::kStridedShard, .dim = dim, .split_factor = split_factor};
-  }
-  bool shards(int d) const { return kind != Kind::kReplicate && dim == d; }
-  bool operator==(const Placement&) const = default;
-};
 
 struct TensorLayout {
   Dims global_size;
@@ -48,6 +24,10 @@ struct TensorLayout {
 
 /// "[8, 8] over [2, 4] as (S(0), _S(1, 2), R)", for messages.
 std::string ToString(const TensorLayout& layout, const Dims& mesh_sizes);
+
+/// Checks that `mesh` has as many ranks as its sizes say.
+/// \error kInvalidArgument
+Status CheckMesh(const DeviceMesh& mesh);
 
 /// \error kInvalidArgument  sizes below 1 or more than 2^31 ranks in the mesh,
 ///     an impossible global size, not one placement a mesh dimension, a

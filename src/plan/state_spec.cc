@@ -1,14 +1,10 @@
 // A state spec on the wire (base/wire.h):
 //
 //   u8 version, u8 oldest version of a reader that understands it
-//   count of meshes, then each:
-//     dims sizes
-//     runs of ranks until there are enough: first rank, signed step, count;
-//       each as long as it can be
+//   count of meshes, then each (plan/mesh_wire.h)
 //   count of layouts, then each:
 //     dims global size, number of the mesh
-//     count of placements, then each:
-//       u8 kind; of shards the dimension, of strided ones the split factor
+//     count of placements, then each (plan/mesh_wire.h)
 //   a string: the entries, planner_data and ties as a save plan, where a laid
 //     out tensor is a kShard of no dimensions
 //   for each kShard, in order, the number of its layout
@@ -20,40 +16,20 @@
 
 #include "base/wire.h"
 #include "dcp/plan.h"
+#include "plan/mesh_wire.h"
 
 namespace dcp {
 namespace {
 
 constexpr uint8_t kVersion = 1;
 constexpr uint8_t kOldestReader = 1;
-// What a message of a few bytes may expand to.
-constexpr uint64_t kMaxRanks = uint64_t{1} << 24;
-
-void PutRanks(const std::vector<uint32_t>& ranks, WireWriter* out) {
-  for (size_t i = 0; i < ranks.size();) {
-    const auto step_at = [&](size_t at) {
-      return int64_t{ranks[at]} - int64_t{ranks[at - 1]};
-    };
-    size_t end = i + 1;
-    const int64_t step = end < ranks.size() ? step_at(end) : 0;
-    while (end < ranks.size() && step_at(end) == step) ++end;
-    out->PutVarint(ranks[i]);
-    out->PutSigned(step);
-    out->PutVarint(end - i);
-    i = end;
-  }
-}
 
 void PutLayout(const TensorLayout& layout, WireWriter* out) {
   out->PutDims(layout.global_size);
   out->PutVarint(layout.mesh);
   out->PutVarint(layout.placements.size());
   for (const Placement& placement : layout.placements) {
-    out->PutU8(static_cast<uint8_t>(placement.kind));
-    if (placement.kind == Placement::Kind::kReplicate) continue;
-    out->PutSigned(placement.dim);
-    if (placement.kind == Placement::Kind::kShard) continue;
-    out->PutSigned(placement.split_factor);
+    PutPlacement(placement, out);
   }
 }
 
@@ -100,56 +76,10 @@ SavePlan PlanOf(const StateSpec& spec) {
   return plan;
 }
 
-/// Adds to `total` what the ranks that have these meshes had before.
-DeviceMesh GetMesh(WireReader* in, uint64_t* total) {
-  DeviceMesh mesh{.sizes = in->GetDims()};
-  const auto wanted = CheckedNumel(mesh.sizes);
-  if (!wanted || static_cast<uint64_t>(*wanted) > kMaxRanks - *total) {
-    in->Fail();
-    return {};
-  }
-  *total += static_cast<uint64_t>(*wanted);
-  while (in->ok() && mesh.ranks.size() < static_cast<size_t>(*wanted)) {
-    const uint64_t first = in->Varint();
-    const int64_t step = in->Signed();
-    const uint64_t count = in->Varint();
-    const uint64_t left = static_cast<uint64_t>(*wanted) - mesh.ranks.size();
-    constexpr int64_t kMostStep = UINT32_MAX;
-    if (count == 0 || count > left || first > UINT32_MAX || step > kMostStep ||
-        step < -kMostStep) {
-      in->Fail();
-      break;
-    }
-    const int64_t last =
-        static_cast<int64_t>(first) + step * static_cast<int64_t>(count - 1);
-    if (last < 0 || last > int64_t{UINT32_MAX}) in->Fail();
-    if (!in->ok()) break;
-    for (uint64_t i = 0; i < count; ++i) {
-      mesh.ranks.push_back(static_cast<uint32_t>(
-          static_cast<int64_t>(first) + step * static_cast<int64_t>(i)));
-    }
-  }
-  return mesh;
-}
-
 uint32_t GetNumber(WireReader* in) {
   const uint64_t number = in->Varint();
   if (number > UINT32_MAX) in->Fail();
   return static_cast<uint32_t>(number);
-}
-
-Placement GetPlacement(WireReader* in) {
-  const uint8_t kind = in->U8();
-  if (kind > static_cast<uint8_t>(Placement::Kind::kStridedShard)) in->Fail();
-  Placement placement{.kind = static_cast<Placement::Kind>(kind)};
-  if (placement.kind == Placement::Kind::kReplicate) return placement;
-  const int64_t dim = in->Signed();
-  if (dim < 0 || dim >= Dims::kMaxDims) in->Fail();
-  placement.dim = in->ok() ? static_cast<int>(dim) : 0;
-  if (placement.kind == Placement::Kind::kStridedShard) {
-    placement.split_factor = in->Signed();
-  }
-  return placement;
 }
 
 TensorLayout GetLayout(WireReader* in) {
@@ -196,16 +126,6 @@ std::optional<int64_t> NbytesOf(const StateSpec& spec,
   return nbytes;
 }
 
-Status CheckMesh(const DeviceMesh& mesh) {
-  const auto ranks = CheckedNumel(mesh.sizes);
-  if (ranks && static_cast<size_t>(*ranks) == mesh.ranks.size()) {
-    return absl::OkStatus();
-  }
-  return InvalidArgument("a device mesh of the sizes " + ToString(mesh.sizes) +
-                         " has " + std::to_string(mesh.ranks.size()) +
-                         " ranks");
-}
-
 }  // namespace
 
 Status CheckStateSpec(const StateSpec& spec) {
@@ -237,10 +157,7 @@ std::string SerializeStateSpec(const StateSpec& spec) {
   out.PutU8(kVersion);
   out.PutU8(kOldestReader);
   out.PutVarint(spec.meshes.size());
-  for (const DeviceMesh& mesh : spec.meshes) {
-    out.PutDims(mesh.sizes);
-    PutRanks(mesh.ranks, &out);
-  }
+  for (const DeviceMesh& mesh : spec.meshes) PutMesh(mesh, &out);
   out.PutVarint(spec.layouts.size());
   for (const TensorLayout& layout : spec.layouts) PutLayout(layout, &out);
   out.PutString(SerializeSavePlan(PlanOf(spec)));

@@ -23,12 +23,14 @@
 #include <variant>
 #include <vector>
 
+#include "dcp/device_mesh.h"
 #include "dcp/file_system.h"
 #include "dcp/filesystem_storage.h"
 #include "dcp/metadata.h"
 #include "dcp/metadata_codec.h"
 #include "dcp/object_value.h"
 #include "dcp/plan.h"
+#include "dcp/plan_cache.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
 #include "dcp/tensor_view.h"
@@ -48,6 +50,11 @@ struct TensorShard {
   /// Set for tensors that libdcp cannot read itself (quantized ones): the item
   /// as torch.save made it; `view` then carries dtype and sizes only.
   std::optional<std::string_view> encoded;
+  /// How the tensor lies over the ranks; null where that is not told. Ranks
+  /// whose states consist of such shards (of type kShard, not encoded), tensors
+  /// that are whole, and objects plan a save by what they have in common, and
+  /// send no lists of what each of them has. See LaidOutEntry.
+  std::shared_ptr<const MeshLayout> layout;
 };
 
 /// Bytes in memory that `owner` keeps alive and unchanged.
@@ -75,6 +82,15 @@ struct SaveEntry {
 SaveEntry TensorEntry(std::string fqn, TensorView view);
 SaveEntry ShardEntry(std::string fqn, TensorView view, Dims global_size,
                      Dims offsets);
+/// The chunk that this rank has of a tensor which lies over ranks as `layout`
+/// says: what it is follows from that, and `view` must be of its sizes. A view
+/// of others is an error, not a tensor to be planned in another way: the ranks
+/// that were told the same would count on a chunk that nobody has.
+/// \error kInvalidArgument  names the key, and the rank and both shapes where
+///     they differ; see also ChunkOf
+StatusOr<SaveEntry> LaidOutEntry(std::string fqn, TensorView view,
+                                 Dims global_size,
+                                 std::shared_ptr<const MeshLayout> layout);
 /// \error kInvalidArgument  see EncodeObject
 StatusOr<SaveEntry> ObjectEntry(std::string fqn, const ObjectValue& value);
 
@@ -88,6 +104,9 @@ struct SaveOptions {
   bool use_collectives = true;
   /// Learns what this rank did when; may be null.
   std::shared_ptr<Trace> trace;
+  /// What this rank remembers from save to save; null: nothing. Of the ranks
+  /// some may have none.
+  std::shared_ptr<PlanCache> plan_cache;
 };
 
 /// The metadata that a save published, as the bytes of a `.metadata` file: few

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "checkpoint/spec_of_entries.h"
 #include "dcp/checkpoint.h"
 #include "format/object_item.h"
 
@@ -26,6 +27,22 @@ SaveEntry ShardEntry(std::string fqn, TensorView view, Dims global_size,
                                .global_size = std::move(global_size),
                                .offsets = std::move(offsets),
                                .type = WriteItemType::kShard}};
+}
+
+StatusOr<SaveEntry> LaidOutEntry(std::string fqn, TensorView view,
+                                 Dims global_size,
+                                 std::shared_ptr<const MeshLayout> layout) {
+  if (layout == nullptr) {
+    return InvalidArgument("the tensor " + fqn + " has no layout");
+  }
+  const StatusOr<Box> chunk = ChunkOf(*layout, global_size);
+  if (!chunk.ok()) return Annotate(chunk.status(), "the tensor " + fqn);
+  SaveEntry entry = ShardEntry(std::move(fqn), std::move(view),
+                               std::move(global_size), chunk->offsets);
+  auto& shard = std::get<TensorShard>(entry.value);
+  shard.layout = std::move(layout);
+  DCP_RETURN_IF_ERROR(CheckIsChunk(entry.fqn, shard, *chunk));
+  return entry;
 }
 
 StatusOr<SaveEntry> ObjectEntry(std::string fqn, const ObjectValue& value) {

@@ -17,6 +17,8 @@
 #include "checkpoint/save_coordinator.h"
 #include "checkpoint/write_outcome_codec.h"
 #include "dcp/transport.h"
+#include "plan/plan_message.h"
+#include "plan/plan_share.h"
 #include "storage/environment.h"
 
 namespace dcp {
@@ -49,39 +51,40 @@ class ReshardOperation {
  private:
   Status Save() {
     std::vector<std::string> messages;
+    std::vector<std::string> notes;
     for (size_t rank = 0; rank < writers_.size(); ++rank) {
-      DCP_ASSIGN_OR_RETURN(std::string message, Propose(rank));
-      messages.push_back(std::move(message));
+      DCP_ASSIGN_OR_RETURN(std::string note, Prepare(rank));
+      notes.push_back(std::move(note));
+      messages.push_back(SerializePlanMessage(plan_.ranks[rank].save));
     }
     SaveCoordinator coordinator(*writers_[0], options_);
-    DCP_ASSIGN_OR_RETURN(const std::vector<std::string> replies,
-                         coordinator.Plan(std::move(messages)));
+    DCP_ASSIGN_OR_RETURN(const SaveCoordinator::Decision decision,
+                         coordinator.Plan(messages, notes));
     std::vector<std::string> outcomes;
     for (size_t rank = 0; rank < writers_.size(); ++rank) {
-      DCP_ASSIGN_OR_RETURN(std::string outcome, Write(rank, replies[rank]));
+      DCP_ASSIGN_OR_RETURN(
+          std::string outcome,
+          Write(rank, decision.shares[rank], decision.notes[rank]));
       outcomes.push_back(std::move(outcome));
     }
     return coordinator.Publish(std::move(outcomes)).status();
   }
 
-  /// What `rank` tells the coordinator.
-  StatusOr<std::string> Propose(size_t rank) {
+  /// The notes of `rank` for the coordinator.
+  StatusOr<std::string> Prepare(size_t rank) {
     StorageWriter& writer = *writers_[rank];
     set_up_ = rank + 1;
     DCP_RETURN_IF_ERROR(
         writer.SetUp({.rank = static_cast<int>(rank),
                       .world_size = static_cast<int>(writers_.size()),
                       .is_coordinator = rank == 0}));
-    const SavePlan& plan = plan_.ranks[rank].save;
-    DCP_ASSIGN_OR_RETURN(const std::string notes,
-                         writer.PrepareLocalPlan(plan));
-    return SerializeProposal({.plan = plan, .notes = notes});
+    return writer.PrepareLocalPlan(plan_.ranks[rank].save);
   }
 
-  StatusOr<std::string> Write(size_t rank, const std::string& reply) {
+  StatusOr<std::string> Write(size_t rank, const PlanShare& share,
+                              const std::string& notes) {
     const ConversionPlan& plan = plan_.ranks[rank];
-    DCP_ASSIGN_OR_RETURN(const LocalPlan mine,
-                         ParsePlanAnswer(reply, plan.save));
+    DCP_ASSIGN_OR_RETURN(const SavePlan mine, ApplyShare(share, plan.save));
     const auto transport = MakeSingleProcessTransport();
     ConvertOptions options;
     if (request_.progress) {
@@ -92,9 +95,8 @@ class ReshardOperation {
     }
     ConvertSource source(plan, reader_, *transport, options);
     DCP_RETURN_IF_ERROR(source.Start());
-    DCP_ASSIGN_OR_RETURN(
-        const WriteOutcome outcome,
-        writers_[rank]->WriteData(mine.plan, mine.notes, source));
+    DCP_ASSIGN_OR_RETURN(const WriteOutcome outcome,
+                         writers_[rank]->WriteData(mine, notes, source));
     nbytes_done_ += plan.nbytes;
     return SerializeWriteOutcome(outcome);
   }

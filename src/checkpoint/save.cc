@@ -1,6 +1,6 @@
 // A save, start to finish (COMMIT.md has the reasons):
-// 1. plan: every rank lists what it holds; the coordinator picks a writer for
-//    each item and tells each rank its part.
+// 1. plan: every rank says what it holds, and all agree on a writer for each
+//    item (plan_agreement.cc).
 // 2. write: every rank writes its part and makes it durable. No message is
 //    pending meanwhile (Transport::AwaitAll).
 // 3. commit: the coordinator has every rank's results, finds in them exactly
@@ -13,11 +13,13 @@
 #include "base/guarded.h"
 #include "base/traced.h"
 #include "checkpoint/in_doubt.h"
+#include "checkpoint/plan_agreement.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/save_by_saver.h"
 #include "checkpoint/save_coordinator.h"
 #include "checkpoint/save_from.h"
 #include "checkpoint/save_planning.h"
+#include "checkpoint/spec_of_entries.h"
 #include "checkpoint/staged_source.h"
 #include "checkpoint/write_outcome_codec.h"
 #include "dcp/checkpoint.h"
@@ -63,14 +65,15 @@ class SaveOperation {
  private:
   StatusOr<SaveResult> SaveTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    const StatusOr<std::string> answer =
-        Traced(trace(), "plan", [&] { return PlanTogether(entries); });
-    if (!answer.ok()) {
+    PlanAgreement agreement(transport_, coordinator_, options_);
+    const Status agreed = Traced(
+        trace(), "plan", [&] { return agreement.Reach(Propose(entries)); });
+    if (!agreed.ok()) {
       Abort();
-      return answer.status();
+      return agreed;
     }
     StatusOr<std::string> outcome =
-        Guarded([&] { return WriteShare(*entries, *answer); });
+        Guarded([&] { return WriteShare(*entries, agreement); });
     Status met = WasInterrupted(outcome.status()) ? outcome.status() : Meet();
     if (!met.ok()) {
       Abort();  // without this rank's results nobody publishes
@@ -84,23 +87,17 @@ class SaveOperation {
     return SaveResult{std::move(published)};
   }
 
-  /// The coordinator's answer.
-  StatusOr<std::string> PlanTogether(
+  /// What this rank has to save. One rank alone has nothing in common with
+  /// others.
+  StatusOr<PlanAgreement::Proposal> Propose(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    return ReduceScatter(transport_, "plan", Propose(entries),
-                         [this](std::vector<std::string> all) {
-                           return coordinator_.Plan(std::move(all));
-                         });
-  }
-
-  /// This rank's message to the coordinator; proposed_ is what it says.
-  StatusOr<std::string> Propose(
-      const StatusOr<std::span<const SaveEntry>>& entries) {
-    return Guarded([&]() -> StatusOr<std::string> {
-      DCP_ASSIGN_OR_RETURN(LocalPlan local, PlanLocally(entries));
-      std::string proposal = SerializeProposal(local);
-      proposed_ = std::move(local.plan);
-      proposed_.planner_data.reset();  // large, and said by now
+    return Guarded([&]() -> StatusOr<PlanAgreement::Proposal> {
+      PlanAgreement::Proposal proposal;
+      DCP_ASSIGN_OR_RETURN(proposal.local, PlanLocally(entries));
+      if (input_.plan != nullptr || role_.world_size == 1) return proposal;
+      DCP_ASSIGN_OR_RETURN(proposal.spec,
+                           SpecOfEntries(*entries, proposal.local.plan,
+                                         static_cast<uint32_t>(role_.rank)));
       return proposal;
     });
   }
@@ -123,9 +120,8 @@ class SaveOperation {
 
   /// The plan goes before the commit, which needs memory of its own.
   StatusOr<std::string> WriteShare(std::span<const SaveEntry> entries,
-                                   std::string_view answer) {
-    DCP_ASSIGN_OR_RETURN(LocalPlan mine,
-                         ParsePlanAnswer(answer, std::exchange(proposed_, {})));
+                                   PlanAgreement& agreement) {
+    DCP_ASSIGN_OR_RETURN(LocalPlan mine, agreement.TakePart());
     return Write(entries, mine);
   }
 
@@ -244,7 +240,6 @@ class SaveOperation {
   const StorageRole role_;
   bool set_up_ = false;         // writer_, for this save
   bool meets_verdict_ = false;  // the coordinator may have this rank's outcome
-  SavePlan proposed_;           // of which the coordinator's answer is a share
   SaveCoordinator coordinator_;
 };
 

@@ -8,33 +8,7 @@
 
 namespace dcp {
 
-StatusOr<std::vector<std::string>> SaveCoordinator::Plan(
-    std::vector<std::string> proposals) {
-  std::vector<std::string> messages;
-  std::vector<std::string> notes;
-  for (std::string& proposal : proposals) {
-    DCP_ASSIGN_OR_RETURN(PlanProposal parsed, ParseProposal(proposal));
-    proposal = {};
-    messages.push_back(std::move(parsed.message));
-    notes.push_back(std::move(parsed.notes));
-  }
-  DCP_ASSIGN_OR_RETURN(const Decision decision, Decide(messages, notes));
-  std::vector<std::string> answers;
-  for (size_t rank = 0; rank < decision.shares.size(); ++rank) {
-    answers.push_back(
-        SerializePlanAnswer(decision.shares[rank], decision.notes[rank]));
-  }
-  return answers;
-}
-
-StatusOr<LocalPlan> SaveCoordinator::PlanAlone(const LocalPlan& local) {
-  std::string message = SerializePlanMessage(local.plan);
-  DCP_ASSIGN_OR_RETURN(const Decision decision,
-                       Decide({&message, 1}, {&local.notes, 1}));
-  return LocalPlan{.plan = plans_[0], .notes = decision.notes[0]};
-}
-
-StatusOr<SaveCoordinator::Decision> SaveCoordinator::Decide(
+StatusOr<SaveCoordinator::Decision> SaveCoordinator::Plan(
     std::span<std::string> messages, std::span<const std::string> notes) {
   GlobalPlan global;
   Decision decision;
@@ -52,16 +26,39 @@ StatusOr<SaveCoordinator::Decision> SaveCoordinator::Decide(
     global.plans = plan.MakePlans();
     global.metadata = std::move(plan).MakeMetadata();
   }
-  DCP_ASSIGN_OR_RETURN(decision.notes,
+  DCP_ASSIGN_OR_RETURN(decision.notes, Prepare(std::move(global), notes));
+  return decision;
+}
+
+StatusOr<LocalPlan> SaveCoordinator::PlanAlone(const LocalPlan& local) {
+  std::string message = SerializePlanMessage(local.plan);
+  DCP_ASSIGN_OR_RETURN(const Decision decision,
+                       Plan({&message, 1}, {&local.notes, 1}));
+  return LocalPlan{.plan = plans_[0], .notes = decision.notes[0]};
+}
+
+StatusOr<std::vector<std::string>> SaveCoordinator::Adopt(
+    const DerivedPlan& derived, std::span<const std::string> notes) {
+  GlobalPlan global;
+  for (uint32_t rank = 0; rank < derived.basis.spec_of_rank.size(); ++rank) {
+    global.plans.push_back(derived.plan->ShareOf(rank));
+  }
+  global.metadata = derived.plan->MakeMetadata();
+  return Prepare(std::move(global), notes);
+}
+
+StatusOr<std::vector<std::string>> SaveCoordinator::Prepare(
+    GlobalPlan global, std::span<const std::string> notes) {
+  DCP_ASSIGN_OR_RETURN(std::vector<std::string> answers,
                        writer_.PrepareGlobalPlan(global, notes));
-  if (decision.notes.size() != notes.size()) {
+  if (answers.size() != notes.size()) {
     return Internal("the storage has notes for " +
-                    std::to_string(decision.notes.size()) + " of " +
+                    std::to_string(answers.size()) + " of " +
                     std::to_string(notes.size()) + " ranks");
   }
   metadata_ = std::move(global.metadata);
   plans_ = std::move(global.plans);
-  return decision;
+  return answers;
 }
 
 StatusOr<std::string> SaveCoordinator::Publish(

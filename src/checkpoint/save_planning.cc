@@ -8,7 +8,6 @@
 
 #include "base/wire.h"
 #include "checkpoint/check_view.h"
-#include "plan/plan_message.h"
 
 namespace dcp {
 namespace {
@@ -129,40 +128,6 @@ StatusOr<SavePlan> MakeLocalPlan(std::span<const SaveEntry> entries,
   }
   if (writer.StoresTiesOnce()) MarkTies(entries, &plan);
   return plan;
-}
-
-std::string SerializeProposal(const LocalPlan& local) {
-  WireWriter out;
-  out.PutString(SerializePlanMessage(local.plan));
-  out.PutString(local.notes);
-  return std::move(out).Take();
-}
-
-StatusOr<PlanProposal> ParseProposal(std::string_view data) {
-  WireReader in(data, "a rank's plan");
-  PlanProposal proposal;
-  proposal.message = in.String();
-  proposal.notes = in.String();
-  DCP_RETURN_IF_ERROR(in.Finish());
-  return proposal;
-}
-
-std::string SerializePlanAnswer(const PlanShare& share,
-                                std::string_view notes) {
-  WireWriter out;
-  out.PutString(SerializePlanShare(share));
-  out.PutString(notes);
-  return std::move(out).Take();
-}
-
-StatusOr<LocalPlan> ParsePlanAnswer(std::string_view data, SavePlan plan) {
-  WireReader in(data, "the answer to a rank's plan");
-  const std::string_view bytes = in.String();
-  LocalPlan mine{.notes = std::string(in.String())};
-  DCP_RETURN_IF_ERROR(in.Finish());
-  DCP_ASSIGN_OR_RETURN(const PlanShare share, ParsePlanShare(bytes));
-  DCP_ASSIGN_OR_RETURN(mine.plan, ApplyShare(share, std::move(plan)));
-  return mine;
 }
 
 Box PartOf(const TensorShard& shard, const WriteItem& item) {

@@ -7,13 +7,11 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <utility>
 
 #include "dcp/checkpoint.h"
 #include "dcp/storage.h"
-#include "plan/plan_share.h"
 
 namespace dcp {
 
@@ -29,21 +27,6 @@ struct LocalPlan {
   SavePlan plan;
   std::string notes;
 };
-
-/// What a rank tells the coordinator.
-struct PlanProposal {
-  std::string message;  ///< SerializePlanMessage of its plan
-  std::string notes;
-};
-std::string SerializeProposal(const LocalPlan& local);
-/// \error kDataLoss  garbled
-StatusOr<PlanProposal> ParseProposal(std::string_view data);
-
-/// What the coordinator tells a rank: its share of what it proposed.
-std::string SerializePlanAnswer(const PlanShare& share, std::string_view notes);
-/// What the rank that proposed `plan` writes.
-/// \error kDataLoss  garbled
-StatusOr<LocalPlan> ParsePlanAnswer(std::string_view data, SavePlan plan);
 
 /// Which part of `shard` is `item`: the planner may have given this rank less
 /// than it holds.

@@ -32,6 +32,15 @@ class RankEntries {
     AddShard(fqn, tensor, WholeBox(tensor.sizes));
     std::get<TensorShard>(entries_.back().value).type = WriteItemType::kTensor;
   }
+  void AddLaidOut(const std::string& fqn,
+                  const conformance::StateTensor& tensor,
+                  const std::shared_ptr<const MeshLayout>& layout) {
+    const Box box = *ChunkOf(*layout, tensor.sizes);
+    memory_.push_back(conformance::BytesOf(tensor, box));
+    entries_.push_back(*LaidOutEntry(
+        fqn, ContiguousView(memory_.back().data(), tensor.dtype, box.sizes),
+        tensor.sizes, layout));
+  }
   void AddObject(const std::string& fqn, const std::string& bytes) {
     entries_.push_back({.fqn = fqn, .value = SerializedObject{bytes}});
   }

@@ -1,0 +1,20 @@
+#include "checkpoint/derived_plan.h"
+
+#include <utility>
+
+namespace dcp {
+
+StatusOr<std::shared_ptr<const DerivedPlan>> DerivePlan(const Digest128& id,
+                                                        PlanBasis basis) {
+  auto derived = std::make_shared<DerivedPlan>();
+  derived->id = id;
+  derived->basis = std::move(basis);
+  DCP_ASSIGN_OR_RETURN(
+      ClosedFormPlan plan,
+      ClosedFormPlan::Make(derived->basis.specs, derived->basis.spec_of_rank,
+                           derived->basis.options));
+  derived->plan.emplace(std::move(plan));
+  return std::shared_ptr<const DerivedPlan>(std::move(derived));
+}
+
+}  // namespace dcp

@@ -1,0 +1,173 @@
+#include "checkpoint/plan_decider.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/wire.h"
+
+namespace dcp {
+namespace {
+
+constexpr const char* kPhase = "plan";
+
+// Where more ranks than these have a state of their own, say an object of
+// another length each, states would be more bytes than plans, whose ranks share
+// their keys.
+constexpr size_t kManyStates = 16;
+constexpr size_t kRanksPerState = 8;
+
+size_t MostStates(size_t world_size) {
+  return std::max(kManyStates, world_size / kRanksPerState);
+}
+
+Status FailureOf(size_t rank, const Status& status) {
+  return MakeRankFailures(
+      {.phase = kPhase, .by_rank = {{static_cast<int>(rank), status}}});
+}
+
+PlanDecider::Messages ToAll(size_t world_size, const PlanReply& reply) {
+  return PlanDecider::Messages(world_size, SerializeReply(reply));
+}
+
+}  // namespace
+
+StatusOr<PlanDecider::Messages> PlanDecider::AnswerOffers(
+    Messages offers, const StateSpec* own) {
+  const size_t world_size = offers.size();
+  DCP_RETURN_IF_ERROR(ReadOffers(std::move(offers)));
+  const auto sent_plans = static_cast<size_t>(
+      std::count_if(plans_.begin(), plans_.end(),
+                    [](const std::string& plan) { return !plan.empty(); }));
+  if (sent_plans == world_size) return Shares();
+  if (sent_plans > 0) return ToAll(world_size, SendPlan{});
+  id_ = IdOfAll();
+  if (last_ != nullptr && last_->id == id_) {
+    derived_ = last_;
+    if (!derived_->plan) return ToAll(world_size, SendPlan{});
+    if (AllHold(id_)) return AnswerDerived();
+  }
+  NumberStates();
+  if (lowest_ranks_.size() == 1 && own != nullptr) {
+    DCP_ASSIGN_OR_RETURN(const bool is_closed, Derive({*own}));
+    return is_closed ? AnswerDerived() : ToAll(world_size, SendPlan{});
+  }
+  if (lowest_ranks_.size() > MostStates(world_size)) {
+    return ToAll(world_size, SendPlan{});
+  }
+  Messages replies = ToAll(world_size, SendState{});
+  for (const size_t rank : lowest_ranks_) {
+    replies[rank] = SerializeReply(SendState{.is_asked = true});
+  }
+  return replies;
+}
+
+Status PlanDecider::ReadOffers(Messages offers) {
+  RankFailures failures{.phase = kPhase, .by_rank = {}};
+  for (size_t rank = 0; rank < offers.size(); ++rank) {
+    StatusOr<PlanOffer> offer = ParseOffer(offers[rank]);
+    offers[rank] = {};
+    if (!offer.ok()) {
+      failures.by_rank.emplace(static_cast<int>(rank), offer.status());
+      continue;
+    }
+    const auto* announced = std::get_if<AnnouncedState>(&offer->state);
+    announced_.push_back(announced ? *announced : AnnouncedState{});
+    auto* plan = std::get_if<std::string>(&offer->state);
+    plans_.push_back(plan ? std::move(*plan) : std::string());
+    notes_.push_back(std::move(offer->notes));
+  }
+  if (failures.by_rank.empty()) return absl::OkStatus();
+  return MakeRankFailures(failures);
+}
+
+Digest128 PlanDecider::IdOfAll() const {
+  WireWriter all;
+  all.PutU8(options_.dedup_to_lowest_rank ? 1 : 0);
+  all.PutSigned(options_.split_nbytes);
+  for (const AnnouncedState& state : announced_) {
+    all.PutU64(state.digest.low);
+    all.PutU64(state.digest.high);
+  }
+  return DigestOf(all.data());
+}
+
+bool PlanDecider::AllHold(const Digest128& id) const {
+  return std::all_of(
+      announced_.begin(), announced_.end(),
+      [&](const AnnouncedState& state) { return state.held == id; });
+}
+
+void PlanDecider::NumberStates() {
+  std::map<Digest128, uint32_t> numbers;
+  for (size_t rank = 0; rank < announced_.size(); ++rank) {
+    const auto [state, is_new] = numbers.try_emplace(
+        announced_[rank].digest, static_cast<uint32_t>(numbers.size()));
+    if (is_new) lowest_ranks_.push_back(rank);
+    state_of_rank_.push_back(state->second);
+  }
+}
+
+StatusOr<std::string> PlanDecider::JoinStates(const Messages& states) {
+  JoinedStates joined{
+      .id = id_, .spec_of_rank = state_of_rank_, .options = options_};
+  std::vector<StateSpec> specs;
+  for (const size_t rank : lowest_ranks_) {
+    StatusOr<StateSpec> spec =
+        ParseStateMessage(states[rank], announced_[rank].digest);
+    if (!spec.ok()) return FailureOf(rank, spec.status());
+    specs.push_back(*std::move(spec));
+    joined.states.push_back(states[rank]);
+  }
+  DCP_ASSIGN_OR_RETURN(const bool is_closed, Derive(std::move(specs)));
+  if (!is_closed) return SerializeJoined(std::nullopt);
+  return SerializeJoined(joined);
+}
+
+StatusOr<bool> PlanDecider::Derive(std::vector<StateSpec> specs) {
+  if (derived_ != nullptr) return true;  // it is remembered
+  auto derived = DerivePlan(id_, {.specs = std::move(specs),
+                                  .spec_of_rank = state_of_rank_,
+                                  .options = options_});
+  if (derived.ok()) {
+    derived_ = *std::move(derived);
+    return true;
+  }
+  if (derived.status().code() != absl::StatusCode::kUnimplemented) {
+    return derived.status();
+  }
+  auto none = std::make_shared<DerivedPlan>();
+  none->id = id_;
+  derived_ = std::move(none);
+  return false;
+}
+
+StatusOr<PlanDecider::Messages> PlanDecider::AnswerDerived() {
+  DCP_ASSIGN_OR_RETURN(Messages notes, coordinator_.Adopt(*derived_, notes_));
+  Messages replies;
+  for (std::string& note : notes) {
+    replies.push_back(SerializeReply(
+        TakeDerived{.id = derived_->id, .notes = std::move(note)}));
+  }
+  return replies;
+}
+
+StatusOr<PlanDecider::Messages> PlanDecider::AnswerPlans(Messages messages) {
+  for (size_t rank = 0; rank < messages.size(); ++rank) {
+    if (plans_[rank].empty()) plans_[rank] = std::move(messages[rank]);
+  }
+  return Shares();
+}
+
+StatusOr<PlanDecider::Messages> PlanDecider::Shares() {
+  DCP_ASSIGN_OR_RETURN(SaveCoordinator::Decision decision,
+                       coordinator_.Plan(plans_, notes_));
+  Messages replies;
+  for (size_t rank = 0; rank < decision.shares.size(); ++rank) {
+    replies.push_back(SerializeReply(
+        TakeShare{.share = SerializePlanShare(decision.shares[rank]),
+                  .notes = std::move(decision.notes[rank])}));
+  }
+  return replies;
+}
+
+}  // namespace dcp

@@ -1,0 +1,74 @@
+// PlanDecider: what the coordinator answers to ranks that plan a save.
+
+#ifndef DCP_CHECKPOINT_PLAN_DECIDER_H_
+#define DCP_CHECKPOINT_PLAN_DECIDER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/derived_plan.h"
+#include "checkpoint/planning_messages.h"
+#include "checkpoint/save_coordinator.h"
+
+namespace dcp {
+
+/// The coordinator's side of plan_agreement.cc, for one save. Messages are by
+/// rank.
+///
+/// \error RankFailures  a message is garbled or of another version; names the
+///     rank
+class PlanDecider {
+ public:
+  using Messages = std::vector<std::string>;
+
+  /// `last` is the plan that this rank remembers; may be null.
+  PlanDecider(SaveCoordinator& coordinator, const GlobalPlanOptions& options,
+              std::shared_ptr<const DerivedPlan> last)
+      : coordinator_(coordinator), options_(options), last_(std::move(last)) {}
+
+  /// From PlanOffers to PlanReplies. `own` is the coordinating rank's spec, if
+  /// it announced one.
+  StatusOr<Messages> AnswerOffers(Messages offers, const StateSpec* own);
+  /// From the StateMessages of those that were asked to JoinedStates.
+  StatusOr<std::string> JoinStates(const Messages& states);
+  /// To ranks that have derived the plan of JoinedStates: PlanReplies.
+  StatusOr<Messages> AnswerDerived();
+  /// From the plan messages of those that had announced states to PlanReplies.
+  StatusOr<Messages> AnswerPlans(Messages messages);
+
+  /// What to remember: the plan, or that the states have none of closed form.
+  /// Null if neither is known.
+  const std::shared_ptr<const DerivedPlan>& derived() const { return derived_; }
+
+ private:
+  /// Fills what is by rank.
+  Status ReadOffers(Messages offers);
+  /// Of what the ranks announced and of the options of this one.
+  Digest128 IdOfAll() const;
+  bool AllHold(const Digest128& id) const;
+  /// Fills state_of_rank_ and lowest_ranks_.
+  void NumberStates();
+  /// Derives the plan; false if it is not of closed form, which is noted.
+  StatusOr<bool> Derive(std::vector<StateSpec> specs);
+  StatusOr<Messages> Shares();
+
+  SaveCoordinator& coordinator_;
+  const GlobalPlanOptions options_;
+  const std::shared_ptr<const DerivedPlan> last_;
+  std::shared_ptr<const DerivedPlan> derived_;
+
+  std::vector<AnnouncedState> announced_;  // 0 where a plan came
+  Messages plans_;                         // empty where a state was announced
+  Messages notes_;
+  Digest128 id_;
+  std::vector<uint32_t> state_of_rank_;
+  std::vector<size_t> lowest_ranks_;  // by state
+};
+
+}  // namespace dcp
+
+#endif  // DCP_CHECKPOINT_PLAN_DECIDER_H_

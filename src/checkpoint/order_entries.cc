@@ -1,7 +1,9 @@
-// On the wire (base/wire.h): count, then each entry: key, path, u8 kind, then
+// On the wire (base/wire.h): layouts (order_layouts.cc); count, then each
+// entry: key, path, u8 kind, then
 //   kObject   string
 //   kTensor   u8 dtype, u8 op, u8 type, u8 requires_grad, dims of sizes,
-//             strides, global size and offsets, varint place in the memory
+//             strides, global size and offsets, varint number of the layout,
+//             varint place in the memory
 //   kEncoded  the same, and varint length of the bytes there
 
 #include "checkpoint/order_entries.h"
@@ -12,6 +14,7 @@
 
 #include "base/wire.h"
 #include "checkpoint/order_fields.h"
+#include "checkpoint/order_layouts.h"
 
 namespace dcp {
 namespace {
@@ -51,7 +54,7 @@ uint64_t PlaceOf(const void* data, std::span<const std::byte> memory) {
 }
 
 void PutTensor(WireWriter& out, const TensorShard& shard,
-               std::span<const std::byte> memory) {
+               const OrderLayouts& layouts, std::span<const std::byte> memory) {
   const TensorView& view = shard.view;
   out.PutU8(static_cast<uint8_t>(shard.encoded ? EntryKind::kEncoded
                                                : EntryKind::kTensor));
@@ -63,6 +66,7 @@ void PutTensor(WireWriter& out, const TensorShard& shard,
   out.PutDims(view.strides);
   out.PutDims(shard.global_size);
   out.PutDims(shard.offsets);
+  out.PutVarint(layouts.NumberOf(shard));
   const void* data = view.data;
   if (shard.encoded) data = shard.encoded->data();
   out.PutVarint(PlaceOf(data, memory));
@@ -91,8 +95,14 @@ bool LiesIn(const TensorView& view, uint64_t place, size_t nbytes) {
          begin + last * item <= static_cast<__int128>(nbytes);
 }
 
-TensorShard GetTensor(WireReader& in, EntryKind kind,
-                      std::span<std::byte> memory) {
+/// What entries refer to.
+struct OrderParts {
+  MeshLayouts layouts;
+  std::span<std::byte> memory;
+};
+
+TensorShard GetTensor(WireReader& in, EntryKind kind, const OrderParts& parts) {
+  const std::span<std::byte> memory = parts.memory;
   TensorShard shard;
   shard.view.dtype = GetDType(in);
   shard.view.op = GetEnum(in, ElementOp::kNeg);
@@ -103,6 +113,9 @@ TensorShard GetTensor(WireReader& in, EntryKind kind,
   shard.view.strides = in.GetDims();
   shard.global_size = in.GetDims();
   shard.offsets = in.GetDims();
+  const uint64_t layout = in.Varint();
+  if (layout > parts.layouts.size()) in.Fail();
+  if (in.ok() && layout > 0) shard.layout = parts.layouts[layout - 1];
   const uint64_t place = in.Varint();
   if (place > memory.size()) in.Fail();
   if (!in.ok()) return {};
@@ -119,13 +132,13 @@ TensorShard GetTensor(WireReader& in, EntryKind kind,
   return shard;
 }
 
-SaveEntry GetEntry(WireReader& in, std::span<std::byte> memory) {
+SaveEntry GetEntry(WireReader& in, const OrderParts& parts) {
   SaveEntry entry{.fqn = std::string(in.String()), .path = GetPath(in)};
   const auto kind = GetEnum(in, EntryKind::kEncoded);
   if (kind == EntryKind::kObject) {
     entry.value = SerializedObject{OwnedView{.view = in.String()}};
   } else {
-    entry.value = GetTensor(in, kind, memory);
+    entry.value = GetTensor(in, kind, parts);
   }
   return entry;
 }
@@ -135,12 +148,14 @@ SaveEntry GetEntry(WireReader& in, std::span<std::byte> memory) {
 std::string SerializeOrderEntries(std::span<const SaveEntry> entries,
                                   std::span<const std::byte> memory) {
   WireWriter list;
+  const OrderLayouts layouts(entries);
+  layouts.Put(list);
   list.PutVarint(entries.size());
   for (const SaveEntry& entry : entries) {
     list.PutString(entry.fqn);
     PutPath(list, entry.path);
     if (const auto* shard = std::get_if<TensorShard>(&entry.value)) {
-      PutTensor(list, *shard, memory);
+      PutTensor(list, *shard, layouts, memory);
     } else {
       list.PutU8(static_cast<uint8_t>(EntryKind::kObject));
       list.PutString(std::get<SerializedObject>(entry.value).view());
@@ -152,10 +167,11 @@ std::string SerializeOrderEntries(std::span<const SaveEntry> entries,
 StatusOr<std::vector<SaveEntry>> ParseOrderEntries(
     std::string_view data, std::span<std::byte> memory) {
   WireReader in(data, "the entries of an order to save");
+  const OrderParts parts{.layouts = GetLayouts(in), .memory = memory};
   const size_t count = in.Count(3);
   std::vector<SaveEntry> entries;
   for (size_t i = 0; in.ok() && i < count; ++i) {
-    entries.push_back(GetEntry(in, memory));
+    entries.push_back(GetEntry(in, parts));
   }
   DCP_RETURN_IF_ERROR(in.Finish());
   return entries;

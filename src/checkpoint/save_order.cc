@@ -16,7 +16,7 @@ namespace dcp {
 namespace {
 
 // Trainer and saver come from one installation.
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 
 void Put(WireWriter& out, const IoOptions& io) {
   out.PutU8(static_cast<uint8_t>(io.engine));

@@ -43,6 +43,8 @@ class OrderTransport final : public Transport {
   int world_size() const override { return inner_.world_size(); }
   int coordinator() const override { return inner_.coordinator(); }
   StatusOr<std::vector<std::string>> Gather(std::string_view message) override {
+    // Planning takes more than one question.
+    if (phase_ == "write") phase_ = "plan";
     return inner_.Gather(message);
   }
   StatusOr<std::string> Scatter(
@@ -170,16 +172,17 @@ StatusOr<SaveResult> SaveEntries(const SaveOrder& order,
                    transport.phase());
 }
 
-StatusOr<SaveResult> CarryOut(std::string_view data, int memory,
-                              const Cancelled& cancelled,
+StatusOr<SaveResult> CarryOut(std::string_view data, const SaverPlace& place,
                               const std::shared_ptr<Trace>& trace) {
   DCP_ASSIGN_OR_RETURN(ParsedSaveOrder parsed, ParseSaveOrder(data));
   (void)::umask(parsed.order.umask);
-  DCP_ASSIGN_OR_RETURN(const auto mapping, Mapping::Make(memory, parsed.order));
+  DCP_ASSIGN_OR_RETURN(const auto mapping,
+                       Mapping::Make(place.memory, parsed.order));
   DCP_ASSIGN_OR_RETURN(const std::vector<SaveEntry> entries,
                        ParseOrderEntries(parsed.entries, mapping->memory()));
   parsed.order.save.trace = trace;
-  return SaveEntries(parsed.order, entries, cancelled);
+  parsed.order.save.plan_cache = place.plan_cache;
+  return SaveEntries(parsed.order, entries, place.cancelled);
 }
 
 /// The orders that came and are not carried out. Its thread receives.
@@ -250,12 +253,11 @@ class OrderQueue {
 
 }  // namespace
 
-std::string CarryOutOrder(std::string_view order, int memory,
-                          const Cancelled& cancelled) {
+std::string CarryOutOrder(std::string_view order, const SaverPlace& place) {
   const auto begin = std::chrono::steady_clock::now();
   const std::shared_ptr<Trace> trace = Trace::Make();
   const StatusOr<SaveResult> result =
-      Guarded([&] { return CarryOut(order, memory, cancelled, trace); });
+      Guarded([&] { return CarryOut(order, place, trace); });
   std::vector<TraceSpan> spans = trace->spans();
   for (TraceSpan& span : spans) {
     span.begin += begin.time_since_epoch();
@@ -266,9 +268,11 @@ std::string CarryOutOrder(std::string_view order, int memory,
 
 void RunSaver(int socket, int memory) {
   OrderQueue orders(socket);
+  const SaverPlace place{.memory = memory,
+                         .cancelled = [&] { return orders.is_cancelled(); },
+                         .plan_cache = std::make_shared<PlanCache>()};
   while (const auto order = orders.Next()) {
-    orders.Answer(
-        CarryOutOrder(*order, memory, [&] { return orders.is_cancelled(); }));
+    orders.Answer(CarryOutOrder(*order, place));
   }
 }
 

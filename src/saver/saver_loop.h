@@ -4,8 +4,11 @@
 #define DCP_SAVER_SAVER_LOOP_H_
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+
+#include "dcp/plan_cache.h"
 
 namespace dcp {
 
@@ -13,10 +16,17 @@ namespace dcp {
 /// `memory`, one after the other, until the other end is gone and none is left.
 void RunSaver(int socket, int memory);
 
-/// Carries out one order, and returns the answer. `memory` is the segment.
-/// `cancelled`, asked now and then, may end it.
-std::string CarryOutOrder(std::string_view order, int memory,
-                          const std::function<bool()>& cancelled);
+/// Where an order is carried out.
+struct SaverPlace {
+  int memory = -1;  ///< the segment
+  /// Asked now and then, may end it.
+  std::function<bool()> cancelled;
+  /// What is remembered from order to order.
+  std::shared_ptr<PlanCache> plan_cache;
+};
+
+/// Carries out one order, and returns the answer.
+std::string CarryOutOrder(std::string_view order, const SaverPlace& place);
 
 }  // namespace dcp
 

@@ -30,6 +30,11 @@ struct Case {
                       .offsets = {0, 45},
                       .type = WriteItemType::kShard,
                       .requires_grad = true};
+    shard.layout = std::make_shared<MeshLayout>(MeshLayout{
+        .mesh = std::make_shared<DeviceMesh>(
+            DeviceMesh{.sizes = {2, 2}, .ranks = {0, 2, 1, 3}}),
+        .placements = {Placement::Shard(1), Placement::StridedShard(1, 2)},
+        .coordinate = {1, 0}});
     TensorShard backward{.view = {.data = at + 256,
                                   .dtype = DType::kInt16,
                                   .sizes = {4},
@@ -115,6 +120,12 @@ TEST_CASE("an order arrives as it was given", "[order]") {
   const auto& shard = std::get<TensorShard>(entries->at(0).value);
   CHECK(shard.view.data == there.memory.data() + 128);
   CHECK(shard.view.op == ElementOp::kConj);
+  REQUIRE(shard.layout != nullptr);
+  CHECK(shard.layout->mesh->ranks == std::vector<uint32_t>{0, 2, 1, 3});
+  CHECK(shard.layout->mesh->sizes == Dims{2, 2});
+  CHECK(shard.layout->placements[1] == Placement::StridedShard(1, 2));
+  CHECK(shard.layout->coordinate == Dims{1, 0});
+  CHECK(std::get<TensorShard>(entries->at(1).value).layout == nullptr);
   CHECK(entries->at(0).path == ObjectPath{"a", int64_t{3}});
   const auto& encoded = std::get<TensorShard>(entries->at(4).value);
   CHECK(encoded.encoded->data() == there.memory.data() + 300);

@@ -127,13 +127,19 @@ void BindInspection(py::module_& m) {
 }  // namespace
 
 void BindCheckpoint(py::module_& m) {
+  py::class_<PlanCache, std::shared_ptr<PlanCache>>(
+      m, "PlanCache",
+      "What a rank remembers of the last plan of its saves "
+      "(dcp/plan_cache.h).")
+      .def(py::init<>());
   py::class_<SaveOptions>(m, "SaveOptions", "dcp::SaveOptions")
       .def(py::init<>())
       .def_readwrite("dedup_to_lowest_rank", &SaveOptions::dedup_to_lowest_rank)
       .def_readwrite("split_nbytes", &SaveOptions::split_nbytes)
       .def_readwrite("record_paths", &SaveOptions::record_paths)
       .def_readwrite("use_collectives", &SaveOptions::use_collectives)
-      .def_readwrite("trace", &SaveOptions::trace);
+      .def_readwrite("trace", &SaveOptions::trace)
+      .def_readwrite("plan_cache", &SaveOptions::plan_cache);
   py::class_<LoadEntries>(m, "LoadEntries",
                           "What a load fills; see dcpcpp._tensors.")
       .def(py::init<const py::iterable&>(), py::arg("tuples"));

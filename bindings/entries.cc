@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kept.h"
+#include "python_status.h"
 
 namespace py = pybind11;
 
@@ -113,6 +114,24 @@ SerializedObject ObjectFrom(const py::object& bytes) {
               OwnedView{.view = view, .owner = std::make_shared<Kept>(bytes)}};
 }
 
+/// Where the tensor of `entry` lies, by offsets or by its layout.
+TensorShard PlacedShard(const py::tuple& entry, const std::string& fqn) {
+  TensorView view = ViewFrom(entry, 1);
+  if (entry[8].is_none()) {
+    return std::get<TensorShard>(TensorEntry(fqn, std::move(view)).value);
+  }
+  Dims global_size = DimsFrom(entry[8]);
+  if (!py::isinstance<MeshLayout>(entry[9])) {
+    return {.view = std::move(view),
+            .global_size = std::move(global_size),
+            .offsets = DimsFrom(entry[9])};
+  }
+  StatusOr<SaveEntry> laid_out =
+      LaidOutEntry(fqn, std::move(view), std::move(global_size),
+                   entry[9].cast<std::shared_ptr<MeshLayout>>());
+  return std::get<TensorShard>(ValueOrThrow(std::move(laid_out)).value);
+}
+
 /// The bytes of an encoded tensor in `entry` must outlive the result.
 SaveEntry SaveEntryFrom(const py::tuple& entry) {
   SaveEntry result{.fqn = KeyFrom(entry[0])};
@@ -122,11 +141,7 @@ SaveEntry SaveEntryFrom(const py::tuple& entry) {
     result.value = ObjectFrom(entry[1]);
     return result;
   }
-  TensorShard shard{.view = ViewFrom(entry, 1)};
-  const bool is_whole = entry[8].is_none();
-  shard.global_size = is_whole ? shard.view.sizes : DimsFrom(entry[8]);
-  shard.offsets =
-      is_whole ? Dims::Filled(shard.view.sizes.size(), 0) : DimsFrom(entry[9]);
+  TensorShard shard = PlacedShard(entry, result.fqn);
   shard.type = static_cast<WriteItemType>(entry[10].cast<int>());
   shard.requires_grad = entry[11].cast<bool>();
   if (!entry[12].is_none()) shard.encoded = BytesView(entry[12]);

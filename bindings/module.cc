@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindStorage(m);
   dcp::BindPlugin(m);
   dcp::BindStaging(m);
+  dcp::BindDeviceMesh(m);
   dcp::BindCheckpoint(m);
   dcp::BindClean(m);
   dcp::BindConvert(m);

@@ -18,6 +18,7 @@ void BindStorage(pybind11::module_& m);
 void BindPlugin(pybind11::module_& m);
 void BindCheckpoint(pybind11::module_& m);
 void BindClean(pybind11::module_& m);
+void BindDeviceMesh(pybind11::module_& m);
 void BindConvert(pybind11::module_& m);
 void BindCopy(pybind11::module_& m);
 void BindDescribe(pybind11::module_& m);

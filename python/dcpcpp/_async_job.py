@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.storage import StorageWriter
 from dcpcpp import _core
 from dcpcpp._devices import warn_if_pageable
 from dcpcpp._exceptions import torch_errors
+from dcpcpp._mesh_layouts import MeshLayouts, layouts_for
 from dcpcpp._native_save import SaveJob
 from dcpcpp._setup_failure import tell_savers
 from dcpcpp._staging_limit import staging_limit
@@ -59,6 +60,10 @@ class AsyncJob:
                 ranks, backend="gloo", use_local_synchronization=True
             )
         return _own_groups[group]
+
+    def layouts(self) -> MeshLayouts | None:
+        """How tensors lie over the ranks, for `SaveJob.entries`."""
+        return layouts_for(self._process_group, use_dist=self._use_dist)
 
     def write(
         self,
@@ -117,7 +122,7 @@ class AsyncJob:
         if error is None:
             try:
                 state = copy.result() if isinstance(copy, Future) else copy
-                made, keep_alive = save.entries(state)
+                made, keep_alive = save.entries(state, self.layouts())
                 if save.saver is None:
                     entries = made
                 else:

@@ -190,7 +190,7 @@ def _stage_natively(
     is_next = not save_queue().is_busy()
     if not stager.is_async:
         save.warn_if_exists(use_collectives=job.use_collectives, stacklevel=5)
-        staged = _copy(save, state, stager)
+        staged = _copy(job, save, state, stager)
         upload = save_queue().put(functools.partial(job.write, save, writer, staged))
         staged.wait_staged(None)
         if is_next:
@@ -200,7 +200,7 @@ def _stage_natively(
 
     def copy() -> _core.StagedState:
         with mark.as_current():
-            return _copy(save, state, stager)
+            return _copy(job, save, state, stager)
 
     # To look at every tensor takes Python some time, too.
     copying, begun = in_staging_thread(
@@ -212,9 +212,11 @@ def _stage_natively(
     return AsyncSaveHandle(copying.done, save_queue().put(run), copying)
 
 
-def _copy(save: SaveJob, state: dict[str, Any], stager: DefaultStager) -> _core.StagedState:
+def _copy(
+    job: AsyncJob, save: SaveJob, state: dict[str, Any], stager: DefaultStager
+) -> _core.StagedState:
     """Begins to copy."""
-    entries, keep_alive = save.entries(state)
+    entries, keep_alive = save.entries(state, job.layouts())
     return save.stage(entries, keep_alive, stager.limit, stager.copying)
 
 

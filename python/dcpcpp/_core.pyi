@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'Metadata', 'ModelMapping', 'NotRemoved', 'PlanOutcome', 'PlanSimulation', 'PlanTraffic', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'simulate_plan', 'simulated_models', 'simulated_tensors', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'DeviceMesh', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'MeshLayout', 'Metadata', 'ModelMapping', 'NotRemoved', 'PlanCache', 'PlanOutcome', 'PlanSimulation', 'PlanTraffic', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'simulate_plan', 'simulated_models', 'simulated_tensors', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -371,11 +371,34 @@ class StagedState:
         """
         Why devices copy to memory that is not pinned, once it is staged; else empty.
         """
+class DeviceMesh:
+    """
+    Ranks in a grid (dcp/device_mesh.h).
+    """
+    def __init__(self, sizes: tuple, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
+class MeshLayout:
+    """
+    How tensors lie on a mesh, and where on it this rank is. A placement is (kind, dim, split factor), of kind 0 replicated, 1 sharded or 2 sharded in strides.
+    """
+    def __init__(self, mesh: DeviceMesh, placements: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], coordinate: tuple) -> None:
+        ...
+    def chunk_sizes(self, global_size: tuple) -> tuple:
+        """
+        The shape of what this rank has of a tensor. Raises ValueError for an impossible layout.
+        """
+class PlanCache:
+    """
+    What a rank remembers of the last plan of its saves (dcp/plan_cache.h).
+    """
+    def __init__(self) -> None:
+        ...
 class SaveOptions:
     """
     dcp::SaveOptions
     """
     dedup_to_lowest_rank: bool
+    plan_cache: PlanCache
     record_paths: bool
     trace: Trace
     use_collectives: bool

@@ -12,6 +12,7 @@ from typing import Any
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
+from dcpcpp import _core
 from dcpcpp._lost_rank import rank_name
 from dcpcpp._processes import Process
 
@@ -33,6 +34,7 @@ class Group:
         processes: of the ranks, as far as an operation has met them.
         last_operation: name of the one that this rank took part in last.
         was_warned: whether the log tells that ranks use different places.
+        plan_cache: what is remembered of the last plan of its saves.
     """
 
     def __init__(self, group: Any, channel: str) -> None:
@@ -48,6 +50,7 @@ class Group:
         self.processes: dict[int, Process] = {}
         self.last_operation = ""
         self.was_warned = False
+        self.plan_cache = _core.PlanCache()
 
     def global_rank(self, rank: int) -> int:
         """The number in the job of the group's `rank`."""

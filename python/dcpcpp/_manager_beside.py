@@ -52,7 +52,7 @@ class SavesBeside:
         try:
             save = SaveJob(choose_writer(None, path), None, Selection(), stats=stats)
             writer = save.make_core_writer()
-            entries, keep_alive = save.entries(stateful_to_state_dict(state))
+            entries, keep_alive = save.entries(stateful_to_state_dict(state), job.layouts())
             staged = save.stage(entries, keep_alive, self._stager.limit, self._stager.copying)
         except Exception as error:
             if self._group is not None:

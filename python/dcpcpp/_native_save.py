@@ -12,6 +12,7 @@ from torch.distributed.checkpoint.metadata import Metadata
 from dcpcpp import _core, _exceptions, _objects
 from dcpcpp._errand import Errand, place_of
 from dcpcpp._in_flight import saving
+from dcpcpp._mesh_layouts import MeshLayouts, layouts_for
 from dcpcpp._metadata import LazyMetadata
 from dcpcpp._native_path import flatten, has_tensors, is_default, native_writer
 from dcpcpp._selection import Selection
@@ -19,7 +20,7 @@ from dcpcpp._setup_failure import told_to_savers
 from dcpcpp._state_dict import Path
 from dcpcpp._stats import SaveStats
 from dcpcpp._tensors import Entry, EntryMaker
-from dcpcpp._transport import transport_for
+from dcpcpp._transport import ProcessGroupTransport, transport_for
 from dcpcpp.errors import RankFailuresError
 
 StateMaker = Callable[[], dict[str, Any]]
@@ -90,7 +91,8 @@ class SaveJob:
             local_error: Exception | None = None
             try:
                 self._writer.warn_if_exists(use_collectives=use_collectives)
-                entries, keep_alive = self.entries(make_state())
+                layouts = layouts_for(process_group, use_dist=use_dist)
+                entries, keep_alive = self.entries(make_state(), layouts)
             except Exception as error:  # it travels to the other ranks
                 local_error = error
             result = self.write(entries, local_error, core_writer, transport, use_collectives)
@@ -119,10 +121,12 @@ class SaveJob:
         assert self._writer is not None
         self._writer.warn_if_exists(use_collectives=use_collectives, stacklevel=stacklevel)
 
-    def entries(self, state_dict: dict[str, Any]) -> tuple[_core.SaveEntries, object]:
+    def entries(
+        self, state_dict: dict[str, Any], layouts: MeshLayouts | None
+    ) -> tuple[_core.SaveEntries, object]:
         """What this rank has to save, and what keeps the memory alive that it points to."""
         assert self._writer is not None
-        maker = EntryMaker(applies_ops=self._writer.applies_ops)
+        maker = EntryMaker(applies_ops=self._writer.applies_ops, layouts=layouts)
         return _core.SaveEntries(self._entries(state_dict, maker)), maker.keep_alive
 
     def stage(
@@ -157,6 +161,8 @@ class SaveJob:
         options.dedup_to_lowest_rank = getattr(self._planner, "dedup_save_to_lowest_rank", False)
         options.record_paths = getattr(self._planner, "flatten_state_dict", True)
         options.trace = self.stats.trace
+        if isinstance(transport, ProcessGroupTransport):
+            options.plan_cache = transport.plan_cache
         try:
             data = _core.save(entries, local_error, core_writer, transport, options)
         except RankFailuresError as error:

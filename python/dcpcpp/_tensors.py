@@ -8,7 +8,8 @@ An entry is a plain tuple that the binding reads without calling back into Pytho
 
 `dtype` is libdcp's code, `device` is -1 for the CPU or the CUDA ordinal, `op` what torch's
 conjugate or negative bit leaves to be done (dcp::ElementOp), `global_sizes` and `offsets`
-are None for a tensor that is whole, `encoded` holds the bytes of `torch.save` for tensors
+are None for a tensor that is whole; `offsets` of a save may be a layout (`_mesh_layouts`)
+that they follow from, `encoded` holds the bytes of `torch.save` for tensors
 that libdcp does not take apart (quantized, wrapper subclasses).
 """
 
@@ -25,6 +26,7 @@ from torch.distributed.checkpoint.planner import WriteItemType
 from dcpcpp import _core
 from dcpcpp._decoded import torch_save
 from dcpcpp._memory import NO_OP, op_of, require_memory, require_own_memory
+from dcpcpp._mesh_layouts import MeshLayouts
 from dcpcpp._shards import (
     chunks_of,
     global_size,
@@ -83,10 +85,12 @@ class EntryMaker:
     Args:
         applies_ops: conjugate and negative bits are left to the writer, which applies them
             piece by piece; else such a tensor is copied as a whole.
+        layouts: of the ranks that save; None: libdcp is not told how DTensors lie over them.
     """
 
-    def __init__(self, *, applies_ops: bool = False) -> None:
+    def __init__(self, *, applies_ops: bool = False, layouts: MeshLayouts | None = None) -> None:
         self._applies_ops = applies_ops
+        self._layouts = layouts
         self.keep_alive: list[object] = []
         # What each entry of load_entries fills: the tensor or this rank's shard.
         self.destinations: list[torch.Tensor] = []
@@ -109,6 +113,11 @@ class EntryMaker:
             yield self._save_entry(fqn, value, None, None, _TENSOR, value.requires_grad, path)
         elif is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return  # this rank is outside of the tensor's mesh
+        elif self._layouts is not None and (layout := self._layouts.of(value)) is not None:
+            # What to_local() would say, without asking autograd for each tensor.
+            local, size = value._local_tensor, tuple(value.size())
+            has_grad = (value if torch.is_grad_enabled() else local).requires_grad
+            yield self._save_entry(fqn, local, size, layout, _SHARD, has_grad, path)
         elif hasattr(value, "__create_write_items__") or is_dtensor(value):
             yield from self._save_checkpointable(fqn, value, path)
         elif is_sharded_tensor(value):
@@ -165,7 +174,7 @@ class EntryMaker:
         fqn: str,
         tensor: torch.Tensor,
         global_sizes: tuple[int, ...] | None,
-        offsets: tuple[int, ...] | None,
+        offsets: tuple[int, ...] | _core.MeshLayout | None,
         item_type: int,
         requires_grad: bool,
         path: Path,

@@ -119,7 +119,13 @@ class ProcessGroupTransport(_core.Transport):
         self._presence = Presence(group, coordinator, errand)
         self._calls = 0  # the same on all ranks: it names messages
         self._has_gathered = False
+        self._has_moved_bytes = False
         self.lost: RankLostError | None = None
+
+    @property
+    def plan_cache(self) -> _core.PlanCache:
+        """What the ranks remember of the last plan of their saves."""
+        return self._group.plan_cache
 
     def global_ranks(self) -> list[int]:
         """The number in the job of each rank."""
@@ -148,6 +154,8 @@ class ProcessGroupTransport(_core.Transport):
         raise_stop()
         name = self._next_call()
         self._has_gathered = True
+        if not self._has_moved_bytes:  # planning takes more than one question
+            self._presence.phase = self._phases[0]
         with self._noting_loss():
             if self._group.rank != self._coordinator:
                 self._presence.put(f"{name}/{self._group.rank}", message)
@@ -191,6 +199,7 @@ class ProcessGroupTransport(_core.Transport):
         raise_stop()
         with self._noting_loss():
             self._presence.phase = self._phases[1]
+            self._has_moved_bytes = True
             self._presence.wait_for_all(phase)
             self._presence.phase = self._phases[2]
 

@@ -25,6 +25,7 @@ SAVE_PLACES = {
     "arrival": {"arrival", "plan"},
     "state": {"arrival", "plan"},
     "plan sent": {"arrival", "plan", "write"},
+    "states sent": {"plan"},
     "write": {"plan", "write"},
     "written": {"plan", "write"},
     "met": {"write", "commit"},

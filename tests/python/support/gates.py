@@ -18,6 +18,7 @@ from support.forked_ranks import Rank
 _CALLS = {
     "save": {
         "plan sent": ("scatter", 0),  # waits for what it is to write
+        "states sent": ("broadcast", 0),  # for the states of all, if they have changed
         "written": ("await_all", 0),
         "met": ("gather", 1),
         "results sent": ("broadcast", 0),

@@ -116,7 +116,9 @@ def save_twice(
     way = Way("thread" if verb == "async_save" else "save", subject)
 
     def save(value: float) -> None:
-        way.save(state_of(me.rank, value) | gated, checkpoint_id=target)
+        # Else the plan of the save before is remembered, and no states are sent.
+        changed = {f"saved-{value}": 1} if place == "states sent" else {}
+        way.save(state_of(me.rank, value) | gated | changed, checkpoint_id=target)
 
     save(OLD)
     before = held()

@@ -74,6 +74,7 @@ StatusOr<std::string> PlanAgreement::MakeOffer(StatusOr<Proposal> mine) {
                                  .held = held ? held->id : Digest128{}};
   } else {
     offer.state = SerializePlanMessage(local_.plan);
+    local_.plan.planner_data.reset();  // large, and said by now
   }
   return SerializeOffer(offer);
 }

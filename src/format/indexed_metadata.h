@@ -20,6 +20,7 @@
 #include "dcp/status.h"
 #include "format/indexed_items.h"
 #include "format/indexed_trailer.h"
+#include "format/place_table.h"
 
 namespace dcp {
 
@@ -79,8 +80,9 @@ class IndexedMetadataWriter {
   FileNumbers files_;
 };
 
-/// Writes all of `metadata`.
-Status WriteIndexedMetadata(const Metadata& metadata,
+/// Writes all of `metadata`, with the places of `places`, of the same metadata,
+/// instead of its storage_data.
+Status WriteIndexedMetadata(const Metadata& metadata, const PlaceTable& places,
                             const MetadataBinding& binding, ByteSink sink);
 
 /// Indexed metadata, of which the directory was read: 16 bytes for every 256

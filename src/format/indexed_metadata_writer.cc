@@ -1,5 +1,4 @@
 #include <bit>
-#include <unordered_set>
 #include <utility>
 
 #include "base/checksum.h"
@@ -20,31 +19,25 @@ size_t SlotCount(size_t entry_count) {
   return std::bit_ceil(2 * entry_count + 1);
 }
 
-/// The item of an entry's chunk at `offset`, or of an object.
-IndexedItem ItemOf(const Metadata& metadata, const MetadataIndex& index,
-                   const Box& chunk,
-                   std::unordered_set<const StorageInfo*>* used) {
-  IndexedItem item{.chunk = chunk};
-  const auto found = metadata.storage_data.find(index);
-  // Of several empty chunks at one offset, the first one has the place.
-  if (found != metadata.storage_data.end() &&
-      used->insert(&found->second).second) {
-    item.index = found->first.index;
-    item.place = found->second;
-  }
+/// The item of an entry's chunk, or of an object.
+IndexedItem ItemOf(const PlaceTable& places, const PlacedItem& placed,
+                   const Box& chunk) {
+  IndexedItem item{.chunk = chunk, .index = placed.index()};
+  if (placed.file == 0) return item;
+  StorageInfo& place = item.place.emplace(places.files()[placed.file - 1]);
+  place.offset = placed.offset;
+  place.length = placed.length;
   return item;
 }
 
 /// What belongs to no entry of `metadata`.
-Metadata RestOf(const Metadata& metadata,
-                const std::unordered_set<const StorageInfo*>& used) {
+Metadata RestOf(const Metadata& metadata, const PlaceTable& places) {
   Metadata rest;
   rest.planner_data = metadata.planner_data;
   rest.storage_meta = metadata.storage_meta;
   rest.version = metadata.version;
-  if (used.size() == metadata.storage_data.size()) return rest;
-  for (const auto& item : metadata.storage_data) {
-    if (!used.contains(&item.second)) rest.storage_data.insert(item);
+  for (const PlaceTable::Item& stray : places.strays()) {
+    rest.storage_data.emplace(*stray.index, *stray.info);
   }
   return rest;
 }
@@ -181,28 +174,27 @@ Status IndexedMetadataWriter::Finish(const Metadata& rest,
   return Put(SerializeTrailer(trailer));
 }
 
-Status WriteIndexedMetadata(const Metadata& metadata,
+Status WriteIndexedMetadata(const Metadata& metadata, const PlaceTable& places,
                             const MetadataBinding& binding, ByteSink sink) {
   IndexedMetadataWriter writer(std::move(sink));
-  std::unordered_set<const StorageInfo*> used;
-  used.reserve(metadata.storage_data.size());
-  for (const auto& [fqn, entry] : metadata.entries()) {
+  const auto& entries = metadata.entries();
+  for (size_t position = 0; position < entries.size(); ++position) {
+    const auto& [fqn, entry] = entries[position];
+    const std::span<const PlacedItem> slots = places.SlotsOf(position);
     const auto* tensor = std::get_if<TensorStorageMetadata>(&entry);
     if (tensor == nullptr) {
       DCP_RETURN_IF_ERROR(writer.BeginObject(fqn));
-      DCP_RETURN_IF_ERROR(
-          writer.Add(ItemOf(metadata, {.fqn = fqn}, Box(), &used)));
+      DCP_RETURN_IF_ERROR(writer.Add(ItemOf(places, slots[0], Box())));
       continue;
     }
     DCP_RETURN_IF_ERROR(
         writer.BeginTensor(fqn, tensor->properties, tensor->size));
-    MetadataIndex index{.fqn = fqn};
-    for (const Box& chunk : tensor->chunks) {
-      index.offset = chunk.offsets;
-      DCP_RETURN_IF_ERROR(writer.Add(ItemOf(metadata, index, chunk, &used)));
+    for (size_t i = 0; i < slots.size(); ++i) {
+      DCP_RETURN_IF_ERROR(
+          writer.Add(ItemOf(places, slots[i], tensor->chunks[i])));
     }
   }
-  return writer.Finish(RestOf(metadata, used), binding);
+  return writer.Finish(RestOf(metadata, places), binding);
 }
 
 }  // namespace dcp

@@ -64,14 +64,21 @@ constexpr size_t kMaxStringNbytes = size_t{1} << 20;
 }  // namespace
 
 StatusOr<std::string> SerializeMetadata(const Metadata& metadata) {
-  return MetadataSerializer(metadata).Serialize();
+  return SerializeMetadata(metadata, PlacesIn(metadata));
 }
 
-MetadataSerializer::MetadataSerializer(const Metadata& metadata)
+StatusOr<std::string> SerializeMetadata(const Metadata& metadata,
+                                        const PlaceTable& places) {
+  return MetadataSerializer(metadata, places).Serialize();
+}
+
+MetadataSerializer::MetadataSerializer(const Metadata& metadata,
+                                       const PlaceTable& places)
     : metadata_(metadata),
-      out_(PickleProtocol::k4,
-           kTypicalEntryNbytes * metadata.entries().size() +
-               kTypicalItemNbytes * metadata.storage_data.size() + 4096) {}
+      places_(places),
+      out_(PickleProtocol::k4, kTypicalEntryNbytes * metadata.entries().size() +
+                                   kTypicalItemNbytes * places.slot_count() +
+                                   4096) {}
 
 StatusOr<std::string> MetadataSerializer::Serialize() && {
   BeginObject(PickleClass::kMetadata);
@@ -144,19 +151,17 @@ void MetadataSerializer::EndObject() { out_.Ops({kSetItems, kBuild}); }
 
 void MetadataSerializer::Entries() {
   out_.Op(kEmptyDict);
-  entry_memos_.reserve(metadata_.entries().size());
-  item_slots_.reserve(metadata_.entries().size());
+  fqn_memos_.reserve(metadata_.entries().size());
+  offset_memos_.reserve(places_.slot_count());
   DictBatches batches(&out_);
   for (const auto& [fqn, entry] : metadata_.entries()) {
     batches.BeforeEntry();
     Text(fqn);
-    EntryMemo& memo = entry_memos_.emplace_back();
-    memo = {.fqn = out_.Memoize(), .first_slot = item_slots_.size()};
+    fqn_memos_.push_back(out_.Memoize());
     if (const auto* tensor = std::get_if<TensorStorageMetadata>(&entry)) {
       Tensor(*tensor);
-      memo.slot_count = tensor->chunks.size();
     } else {
-      item_slots_.emplace_back();
+      offset_memos_.push_back(kNoPickleMemo);
       Class(PickleClass::kBytesStorageMetadata);
       out_.Ops({kEmptyTuple, kNewObj});
     }
@@ -201,7 +206,7 @@ void MetadataSerializer::Chunk(const Box& chunk, const Dims& size,
     BeginObject(PickleClass::kChunkStorageMetadata);
     Word(PickleWord::kOffsets);
   });
-  item_slots_.push_back({.offset = OffsetsValue(chunk.offsets)});
+  offset_memos_.push_back(OffsetsValue(chunk.offsets));
   Repeat(&phrases_.sizes, [this] { Word(PickleWord::kSizes); });
   if (chunk.sizes == size) {
     out_.Get(size_memo);

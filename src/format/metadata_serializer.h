@@ -6,15 +6,16 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "dcp/metadata.h"
 #include "dcp/status.h"
 #include "format/pickle_writer.h"
+#include "format/place_table.h"
 
 namespace dcp {
 
@@ -63,25 +64,21 @@ enum class PickleClass : uint8_t {
   kCount,
 };
 
+/// SerializeMetadata of `metadata` with the places of `places`, of the same
+/// metadata, instead of its storage_data.
+/// \error kInvalidArgument  see there
+StatusOr<std::string> SerializeMetadata(const Metadata& metadata,
+                                        const PlaceTable& places);
+
 /// Used once, by SerializeMetadata.
 class MetadataSerializer {
  public:
-  explicit MetadataSerializer(const Metadata& metadata);
+  MetadataSerializer(const Metadata& metadata, const PlaceTable& places);
   StatusOr<std::string> Serialize() &&;
 
  private:
-  using StoredItem = std::pair<const MetadataIndex, StorageInfo>;
-  /// Where an item of storage_data goes: one for every chunk, and one for
-  /// every entry that is no tensor.
-  struct ItemSlot {
-    PickleMemo offset = kNoPickleMemo;  ///< of the chunk
-    const StoredItem* item = nullptr;
-  };
-  struct EntryMemo {
-    PickleMemo fqn = kNoPickleMemo;
-    size_t first_slot = 0;  ///< in item_slots_
-    size_t slot_count = 1;
-  };
+  /// A memo of a value that recurs: memo + 1, 0 while it was not written.
+  using Slot = PickleMemo;
   /// Opens MARK .. SETITEMS around every 1000 entries of a dict, as CPython.
   class DictBatches {
    public:
@@ -104,22 +101,19 @@ class MetadataSerializer {
   void MemoryFormatValue(MemoryFormat format);
 
   // metadata_serializer_storage.cc
-  size_t EntryPosition(std::string_view fqn);
-  void FillSlots(std::vector<const StoredItem*>* others);
-  void PrefetchSlot(size_t position, const MetadataIndex& index) const;
   void PlannerData();
   void Path(const ObjectPath& path, std::string_view fqn, PickleMemo memo);
   void StorageData();
-  ItemSlot* FindSlot(size_t position, const MetadataIndex& index);
-  void PrefetchItem(size_t slot) const;
-  void Item(const StoredItem& item, PickleMemo fqn, PickleMemo offset);
-  void RelativePath(const std::string& path);
+  void Item(const PlacedItem& item, PickleMemo fqn, PickleMemo offset);
+  void Stray(const PlaceTable::Item& item);
+  void BeginIndex();
+  void IndexValue(std::optional<int64_t> index);
+  void Place(const StorageInfo& place, int64_t offset, int64_t length,
+             Slot* path);
   void StringList(const std::vector<std::string>& strings);
   void StorageMetaValue();
   void OptionalString(const std::optional<std::string>& value);
 
-  /// A memo of a value that recurs: memo + 1, 0 while it was not written.
-  using Slot = PickleMemo;
   void Text(std::string_view text);
   bool Recall(Slot slot) {
     if (slot == 0) return false;
@@ -145,12 +139,11 @@ class MetadataSerializer {
   PickleMemo OffsetsValue(const Dims& dims);
 
   const Metadata& metadata_;
+  const PlaceTable& places_;
   PickleWriter out_;
   Status status_;  // the first string that cannot be written
-  std::vector<EntryMemo> entry_memos_;
-  std::vector<ItemSlot> item_slots_;
-  size_t near_position_ = 0;  // see EntryPosition
-  int far_count_ = 0;
+  std::vector<PickleMemo> fqn_memos_;     // of each entry
+  std::vector<PickleMemo> offset_memos_;  // of each slot; objects have none
 
   std::array<Slot, static_cast<size_t>(PickleWord::kCount)> words_{};
   std::array<Slot, static_cast<size_t>(PickleClass::kCount)> classes_{};
@@ -158,8 +151,8 @@ class MetadataSerializer {
   std::array<Slot, 8> layouts_{};
   std::array<Slot, 3> memory_formats_{};
   std::array<Slot, Dims::kMaxDims + 1> zero_offsets_{};
-  std::unordered_map<std::string, Slot> paths_;
-  std::pair<const std::string, Slot>* last_path_ = nullptr;
+  std::unordered_map<std::string_view, Slot> paths_;
+  std::vector<Slot*> path_slots_;  // into paths_, of each file
 
   // What every chunk and every item has between its values (see Repeat).
   struct Phrases {

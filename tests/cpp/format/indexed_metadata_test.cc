@@ -21,8 +21,8 @@ constexpr MetadataBinding kBinding = {.nbytes = 954, .crc32 = 0xdeadbeef};
 
 std::string Written(const Metadata& metadata) {
   std::string data;
-  const Status status =
-      WriteIndexedMetadata(metadata, kBinding, [&](std::string_view bytes) {
+  const Status status = WriteIndexedMetadata(
+      metadata, PlacesIn(metadata), kBinding, [&](std::string_view bytes) {
         data += bytes;
         return absl::OkStatus();
       });
@@ -189,11 +189,13 @@ TEST_CASE("entries of one key are refused", "[indexed]") {
 }
 
 TEST_CASE("an error of the sink is the writer's", "[indexed]") {
-  const size_t nbytes = Written(Sharded(600)).size();
+  const Metadata metadata = Sharded(600);
+  const PlaceTable places = PlacesIn(metadata);
+  const size_t nbytes = Written(metadata).size();
   for (size_t room = 0; room < nbytes; room += 7) {
     size_t left = room;
     const Status status = WriteIndexedMetadata(
-        Sharded(600), kBinding, [&](std::string_view bytes) {
+        metadata, places, kBinding, [&](std::string_view bytes) {
           if (bytes.size() > left) return FailedPrecondition("full");
           left -= bytes.size();
           return absl::OkStatus();

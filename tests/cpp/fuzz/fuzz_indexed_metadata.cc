@@ -20,10 +20,11 @@ std::vector<std::string> FuzzSeeds() {
     const auto metadata = ParseMetadata(pickle);
     if (!metadata.ok()) continue;
     std::string& seed = seeds.emplace_back();
-    (void)WriteIndexedMetadata(*metadata, {}, [&](std::string_view bytes) {
-      seed += bytes;
-      return absl::OkStatus();
-    });
+    (void)WriteIndexedMetadata(*metadata, PlacesIn(*metadata), {},
+                               [&](std::string_view bytes) {
+                                 seed += bytes;
+                                 return absl::OkStatus();
+                               });
   }
   return seeds;
 }

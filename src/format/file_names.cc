@@ -12,6 +12,7 @@ constexpr std::string_view kSaveIdPrefix = "dcpcpp-";
 // torchtitan components/checkpoint.py _find_load_step: "step-(\d+)".
 constexpr std::string_view kStepPrefix = "step-";
 constexpr std::string_view kDataSuffix = ".distcp";
+constexpr std::string_view kIndexSuffix = ".index";
 constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr std::string_view kLockSuffix = ".lock";
 constexpr std::string_view kLeaseSuffix = ".lease";
@@ -119,6 +120,14 @@ std::string SidecarName(std::string_view save_id) {
 
 bool IsSidecarName(std::string_view text) {
   return text.starts_with('.') && IsDcpcppSaveId(text.substr(1));
+}
+
+std::string IndexedMetadataName(std::string_view save_id) {
+  return SidecarName(save_id) + std::string(kIndexSuffix);
+}
+
+bool IsIndexedMetadataName(std::string_view text) {
+  return SaveIdBefore(kIndexSuffix, text).has_value();
 }
 
 std::string TemporaryMetadataName(std::string_view save_id) {

@@ -43,6 +43,12 @@ std::string SidecarName(std::string_view save_id);
 /// Whether SidecarName gives `text` for some save id.
 bool IsSidecarName(std::string_view text);
 
+/// Indexed metadata of the save `save_id`, beside its sidecar:
+/// ".dcpcpp-<digits>.index".
+std::string IndexedMetadataName(std::string_view save_id);
+/// Whether IndexedMetadataName gives `text` for some save id.
+bool IsIndexedMetadataName(std::string_view text);
+
 /// Files that a save makes beside its sidecar while it is at work: metadata
 /// that is not published yet, and a lease that is not in force yet.
 std::string TemporaryMetadataName(std::string_view save_id);

@@ -118,6 +118,19 @@ class IndexedMetadata {
   /// \error kDataLoss  a block is damaged; the message names the entry
   StatusOr<std::vector<IndexedItem>> Items(const Entry& entry, uint64_t first,
                                            uint64_t count) const;
+  /// Whether this is of `metadata`, and asks for no more memory than a
+  /// `.metadata` of that size could. Reads no file.
+  /// \error kDataLoss  it is not, or does
+  Status CheckIsOf(const MetadataBinding& metadata) const;
+
+  /// What the `.metadata` says but for chunks and the places of entries' items:
+  /// tensors have no chunks. Reads no block.
+  StatusOr<Metadata> ReadOutline() const;
+  /// Adds the chunks of the entry `fqn`, and the places of its items, to
+  /// `metadata`, which has the entry from ReadOutline. Without effect if this
+  /// has no such entry.
+  /// \error kDataLoss  a block is damaged, or the entries differ
+  Status ReadEntry(std::string_view fqn, Metadata* metadata) const;
   /// All of it, as the `.metadata` says it.
   StatusOr<Metadata> ReadAll() const;
 
@@ -131,8 +144,12 @@ class IndexedMetadata {
   IndexedMetadata() = default;
 
   Status CheckDirectory() const;
+  bool EntriesFollowEachOther() const;
+  StatusOr<Entry> ParseRecord(size_t position, size_t* record_nbytes) const;
   Block BlockAt(uint64_t block) const;
-  Status ReadEntry(const Entry& entry, Metadata* metadata) const;
+  /// Sets what belongs to no entry.
+  Status ReadRest(Metadata* metadata) const;
+  Status AddItems(const Entry& entry, Metadata* metadata) const;
   std::string_view RecordAt(size_t position) const;
   template <typename T>
   T Number(uint64_t byte_offset) const;

@@ -105,10 +105,31 @@ Status IndexedMetadata::CheckDirectory() const {
     is_sane = block.begin == block_begin;
     block_begin += block.nbytes;
   }
-  if (is_sane && block_begin == trailer_.directory_begin) {
+  if (is_sane && block_begin == trailer_.directory_begin &&
+      EntriesFollowEachOther()) {
     return absl::OkStatus();
   }
   return DataLoss("the directory of indexed metadata is damaged");
+}
+
+/// Whether each record and each block is of one entry: else a small file could
+/// have any number of long names, or of items.
+bool IndexedMetadata::EntriesFollowEachOther() const {
+  uint64_t next_record = 0;
+  uint64_t next_block = 0;
+  for (size_t position = 0; position < size(); ++position) {
+    size_t record_nbytes = 0;
+    const StatusOr<Entry> entry = ParseRecord(position, &record_nbytes);
+    if (!entry.ok() || entry->first_block != next_block ||
+        Number<uint64_t>(position * IndexedTrailer::kEntryNbytes) !=
+            next_record) {
+      return false;
+    }
+    next_record += record_nbytes;
+    next_block += BlocksOf(entry->item_count);
+  }
+  return next_record == trailer_.records_nbytes &&
+         next_block == trailer_.block_count;
 }
 
 std::string_view IndexedMetadata::RecordAt(size_t position) const {
@@ -132,7 +153,14 @@ size_t IndexedMetadata::Position(std::string_view fqn) const {
 }
 
 StatusOr<IndexedMetadata::Entry> IndexedMetadata::At(size_t position) const {
-  WireReader in(RecordAt(position), "a record");
+  size_t record_nbytes = 0;
+  return ParseRecord(position, &record_nbytes);
+}
+
+StatusOr<IndexedMetadata::Entry> IndexedMetadata::ParseRecord(
+    size_t position, size_t* record_nbytes) const {
+  const std::string_view record = RecordAt(position);
+  WireReader in(record, "a record");
   Entry entry{.fqn = in.String(), .is_tensor = in.U8() == 1};
   if (entry.is_tensor) GetTensor(&in, &entry);
   entry.item_count = in.Varint();
@@ -144,6 +172,7 @@ StatusOr<IndexedMetadata::Entry> IndexedMetadata::At(size_t position) const {
     return DataLoss("indexed metadata have an impossible entry \"" +
                     Printable(entry.fqn) + "\"");
   }
+  *record_nbytes = record.size() - in.remaining();
   return entry;
 }
 
@@ -188,37 +217,7 @@ StatusOr<std::vector<IndexedItem>> IndexedMetadata::Items(
   return items;
 }
 
-/// Adds the entry and its items to `metadata`.
-Status IndexedMetadata::ReadEntry(const Entry& entry,
-                                  Metadata* metadata) const {
-  DCP_ASSIGN_OR_RETURN(std::vector<IndexedItem> items,
-                       Items(entry, 0, entry.item_count));
-  TensorStorageMetadata tensor{.properties = entry.properties,
-                               .size = entry.size};
-  for (IndexedItem& item : items) {
-    MetadataIndex index{.fqn = std::string(entry.fqn), .index = item.index};
-    if (entry.is_tensor) index.offset = item.chunk.offsets;
-    tensor.chunks.push_back(std::move(item.chunk));
-    if (item.place && !metadata->storage_data
-                           .emplace(std::move(index), *std::move(item.place))
-                           .second) {
-      return DataLoss("indexed metadata place a chunk of \"" +
-                      Printable(entry.fqn) + "\" twice");
-    }
-  }
-  const size_t count = metadata->entries().size();
-  if (entry.is_tensor) {
-    metadata->Add(entry.fqn, std::move(tensor));
-  } else {
-    metadata->Add(entry.fqn, BytesStorageMetadata{});
-  }
-  if (metadata->entries().size() > count) return absl::OkStatus();
-  return DataLoss("indexed metadata have \"" + Printable(entry.fqn) +
-                  "\" twice");
-}
-
-StatusOr<Metadata> IndexedMetadata::ReadAll() const {
-  Metadata metadata;
+Status IndexedMetadata::ReadRest(Metadata* metadata) const {
   DCP_ASSIGN_OR_RETURN(
       const std::string rest,
       Read(read_, trailer_.directory_begin + trailer_.directory_nbytes(),
@@ -226,13 +225,7 @@ StatusOr<Metadata> IndexedMetadata::ReadAll() const {
   if (!HasCrc(rest, trailer_.rest_crc32)) {
     return DataLoss("the rest of indexed metadata is damaged");
   }
-  DCP_RETURN_IF_ERROR(ParseRest(rest, &metadata));
-  metadata.Reserve(size());
-  for (size_t position = 0; position < size(); ++position) {
-    DCP_ASSIGN_OR_RETURN(const Entry entry, At(position));
-    DCP_RETURN_IF_ERROR(ReadEntry(entry, &metadata));
-  }
-  return metadata;
+  return ParseRest(rest, metadata);
 }
 
 }  // namespace dcp

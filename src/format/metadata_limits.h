@@ -33,9 +33,15 @@ class CopyBudget {
   bool TakeItemText(std::string_view text) {
     return text.size() <= kFreeNbytes || Take(text.size() - kFreeNbytes);
   }
-  bool TakeDims(const Dims& dims) {
-    const auto ndim = static_cast<size_t>(dims.size());
-    return ndim <= Dims::kInlineDims || Take(ndim * sizeof(int64_t));
+  bool TakeDims(const Dims& dims) { return Take(NbytesOf(dims)); }
+  /// `count` items of one entry: its name in each, and a chunk's sizes, its
+  /// offsets, and these again in the item's key.
+  bool TakeItems(size_t count, std::string_view fqn, const Dims& size) {
+    constexpr size_t kDimsOfItem = 3;
+    const size_t excess =
+        fqn.size() > kFreeNbytes ? fqn.size() - kFreeNbytes : 0;
+    const size_t each = excess + kDimsOfItem * NbytesOf(size);
+    return each == 0 || (count <= left_ / each && Take(count * each));
   }
   /// An element of a list of texts.
   bool TakeElement(std::string_view text) {
@@ -44,6 +50,12 @@ class CopyBudget {
 
  private:
   static constexpr size_t kFreeNbytes = 512;
+
+  /// Of dims that lie outside of their object.
+  static size_t NbytesOf(const Dims& dims) {
+    const auto ndim = static_cast<size_t>(dims.size());
+    return ndim <= Dims::kInlineDims ? 0 : ndim * sizeof(int64_t);
+  }
 
   size_t left_;
 };

@@ -14,8 +14,10 @@ namespace dcp {
 namespace {
 
 constexpr std::string_view kMagic = "DCPCPP\r\n";
-/// What SerializeSidecar writes, and the oldest reader that understands it.
-constexpr uint32_t kVersion = 1;
+/// What ParseSidecar knows, what SerializeSidecar writes where there is no
+/// index, and the oldest reader that understands either.
+constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersionWithoutIndex = 1;
 constexpr uint32_t kMinReaderVersion = 1;
 
 uint32_t CrcOf(std::string_view data) {
@@ -108,7 +110,19 @@ Status GetFiles(WireReader* in, std::vector<SidecarFile>* files) {
   return absl::OkStatus();
 }
 
-/// All but the files.
+/// What version 2 has behind the files.
+Status GetIndex(WireReader* in, std::optional<SidecarIndex>* index) {
+  const uint8_t has_index = in->U8();
+  if (has_index > 1) in->Fail();
+  if (has_index == 1) {
+    index->emplace();
+    (*index)->nbytes = GetSize(in);
+    (*index)->crc32 = in->U32();
+  }
+  return in->status();
+}
+
+/// All but the files and the index.
 Status GetSave(WireReader* in, Sidecar* sidecar) {
   sidecar->save_id = in->String();
   const uint8_t has_step = in->U8();
@@ -129,7 +143,7 @@ Status GetSave(WireReader* in, Sidecar* sidecar) {
 std::string SerializeSidecar(const Sidecar& sidecar) {
   WireWriter out;
   for (const char c : kMagic) out.PutU8(static_cast<uint8_t>(c));
-  out.PutU32(kVersion);
+  out.PutU32(sidecar.index ? kVersion : kVersionWithoutIndex);
   out.PutU32(kMinReaderVersion);
   out.PutString(sidecar.save_id);
   out.PutU8(sidecar.step.has_value() ? 1 : 0);
@@ -138,6 +152,11 @@ std::string SerializeSidecar(const Sidecar& sidecar) {
   out.PutU32(sidecar.metadata_crc32);
   out.PutVarint(sidecar.files.size());
   for (const SidecarFile& file : sidecar.files) PutFile(file, &out);
+  if (sidecar.index) {
+    out.PutU8(1);
+    PutSize(sidecar.index->nbytes, &out);
+    out.PutU32(sidecar.index->crc32);
+  }
   const uint32_t crc = CrcOf(out.data());
   out.PutU32(crc);
   return std::move(out).Take();
@@ -171,6 +190,9 @@ StatusOr<Sidecar> ParseSidecar(std::string_view data) {
   DCP_RETURN_IF_ERROR(GetSave(&in, &sidecar));
   DCP_RETURN_IF_ERROR(GetFiles(&in, &sidecar.files));
   DCP_RETURN_IF_ERROR(in.status());
+  if (version > kVersionWithoutIndex) {
+    DCP_RETURN_IF_ERROR(GetIndex(&in, &sidecar.index));
+  }
   // A newer format may append what this reader can do without.
   if (version <= kVersion) DCP_RETURN_IF_ERROR(in.Finish());
   return sidecar;

@@ -43,6 +43,13 @@ struct SidecarFile {
   bool operator==(const SidecarFile&) const = default;
 };
 
+/// Indexed metadata of the same save (indexed_metadata.h), a file of its own.
+struct SidecarIndex {
+  int64_t nbytes = 0;
+  uint32_t crc32 = 0;  ///< of all its bytes
+  bool operator==(const SidecarIndex&) const = default;
+};
+
 struct Sidecar {
   std::string save_id;  ///< IsDcpcppSaveId; also in the metadata
   std::optional<int64_t> step;
@@ -51,6 +58,7 @@ struct Sidecar {
   int64_t metadata_nbytes = 0;
   uint32_t metadata_crc32 = 0;
   std::vector<SidecarFile> files;
+  std::optional<SidecarIndex> index;
   bool operator==(const Sidecar&) const = default;
 };
 

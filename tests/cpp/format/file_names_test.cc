@@ -65,6 +65,15 @@ TEST_CASE("a sidecar's name is its save id behind a dot", "[names]") {
   CHECK_FALSE(IsSidecarName(".dcpcpp-"));
   CHECK_FALSE(IsSidecarName(".dcpcpp-ab12.tmp"));
   CHECK_FALSE(IsSidecarName(".metadata"));
+  CHECK(IndexedMetadataName("dcpcpp-ab12") == ".dcpcpp-ab12.index");
+  CHECK(IsIndexedMetadataName(".dcpcpp-ab12.index"));
+  for (const std::string name :
+       {".dcpcpp-ab12", ".dcpcpp-.index", "dcpcpp-ab12.index", ".index",
+        ".dcpcpp-ab12.index.tmp", ".dcpcpp-xyz.index"}) {
+    CHECK_FALSE(IsIndexedMetadataName(name));
+  }
+  CHECK_FALSE(IsTemporaryName(".dcpcpp-ab12.index"));
+  CHECK_FALSE(IsSidecarName(".dcpcpp-ab12.index"));
 }
 
 TEST_CASE("files of a save that is at work are told from others", "[names]") {

@@ -48,6 +48,22 @@ TEST_CASE("a sidecar comes back as written", "[sidecar]") {
   CHECK(*ParseSidecar(SerializeSidecar(sidecar)) == sidecar);
 }
 
+TEST_CASE("a sidecar without an index is of version 1, as it always was",
+          "[sidecar]") {
+  Sidecar sidecar = Example();
+  CHECK(SerializeSidecar(sidecar)[8] == 1);
+  sidecar.index = {.nbytes = 1234567, .crc32 = 0xfeedf00d};
+  const std::string data = SerializeSidecar(sidecar);
+  CHECK(data[8] == 2);
+  CHECK(data[12] == 1);  // readers of version 1 ignore what is appended
+  CHECK(*ParseSidecar(data) == sidecar);
+  for (size_t n = 0; n < data.size(); ++n) {
+    REQUIRE_FALSE(ParseSidecar(data.substr(0, n)).ok());
+  }
+  // Neither 0 nor 1.
+  CHECK_FALSE(ParseSidecar(Patched(data, data.size() - 12, "\2")).ok());
+}
+
 TEST_CASE("a sidecar of 100,000 items comes back as written", "[sidecar]") {
   Sidecar sidecar = Example();
   SidecarFile& file = sidecar.files[1];
@@ -122,15 +138,16 @@ TEST_CASE("contents that do not fit together are refused", "[sidecar]") {
 
 TEST_CASE("a newer file is read if its writer allows that", "[sidecar]") {
   const std::string data = SerializeSidecar(Example());
-  // Version 2 with something appended; minimum reader still 1.
+  // Version 3 with something appended; minimum reader still 1.
   std::string newer = data;
-  newer.insert(newer.size() - 4, "appended");
-  CHECK(*ParseSidecar(Patched(newer, 8, Bytes("\2\0\0\0"))) == Example());
-  // In version 1 the same is damage.
+  newer.insert(newer.size() - 4, Bytes("\0appended"));
+  CHECK(*ParseSidecar(Patched(newer, 8, Bytes("\3\0\0\0"))) == Example());
+  // In version 2, and in 1, the same is damage.
+  CHECK_FALSE(ParseSidecar(Patched(newer, 8, Bytes("\2\0\0\0"))).ok());
   CHECK_FALSE(ParseSidecar(Patched(newer, 8, Bytes("\1\0\0\0"))).ok());
-  // Version 2 that needs a reader of version 2.
+  // Version 3 that needs a reader of version 3.
   const Status refused =
-      ParseSidecar(Patched(data, 8, Bytes("\2\0\0\0\2\0\0\0"))).status();
+      ParseSidecar(Patched(data, 8, Bytes("\3\0\0\0\3\0\0\0"))).status();
   CHECK(refused.code() == absl::StatusCode::kFailedPrecondition);
   CHECK_THAT(std::string(Message(refused)), Contains("upgrade"));
 }

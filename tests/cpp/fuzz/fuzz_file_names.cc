@@ -14,6 +14,7 @@ std::vector<std::string> FuzzSeeds() {
           "__7.metadata",
           ".metadata",
           SidecarName("dcpcpp-0123456789abcdef"),
+          IndexedMetadataName("dcpcpp-0"),
           TemporaryMetadataName("dcpcpp-0"),
           TemporaryLeaseName("dcpcpp-0"),
           TemporaryShardName("dcpcpp-0", 1),
@@ -50,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     dcp::Require(dcp::SidecarName(input.substr(1)) == input,
                  "a sidecar has one name");
   }
+  (void)dcp::IsIndexedMetadataName(input);
   (void)dcp::IsTemporaryName(input);
   if (!dcp::ValidateRelativePath(input).ok()) return 0;
   const auto parts = dcp::SplitPath(input);

@@ -74,6 +74,11 @@ void ReadWhole(const std::string& data) {
       IndexedMetadata::Open(read, static_cast<int64_t>(data.size()));
   if (!index.ok()) return;
   (void)index->Position("a");
+  (void)index->CheckIsOf(index->metadata());
+  auto outline = index->ReadOutline();
+  if (!outline.ok() || outline->entries().empty()) return;
+  const std::string last = outline->entries().back().first;
+  (void)index->ReadEntry(last, &*outline);
   (void)index->ReadAll();
 }
 

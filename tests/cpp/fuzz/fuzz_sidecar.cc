@@ -24,7 +24,9 @@ std::vector<std::string> FuzzSeeds() {
                                               .data_offset = 2816,
                                               .data_nbytes = 1000000}}},
                                   {.name = "__12_3.distcp"}}};
-  return {SerializeSidecar(sidecar), SerializeSidecar({.save_id = "dcpcpp-0"})};
+  return {SerializeSidecar(sidecar), SerializeSidecar({.save_id = "dcpcpp-0"}),
+          SerializeSidecar(
+              {.save_id = "dcpcpp-0", .index = SidecarIndex{.nbytes = 1000}})};
 }
 std::vector<std::string> FuzzDictionary() {
   return {"dcpcpp-", "__0_0.distcp", "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"};

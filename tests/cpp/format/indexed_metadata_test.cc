@@ -10,90 +10,13 @@
 #include "dcp/metadata_codec.h"
 #include "format/bytes.h"
 #include "format/golden.h"
+#include "format/indexed_testing.h"
 #include "format/random_metadata.h"
 
 namespace dcp {
 namespace {
 
 using Catch::Matchers::Contains;
-
-constexpr MetadataBinding kBinding = {.nbytes = 954, .crc32 = 0xdeadbeef};
-
-std::string Written(const Metadata& metadata) {
-  std::string data;
-  const Status status = WriteIndexedMetadata(
-      metadata, PlacesIn(metadata), kBinding, [&](std::string_view bytes) {
-        data += bytes;
-        return absl::OkStatus();
-      });
-  REQUIRE(status.ok());
-  return data;
-}
-
-/// Counts what is read of `data`, which outlives it.
-struct CountedReads {
-  const std::string& data;
-  size_t count = 0;
-  size_t nbytes = 0;
-
-  ReadRange AsReadRange() {
-    return [this](int64_t byte_offset, std::span<std::byte> out) {
-      const auto begin = static_cast<size_t>(byte_offset);
-      if (begin > data.size() || out.size() > data.size() - begin) {
-        return Internal("a read beyond the end");
-      }
-      std::memcpy(out.data(), data.data() + begin, out.size());
-      ++count;
-      nbytes += out.size();
-      return absl::OkStatus();
-    };
-  }
-};
-
-StatusOr<Metadata> ReadAll(const std::string& data) {
-  CountedReads reads{data};
-  DCP_ASSIGN_OR_RETURN(
-      const IndexedMetadata index,
-      IndexedMetadata::Open(reads.AsReadRange(),
-                            static_cast<int64_t>(data.size())));
-  return index.ReadAll();
-}
-
-/// A tensor of rows, sharded over `chunks` ranks, and what else there may be.
-Metadata Sharded(int64_t chunks) {
-  Metadata metadata;
-  metadata.Add("step", BytesStorageMetadata{});
-  TensorStorageMetadata tensor{.properties = {.dtype = DType::kBFloat16},
-                               .size = {16 * chunks, 8192}};
-  for (int64_t c = 0; c < chunks; ++c) {
-    const Box& chunk = tensor.chunks.emplace_back(
-        Box{.offsets = {16 * c, 0}, .sizes = {16, 8192}});
-    metadata.storage_data[{.fqn = "w", .offset = chunk.offsets, .index = c}] = {
-        .relative_path = "__" + std::to_string(c) + "_0.distcp",
-        .offset = 123456789,
-        .length = 16 * 8192 * 2 + 1600};
-  }
-  metadata.Add("w", std::move(tensor));
-  metadata.storage_data[{.fqn = "step"}] = {
-      .relative_path = "__0_0.distcp", .transform_descriptors = {"a", "b"}};
-  metadata.storage_data[{.fqn = "nobody's"}] = {.relative_path = "f"};
-  metadata.planner_data.emplace()["w"] = {std::string("model"), int64_t{3}};
-  metadata.storage_meta = {.save_id = "id", .modules = {"m"}};
-  metadata.version = "1.0.0";
-  return metadata;
-}
-
-/// Replaces bytes at `at` and makes the CRC-32 at the end fit again.
-std::string Patched(std::string data, size_t at, std::string_view bytes) {
-  data.replace(at, bytes.size(), bytes);
-  uint32_t trailer_nbytes = 0;
-  std::memcpy(&trailer_nbytes, data.data() + data.size() - 8, 4);
-  uint32_t crc = Crc32(0, AsBytes(data).first(kIndexedHeaderNbytes));
-  crc =
-      Crc32(crc, AsBytes(data).last(trailer_nbytes).first(trailer_nbytes - 4));
-  std::memcpy(data.data() + data.size() - 4, &crc, 4);
-  return data;
-}
 
 TEST_CASE("indexed metadata say what .metadata says", "[indexed]") {
   CheckEqual(ReadAll(Written(Metadata())).value(), Metadata());
@@ -169,109 +92,6 @@ TEST_CASE("an entry is found, and its items read a block at a time",
   }
   CHECK(index->Items(entry, 999, 1).value()[0].chunk == chunks[999]);
   CHECK(index->Items(entry, 5, 0).value().empty());
-}
-
-TEST_CASE("an outline has no items, and each entry adds its own", "[indexed]") {
-  const Metadata metadata = Sharded(1000);
-  const std::string data = Written(metadata);
-  CountedReads reads{data};
-  const auto index = IndexedMetadata::Open(reads.AsReadRange(),
-                                           static_cast<int64_t>(data.size()));
-  REQUIRE(index.ok());
-  reads.count = 0;
-  Metadata outline = index->ReadOutline().value();
-  CHECK(reads.count == 1);
-  REQUIRE(outline.entries().size() == 2);
-  CHECK(outline.FindTensor("w")->size == Dims{16000, 8192});
-  CHECK(outline.FindTensor("w")->chunks.empty());
-  CHECK(outline.storage_data.size() == 1);  // nobody's
-  CHECK(outline.planner_data == metadata.planner_data);
-  CHECK(outline.storage_meta == metadata.storage_meta);
-  CHECK(outline.version == metadata.version);
-  REQUIRE(index->ReadEntry("absent", &outline).ok());
-  REQUIRE(index->ReadEntry("step", &outline).ok());
-  CHECK(outline.storage_data.size() == 2);
-  REQUIRE(index->ReadEntry("w", &outline).ok());
-  CheckEqual(outline, metadata);
-  // What is there already, or is another tensor, is not added to.
-  CHECK(index->ReadEntry("w", &outline).code() == absl::StatusCode::kDataLoss);
-  Metadata other;
-  other.Add("w", TensorStorageMetadata{.size = {16000, 8193}});
-  CHECK(index->ReadEntry("w", &other).code() == absl::StatusCode::kDataLoss);
-  Metadata object;
-  object.Add("w", BytesStorageMetadata{});
-  CHECK(index->ReadEntry("w", &object).code() == absl::StatusCode::kDataLoss);
-  Metadata empty;
-  CHECK(index->ReadEntry("w", &empty).code() == absl::StatusCode::kDataLoss);
-}
-
-/// What CheckIsOf says of an index of `metadata` for a `.metadata` of `nbytes`.
-Status CheckedFor(const Metadata& metadata, int64_t nbytes) {
-  const MetadataBinding binding{.nbytes = nbytes, .crc32 = 7};
-  std::string data;
-  const Status written = WriteIndexedMetadata(
-      metadata, PlacesIn(metadata), binding, [&](std::string_view bytes) {
-        data += bytes;
-        return absl::OkStatus();
-      });
-  REQUIRE(written.ok());
-  CountedReads reads{data};
-  const auto index = IndexedMetadata::Open(reads.AsReadRange(),
-                                           static_cast<int64_t>(data.size()));
-  REQUIRE(index.ok());
-  CHECK(index->CheckIsOf({.nbytes = nbytes, .crc32 = 8}).code() ==
-        absl::StatusCode::kDataLoss);
-  return index->CheckIsOf(binding);
-}
-
-TEST_CASE("an index says no more than its .metadata can", "[indexed]") {
-  const Metadata metadata = Sharded(1000);
-  const auto nbytes =
-      static_cast<int64_t>(SerializeMetadata(metadata).value().size());
-  CHECK(CheckedFor(metadata, nbytes).ok());
-  // A thousand chunks, of 16 bytes at least, and an object.
-  CHECK(CheckedFor(metadata, 1001 * 16).ok());
-  CHECK(CheckedFor(metadata, 1001 * 16 - 1).code() ==
-        absl::StatusCode::kDataLoss);
-  // Each of 2,000 items gets a copy of a name of 100 KB.
-  Metadata named;
-  TensorStorageMetadata tensor{.size = {2000}};
-  for (int64_t i = 0; i < 2000; ++i) {
-    tensor.chunks.push_back({.offsets = {i}, .sizes = {1}});
-  }
-  named.Add(std::string(100'000, 'n'), tensor);
-  CHECK(CheckedFor(named, 200'000).code() == absl::StatusCode::kDataLoss);
-  Metadata placed = Sharded(10);
-  placed.storage_data[{.fqn = "step"}].relative_path = std::string(600, 'p');
-  CHECK(CheckedFor(placed, 200'000).code() == absl::StatusCode::kDataLoss);
-}
-
-TEST_CASE("entries do not share blocks or records", "[indexed]") {
-  // Both tensors have one block, of equal bytes: the second entry is made to
-  // name the first one's.
-  Metadata metadata;
-  for (const char* fqn : {"a", "b"}) {
-    metadata.Add(
-        fqn, TensorStorageMetadata{.size = {4},
-                                   .chunks = {{.offsets = {0}, .sizes = {4}}}});
-  }
-  const std::string data = Written(metadata);
-  CHECK(ReadAll(data).ok());
-  const std::string head = data.substr(0, kIndexedHeaderNbytes);
-  const IndexedTrailer trailer = ParseTrailer(head, data, data.size()).value();
-  const size_t second = trailer.directory_begin + IndexedTrailer::kEntryNbytes;
-  for (const size_t at : {second, second + sizeof(uint64_t)}) {
-    std::string shared = data;
-    shared.replace(at, sizeof(uint64_t), sizeof(uint64_t), '\0');
-    const uint32_t crc =
-        Crc32(0, AsBytes(shared).subspan(trailer.directory_begin,
-                                         trailer.directory_nbytes()));
-    const size_t crc_at = data.size() - SerializeTrailer({}).size() + 48;
-    shared = Patched(shared, crc_at,
-                     {reinterpret_cast<const char*>(&crc), sizeof(crc)});
-    CHECK_THAT(std::string(Message(ReadAll(shared).status())),
-               Contains("directory"));
-  }
 }
 
 TEST_CASE("a chunk takes a few bytes where they are regular", "[indexed]") {

@@ -1,0 +1,119 @@
+// Indexed metadata in parts, and what they may ask for.
+
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "dcp/metadata_codec.h"
+#include "format/indexed_testing.h"
+#include "format/random_metadata.h"
+
+namespace dcp {
+namespace {
+
+using Catch::Matchers::Contains;
+
+TEST_CASE("an outline has no items, and each entry adds its own", "[indexed]") {
+  const Metadata metadata = Sharded(1000);
+  const std::string data = Written(metadata);
+  CountedReads reads{data};
+  const auto index = IndexedMetadata::Open(reads.AsReadRange(),
+                                           static_cast<int64_t>(data.size()));
+  REQUIRE(index.ok());
+  reads.count = 0;
+  Metadata outline = index->ReadOutline().value();
+  CHECK(reads.count == 1);
+  REQUIRE(outline.entries().size() == 2);
+  CHECK(outline.FindTensor("w")->size == Dims{16000, 8192});
+  CHECK(outline.FindTensor("w")->chunks.empty());
+  CHECK(outline.storage_data.size() == 1);  // nobody's
+  CHECK(outline.planner_data == metadata.planner_data);
+  CHECK(outline.storage_meta == metadata.storage_meta);
+  CHECK(outline.version == metadata.version);
+  REQUIRE(index->ReadEntry("absent", &outline).ok());
+  REQUIRE(index->ReadEntry("step", &outline).ok());
+  CHECK(outline.storage_data.size() == 2);
+  REQUIRE(index->ReadEntry("w", &outline).ok());
+  CheckEqual(outline, metadata);
+  // What is there already, or is another tensor, is not added to.
+  CHECK(index->ReadEntry("w", &outline).code() == absl::StatusCode::kDataLoss);
+  Metadata other;
+  other.Add("w", TensorStorageMetadata{.size = {16000, 8193}});
+  CHECK(index->ReadEntry("w", &other).code() == absl::StatusCode::kDataLoss);
+  Metadata object;
+  object.Add("w", BytesStorageMetadata{});
+  CHECK(index->ReadEntry("w", &object).code() == absl::StatusCode::kDataLoss);
+  Metadata empty;
+  CHECK(index->ReadEntry("w", &empty).code() == absl::StatusCode::kDataLoss);
+}
+
+/// What CheckIsOf says of an index of `metadata` for a `.metadata` of `nbytes`.
+Status CheckedFor(const Metadata& metadata, int64_t nbytes) {
+  const MetadataBinding binding{.nbytes = nbytes, .crc32 = 7};
+  std::string data;
+  const Status written = WriteIndexedMetadata(
+      metadata, PlacesIn(metadata), binding, [&](std::string_view bytes) {
+        data += bytes;
+        return absl::OkStatus();
+      });
+  REQUIRE(written.ok());
+  CountedReads reads{data};
+  const auto index = IndexedMetadata::Open(reads.AsReadRange(),
+                                           static_cast<int64_t>(data.size()));
+  REQUIRE(index.ok());
+  CHECK(index->CheckIsOf({.nbytes = nbytes, .crc32 = 8}).code() ==
+        absl::StatusCode::kDataLoss);
+  return index->CheckIsOf(binding);
+}
+
+TEST_CASE("an index says no more than its .metadata can", "[indexed]") {
+  const Metadata metadata = Sharded(1000);
+  const auto nbytes =
+      static_cast<int64_t>(SerializeMetadata(metadata).value().size());
+  CHECK(CheckedFor(metadata, nbytes).ok());
+  // A thousand chunks, of 16 bytes at least, and an object.
+  CHECK(CheckedFor(metadata, 1001 * 16).ok());
+  CHECK(CheckedFor(metadata, 1001 * 16 - 1).code() ==
+        absl::StatusCode::kDataLoss);
+  // Each of 2,000 items gets a copy of a name of 100 KB.
+  Metadata named;
+  TensorStorageMetadata tensor{.size = {2000}};
+  for (int64_t i = 0; i < 2000; ++i) {
+    tensor.chunks.push_back({.offsets = {i}, .sizes = {1}});
+  }
+  named.Add(std::string(100'000, 'n'), tensor);
+  CHECK(CheckedFor(named, 200'000).code() == absl::StatusCode::kDataLoss);
+  Metadata placed = Sharded(10);
+  placed.storage_data[{.fqn = "step"}].relative_path = std::string(600, 'p');
+  CHECK(CheckedFor(placed, 200'000).code() == absl::StatusCode::kDataLoss);
+}
+
+TEST_CASE("entries do not share blocks or records", "[indexed]") {
+  // Both tensors have one block, of equal bytes: the second entry is made to
+  // name the first one's.
+  Metadata metadata;
+  for (const char* fqn : {"a", "b"}) {
+    metadata.Add(
+        fqn, TensorStorageMetadata{.size = {4},
+                                   .chunks = {{.offsets = {0}, .sizes = {4}}}});
+  }
+  const std::string data = Written(metadata);
+  CHECK(ReadAll(data).ok());
+  const std::string head = data.substr(0, kIndexedHeaderNbytes);
+  const IndexedTrailer trailer = ParseTrailer(head, data, data.size()).value();
+  const size_t second = trailer.directory_begin + IndexedTrailer::kEntryNbytes;
+  for (const size_t at : {second, second + sizeof(uint64_t)}) {
+    std::string shared = data;
+    shared.replace(at, sizeof(uint64_t), sizeof(uint64_t), '\0');
+    const uint32_t crc =
+        Crc32(0, AsBytes(shared).subspan(trailer.directory_begin,
+                                         trailer.directory_nbytes()));
+    const size_t crc_at = data.size() - SerializeTrailer({}).size() + 48;
+    shared = Patched(shared, crc_at,
+                     {reinterpret_cast<const char*>(&crc), sizeof(crc)});
+    CHECK_THAT(std::string(Message(ReadAll(shared).status())),
+               Contains("directory"));
+  }
+}
+
+}  // namespace
+}  // namespace dcp

@@ -196,6 +196,9 @@ struct LoadOptions {
 class LoadRequest {
  public:
   virtual ~LoadRequest() = default;
+  /// `metadata` have the keys, paths, shapes and dtypes of the checkpoint. Of
+  /// one with indexed metadata, tensors have no chunks here and items no
+  /// places: each rank then reads those of the entries that it asks for.
   virtual StatusOr<std::vector<LoadEntry>> MakeEntries(
       const Metadata& metadata) = 0;
 

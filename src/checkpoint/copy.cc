@@ -86,7 +86,6 @@ class CopyOperation {
     if (file.is_data && is_native()) return file.name;
     return TemporaryShardName(save_id_, &file - source_.files.data());
   }
-
   bool IsLeftAlone(const FileToCopy& file) const {
     return !file.is_data && present_.contains(file.name);
   }
@@ -96,7 +95,6 @@ class CopyOperation {
     commit_.created.push_back(name);
     return absl::OkStatus();
   }
-
   Status SyncNames() {
     if (!fs_.traits().directory_sync) return absl::OkStatus();
     return fs_.SyncDirectory(destination_);
@@ -216,6 +214,7 @@ Status CopyOperation::Proceed() const {
 /// Safetensors as a first save does it: COMMIT.md, "Safetensors", point 3.
 Status CopyOperation::Publish() {
   if (!source_.sidecar_bytes.empty()) ++result_.files;
+  if (!source_.index_bytes.empty()) ++result_.files;
   if (has_index()) ++result_.files;
   if (!is_native()) {
     if (!source_.sidecar_bytes.empty()) {
@@ -264,7 +263,8 @@ Status CopyOperation::PublishNative() {
                  .metadata_name = source_.commit_name,
                  .metadata = source_.commit_bytes,
                  .save_id = save_id_,
-                 .sidecar = source_.sidecar_bytes},
+                 .sidecar = source_.sidecar_bytes,
+                 .index = source_.index_bytes},
                 &commit_);
 }
 

@@ -10,6 +10,7 @@
 #include "format/safetensors_index.h"
 #include "io/paths.h"
 #include "storage/hugging_face_directory.h"
+#include "storage/indexed_file.h"
 #include "storage/leftovers.h"
 #include "storage/limits.h"
 #include "storage/metadata_file.h"
@@ -77,7 +78,13 @@ class SourceReader {
     const std::string_view save_id = DcpcppSaveIdOf(source_.metadata);
     if (save_id.empty()) return absl::OkStatus();
     DCP_RETURN_IF_ERROR(ReadSidecar(save_id));
-    return CheckMetadataCrc(source_.sidecar, source_.commit_bytes, path);
+    DCP_RETURN_IF_ERROR(
+        CheckMetadataCrc(source_.sidecar, source_.commit_bytes, path));
+    if (!source_.sidecar.index) return absl::OkStatus();
+    DCP_ASSIGN_OR_RETURN(
+        source_.index_bytes,
+        ReadIndexedFile(file_system_, directory, source_.sidecar));
+    return absl::OkStatus();
   }
 
   Status ReadSafetensors(const std::vector<DirectoryEntry>& entries) {

@@ -33,10 +33,11 @@ struct CopySource {
   Metadata metadata;
   Sidecar sidecar;  ///< without a save id if there is none
   std::string sidecar_bytes;
+  std::string index_bytes;  ///< indexed metadata; empty if there are none
   /// `.metadata`, or the index of safetensors; empty if there is none of these.
   std::string commit_name;
   std::string commit_bytes;
-  /// All but the sidecar and the commit file, data last.
+  /// All but the sidecar, the index and the commit file, data last.
   std::vector<FileToCopy> files;
   int64_t nbytes = 0;  ///< of `files`
   std::vector<FileNotCopied> not_copied;

@@ -1,6 +1,8 @@
 // A load, start to finish:
-// 1. The coordinator reads the metadata once; every rank gets its bytes.
-// 2. Every rank makes its entries and plans its reads by itself.
+// 1. The coordinator reads the metadata once; every rank gets its bytes. Where
+//    there is an index, these are of an outline: what entries there are.
+// 2. Every rank makes its entries and plans its reads by itself. Of an index it
+//    reads what its entries need.
 // 3. All ranks learn whether all could plan; only then is memory written. In
 //    the same messages ranks of one host find each other that need the same
 //    bytes: each of these is then read by one of them (pool_member.cc).
@@ -18,32 +20,14 @@
 #include <utility>
 
 #include "base/guarded.h"
-#include "base/wire.h"
 #include "checkpoint/load_planning.h"
 #include "checkpoint/rank_exchange.h"
+#include "checkpoint/shared_index.h"
 #include "dcp/checkpoint.h"
 #include "storage/pooled_reads.h"
 
 namespace dcp {
 namespace {
-
-StatusOr<std::string> Encode(const CheckpointIndex& index) {
-  DCP_ASSIGN_OR_RETURN(const std::string metadata,
-                       SerializeMetadata(index.metadata));
-  WireWriter out;
-  out.PutString(metadata);
-  out.PutString(index.storage_data);
-  return std::move(out).Take();
-}
-
-StatusOr<CheckpointIndex> Decode(std::string_view message) {
-  WireReader in(message, "the checkpoint's metadata");
-  const std::string_view metadata = in.String();
-  CheckpointIndex index{.storage_data = std::string(in.String())};
-  DCP_RETURN_IF_ERROR(in.Finish());
-  DCP_ASSIGN_OR_RETURN(index.metadata, ParseMetadata(metadata));
-  return index;
-}
 
 StatusOr<std::string> NothingOr(const Status& status) {
   if (status.ok()) return std::string();
@@ -109,13 +93,14 @@ class LoadOperation {
               .is_coordinator = transport.rank() == transport.coordinator()},
         pooling_(options.pool_reads && role_.world_size > 1
                      ? dynamic_cast<PoolingReader*>(&reader)
-                     : nullptr) {}
+                     : nullptr),
+        index_(reader, transport) {}
 
   StatusOr<LoadResult> Run() {
-    DCP_ASSIGN_OR_RETURN(const bool has_index, ShareIndex());
+    DCP_ASSIGN_OR_RETURN(const bool has_index, index_.Share());
     Status loaded = LoadFromIndex(has_index, "read");
     if (has_index && MayBeReplacedCheckpoint(loaded)) {
-      DCP_ASSIGN_OR_RETURN(const bool replaced, ShareNewIndex());
+      DCP_ASSIGN_OR_RETURN(const bool replaced, index_.ShareAgain());
       // Another name: who waits for the ranks to read again must not take their
       // first arrival for it.
       if (replaced) loaded = LoadFromIndex(has_index, "read again");
@@ -125,11 +110,6 @@ class LoadOperation {
   }
 
  private:
-  // First byte of the coordinator's message.
-  static constexpr char kGlobal = 'G';   // metadata of the whole checkpoint
-  static constexpr char kPerRank = 'R';  // every rank has its own
-  static constexpr std::string_view kSame = "S";  // nothing has changed
-
   /// Steps 2 to 5.
   Status LoadFromIndex(bool has_index, std::string_view wait) {
     const PoolStay stay(pooling_);
@@ -156,73 +136,18 @@ class LoadOperation {
     return pooling_->OfferPool(plan_);
   }
 
-  /// Whether there is global metadata; index_ holds it then.
-  StatusOr<bool> ShareIndex() {
-    DCP_ASSIGN_OR_RETURN(const std::string message,
-                         BroadcastFrom(transport_, "plan", [this] {
-                           return Guarded([this] { return ReadIndex(); });
-                         }));
-    if (message[0] == kPerRank) return false;
-    if (role_.world_size > 1) {
-      DCP_ASSIGN_OR_RETURN(index_, Decode(std::string_view(message).substr(1)));
-    }
-    return true;
-  }
-
-  /// Coordinator: the message of ShareIndex.
-  StatusOr<std::string> ReadIndex() {
-    StatusOr<CheckpointIndex> index = reader_.ReadIndex();
-    if (index.status().code() == absl::StatusCode::kNotFound &&
-        reader_.ReadRankIndex(role_.rank).ok()) {
-      return std::string(1, kPerRank);
-    }
-    DCP_RETURN_IF_ERROR(index.status());
-    if (role_.world_size == 1) {
-      index_ = *std::move(index);
-      return std::string(1, kGlobal);
-    }
-    DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(*index));
-    return kGlobal + encoded;
-  }
-
-  /// Whether there is other metadata by now; index_ holds it then. A
-  /// coordinator that cannot read it leaves it at the failures so far.
-  StatusOr<bool> ShareNewIndex() {
-    DCP_ASSIGN_OR_RETURN(
-        const std::string message,
-        BroadcastFrom(transport_, "plan", [this]() -> StatusOr<std::string> {
-          StatusOr<CheckpointIndex> now = reader_.ReadIndex();
-          if (!now.ok()) return std::string(kSame);
-          DCP_ASSIGN_OR_RETURN(const bool is_same, IsIndex(*now));
-          if (is_same) return std::string(kSame);
-          DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(*now));
-          return kGlobal + encoded;
-        }));
-    if (message == kSame) return false;
-    DCP_ASSIGN_OR_RETURN(index_, Decode(std::string_view(message).substr(1)));
-    return true;
-  }
-
-  /// Whether `other` is index_, of which planning has taken the paths.
-  StatusOr<bool> IsIndex(CheckpointIndex other) const {
-    other.metadata.planner_data.reset();
-    DCP_ASSIGN_OR_RETURN(const std::string theirs, Encode(other));
-    DCP_ASSIGN_OR_RETURN(const std::string ours, Encode(index_));
-    return theirs == ours;
-  }
-
   Status Plan(bool has_index) {
-    if (!has_index) {
-      DCP_ASSIGN_OR_RETURN(index_, reader_.ReadRankIndex(role_.rank));
-    }
-    DCP_RETURN_IF_ERROR(reader_.SetUp(index_, role_));
-    DCP_ASSIGN_OR_RETURN(entries_, request_.MakeEntries(index_.metadata));
+    if (!has_index) DCP_RETURN_IF_ERROR(index_.ReadOwn());
+    const Metadata& metadata = index_.value().metadata;
+    DCP_RETURN_IF_ERROR(reader_.SetUp(index_.value(), role_));
+    DCP_ASSIGN_OR_RETURN(entries_, request_.MakeEntries(metadata));
+    DCP_RETURN_IF_ERROR(index_.ReadItemsOf(entries_));
     LoadResult planned;
-    DCP_ASSIGN_OR_RETURN(
-        plan_, MakeLoadPlan(entries_, index_.metadata, options_, &planned));
+    DCP_ASSIGN_OR_RETURN(plan_,
+                         MakeLoadPlan(entries_, metadata, options_, &planned));
     DCP_RETURN_IF_ERROR(CheckNoneLost(planned.missing));
     result_ = std::move(planned);
-    index_.metadata.planner_data.reset();  // large, and read by now
+    index_.DropPaths();  // large, and read by now
     return reader_.OpenData(plan_);
   }
 
@@ -256,7 +181,7 @@ class LoadOperation {
   const LoadOptions& options_;
   const StorageRole role_;
   PoolingReader* const pooling_;  // null: every rank reads by itself
-  CheckpointIndex index_;
+  SharedIndex index_;
   std::vector<LoadEntry> entries_;
   LoadPlan plan_;
   LoadResult result_;

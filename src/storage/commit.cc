@@ -12,16 +12,28 @@ Status SyncNames(FileSystem& fs, const CommitRequest& request) {
   return fs.SyncDirectory(request.directory);
 }
 
+Status WriteBeside(FileSystem& fs, const CommitRequest& request,
+                   const std::string& name, std::string_view bytes,
+                   CommitProgress* progress) {
+  DCP_RETURN_IF_ERROR(
+      WriteFile(fs, JoinPath(request.directory, name), bytes, request.sync));
+  progress->created.push_back(name);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Status Commit(FileSystem& fs, const CommitRequest& request,
               CommitProgress* progress) {
-  const std::string sidecar_name = SidecarName(request.save_id);
   const std::string target = JoinPath(request.directory, request.metadata_name);
+  if (!request.index.empty()) {
+    DCP_RETURN_IF_ERROR(WriteBeside(fs, request,
+                                    IndexedMetadataName(request.save_id),
+                                    request.index, progress));
+  }
   if (!request.sidecar.empty()) {
-    DCP_RETURN_IF_ERROR(WriteFile(fs, JoinPath(request.directory, sidecar_name),
-                                  request.sidecar, request.sync));
-    progress->created.push_back(sidecar_name);
+    DCP_RETURN_IF_ERROR(WriteBeside(fs, request, SidecarName(request.save_id),
+                                    request.sidecar, progress));
   }
   if (!fs.traits().atomic_rename) {
     progress->attempted = true;
@@ -29,8 +41,8 @@ Status Commit(FileSystem& fs, const CommitRequest& request,
   }
   const std::string temporary_name = TemporaryMetadataName(request.save_id);
   const std::string temporary = JoinPath(request.directory, temporary_name);
-  DCP_RETURN_IF_ERROR(WriteFile(fs, temporary, request.metadata, request.sync));
-  progress->created.push_back(temporary_name);
+  DCP_RETURN_IF_ERROR(
+      WriteBeside(fs, request, temporary_name, request.metadata, progress));
   // Everything that the metadata names is durable before it can be seen.
   DCP_RETURN_IF_ERROR(SyncNames(fs, request));
   progress->attempted = true;

@@ -20,6 +20,8 @@ struct CommitRequest {
   std::string_view metadata;
   std::string save_id;  ///< names the sidecar
   std::string sidecar;  ///< empty: the checkpoint has none
+  /// Indexed metadata, which the sidecar then names; empty: there are none.
+  std::string_view index = {};
   SyncMode sync = SyncMode::kSync;
 };
 
@@ -33,10 +35,11 @@ struct CommitProgress {
 };
 
 /// Publishes a checkpoint whose data files are complete (and synced): writes
-/// the sidecar, then the metadata under a temporary name, then renames it over
-/// `metadata_name`; with a sync between the steps. Where the file system has
-/// no atomic rename, the metadata is written last under its own name.
-/// \error kAlreadyExists  another save used the sidecar's name; its file stays
+/// the index, the sidecar, then the metadata under a temporary name, then
+/// renames it over `metadata_name`; with a sync between the steps. Where the
+/// file system has no atomic rename, the metadata is written last under its own
+/// name. \error kAlreadyExists  another save used the sidecar's name; its file
+/// stays
 Status Commit(FileSystem& file_system, const CommitRequest& request,
               CommitProgress* progress);
 

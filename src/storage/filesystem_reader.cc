@@ -6,14 +6,13 @@
 #include <vector>
 
 #include "base/guarded.h"
-#include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "io/paths.h"
 #include "storage/compressed_item.h"
 #include "storage/environment.h"
+#include "storage/indexed_file.h"
 #include "storage/item_places.h"
-#include "storage/metadata_file.h"
-#include "storage/sidecar_file.h"
+#include "storage/metadata_reader.h"
 #include "storage/stored_item.h"
 #include "storage/tensor_sink.h"
 #include "storage/whole_item.h"
@@ -175,51 +174,31 @@ FileSystemReader::FileSystemReader(FileSystemReaderOptions options,
   options_.path = file_system_->Absolute(options_.path);
 }
 
+MetadataReader FileSystemReader::metadata_reader() const {
+  return MetadataReader(*file_system_, options_.path, options_.verify);
+}
+
 StatusOr<CheckpointIndex> FileSystemReader::ReadIndex() {
-  return ReadIndexFile(std::string(kMetadataFileName));
+  return metadata_reader().ReadWhole(std::string(kMetadataFileName));
 }
 
 StatusOr<CheckpointIndex> FileSystemReader::ReadRankIndex(int rank) {
-  return ReadIndexFile(RankMetadataFileName(rank));
+  return metadata_reader().ReadWhole(RankMetadataFileName(rank));
 }
 
-StatusOr<CheckpointIndex> FileSystemReader::ReadIndexFile(
-    const std::string& name) {
-  const std::string path = JoinPath(options_.path, name);
-  const auto read_pickle = [&] {
-    return ReadMetadataFile(*file_system_, options_.path, name);
-  };
-  DCP_ASSIGN_OR_RETURN(const std::string pickle, read_pickle());
-  StatusOr<CheckpointIndex> index = IndexOf(pickle, path);
-  if (index.status().code() != absl::StatusCode::kDataLoss) return index;
-  // A save that replaced the checkpoint meanwhile has removed its sidecar.
-  const StatusOr<std::string> again = read_pickle();
-  return again.ok() && *again != pickle ? IndexOf(*again, path) : index;
+StatusOr<CheckpointOutline> FileSystemReader::ReadOutline() {
+  return metadata_reader().ReadOutline();
 }
 
-StatusOr<CheckpointIndex> FileSystemReader::IndexOf(std::string_view pickle,
-                                                    const std::string& path) {
-  StatusOr<Metadata> metadata = ParseMetadata(pickle);
-  if (!metadata.ok()) return Annotate(metadata.status(), path);
-  CheckpointIndex index{.metadata = *std::move(metadata)};
-  const std::string_view save_id = DcpcppSaveIdOf(index.metadata);
-  if (save_id.empty()) return index;
-  // Our own checkpoint: without its sidecar it is not what was written.
-  StatusOr<std::string> sidecar = ReadSidecar(save_id, pickle, path);
-  // Who asked for no checks gets what the items say of themselves.
-  if (!sidecar.ok() && !options_.verify) return index;
-  DCP_RETURN_IF_ERROR(sidecar.status());
-  index.storage_data = *std::move(sidecar);
-  return index;
-}
-
-StatusOr<std::string> FileSystemReader::ReadSidecar(
-    std::string_view save_id, std::string_view pickle,
-    const std::string& metadata_path) {
-  DCP_ASSIGN_OR_RETURN(SidecarFileContent content,
-                       ReadSidecarFile(*file_system_, options_.path, save_id));
-  DCP_RETURN_IF_ERROR(CheckMetadataCrc(content.sidecar, pickle, metadata_path));
-  return std::move(content.bytes);
+Status FileSystemReader::ReadEntries(std::span<const std::string_view> fqns,
+                                     Metadata* metadata) {
+  DCP_ASSIGN_OR_RETURN(const IndexedMetadata indexed,
+                       OpenIndexedFile(*file_system_, options_.path, sidecar_));
+  for (const std::string_view fqn : fqns) {
+    DCP_RETURN_IF_ERROR(
+        Annotate(indexed.ReadEntry(fqn, metadata), options_.path));
+  }
+  return absl::OkStatus();
 }
 
 Status FileSystemReader::SetUp(const CheckpointIndex& index,

@@ -5,18 +5,23 @@
 #define DCP_STORAGE_FILESYSTEM_READER_H_
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "dcp/filesystem_storage.h"
 #include "format/sidecar.h"
+#include "storage/metadata_reader.h"
+#include "storage/outline_reader.h"
 #include "storage/partial_crcs.h"
 #include "storage/planned_files.h"
 #include "storage/pooled_reads.h"
 
 namespace dcp {
 
-class FileSystemReader final : public StorageReader, public PoolingReader {
+class FileSystemReader final : public StorageReader,
+                               public PoolingReader,
+                               public OutlineReader {
  public:
   FileSystemReader(FileSystemReaderOptions options,
                    StorageEnvironment environment);
@@ -36,16 +41,13 @@ class FileSystemReader final : public StorageReader, public PoolingReader {
   void JoinPool(std::string_view pool) override;
   void LeavePool() override { pool_.reset(); }
 
+  StatusOr<CheckpointOutline> ReadOutline() override;
+  Status ReadEntries(std::span<const std::string_view> fqns,
+                     Metadata* metadata) override;
+
  private:
   Status ReadItems(const LoadPlan& plan, ReadTarget& target);
-  StatusOr<CheckpointIndex> ReadIndexFile(const std::string& name);
-  /// The index whose `.metadata`, the file `path`, has the bytes `pickle`.
-  StatusOr<CheckpointIndex> IndexOf(std::string_view pickle,
-                                    const std::string& path);
-  /// The bytes of the sidecar that belongs to `pickle`.
-  StatusOr<std::string> ReadSidecar(std::string_view save_id,
-                                    std::string_view pickle,
-                                    const std::string& metadata_path);
+  MetadataReader metadata_reader() const;
 
   FileSystemReaderOptions options_;
   std::shared_ptr<FileSystem> file_system_;

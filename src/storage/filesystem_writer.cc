@@ -7,7 +7,6 @@
 #include "base/checksum.h"
 #include "base/random_id.h"
 #include "base/traced.h"
-#include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "format/sidecar.h"
 #include "io/stall.h"
@@ -17,8 +16,10 @@
 #include "storage/environment.h"
 #include "storage/export_dtype.h"
 #include "storage/file_assignment.h"
+#include "storage/indexed_file.h"
 #include "storage/leftovers.h"
 #include "storage/limits.h"
+#include "storage/metadata_files.h"
 #include "storage/rank_notes.h"
 #include "storage/space_check.h"
 #include "storage/write_items.h"
@@ -32,8 +33,10 @@ constexpr int kMaxTakenNames = 1000;
 }  // namespace
 
 FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
-                                   StorageEnvironment environment)
+                                   StorageEnvironment environment,
+                                   size_t min_indexed_items)
     : options_(std::move(options)),
+      min_indexed_items_(min_indexed_items),
       unwatched_(std::move(environment.file_system)),
       file_system_(std::make_shared<WatchedFileSystem>(
           unwatched_, options_.io.stall_timeout)),
@@ -203,28 +206,32 @@ Status FileSystemWriter::WriteSomeFiles(
 
 StatusOr<std::string> FileSystemWriter::Finish(
     Metadata metadata, std::span<const WriteOutcome> outcomes) {
-  size_t count = 0;
-  for (const WriteOutcome& outcome : outcomes) count += outcome.results.size();
-  // Twice the count: the serializer's look-ups are faster in a roomy table.
-  metadata.storage_data.reserve(2 * count);
+  metadata.storage_meta = storage_meta();
+  metadata.version = std::string(kMetadataVersion);
+  // Each rank reads all of what it has saved for itself.
+  DCP_ASSIGN_OR_RETURN(
+      MetadataFiles files,
+      MakeMetadataFiles(metadata, outcomes,
+                        role_.use_collectives ? min_indexed_items_ : kNoIndex));
+  metadata = {};  // large, and no longer needed
   std::vector<std::string> storage_data;
   for (const WriteOutcome& outcome : outcomes) {
     storage_data.push_back(outcome.storage_data);
-    for (const WriteResult& result : outcome.results) {
-      metadata.storage_data.emplace(result.index, result.storage_info);
-    }
   }
-  metadata.storage_meta = storage_meta();
-  metadata.version = std::string(kMetadataVersion);
-  DCP_ASSIGN_OR_RETURN(std::string pickle, SerializeMetadata(metadata));
-  metadata = {};  // large, and no longer needed
-  DCP_RETURN_IF_ERROR(Publish(pickle, storage_data));
-  return pickle;
+  DCP_RETURN_IF_ERROR(PublishFiles(files.pickle, files.index, storage_data));
+  return std::move(files.pickle);
 }
 
 Status FileSystemWriter::Publish(std::string_view metadata_pickle,
                                  std::span<const std::string> storage_data) {
+  return PublishFiles(metadata_pickle, {}, storage_data);
+}
+
+Status FileSystemWriter::PublishFiles(
+    std::string_view metadata_pickle, std::string_view index,
+    std::span<const std::string> storage_data) {
   Sidecar sidecar{.save_id = save_id_, .step = StepOfDirectory(options_.path)};
+  if (!index.empty()) sidecar.index = BindIndex(index);
   for (const std::string& data : storage_data) {
     DCP_ASSIGN_OR_RETURN(Sidecar part, ParseSidecar(data));
     std::move(part.files.begin(), part.files.end(),
@@ -240,6 +247,7 @@ Status FileSystemWriter::Publish(std::string_view metadata_pickle,
                               .metadata = metadata_pickle,
                               .save_id = save_id_,
                               .sidecar = SerializeSidecar(sidecar),
+                              .index = index,
                               .sync = sync_mode()},
                              &commit_));
   keeper_->RemoveReplaced(sidecar);

@@ -16,13 +16,17 @@
 #include "storage/commit.h"
 #include "storage/data_file.h"
 #include "storage/directory_keeper.h"
+#include "storage/limits.h"
 
 namespace dcp {
 
 class FileSystemWriter final : public StorageWriter {
  public:
+  /// With `min_indexed_items` items or more the checkpoint gets indexed
+  /// metadata.
   FileSystemWriter(FileSystemWriterOptions options,
-                   StorageEnvironment environment);
+                   StorageEnvironment environment,
+                   size_t min_indexed_items = kMinIndexedItems);
 
   Status SetUp(const StorageRole& role) override;
   StatusOr<std::string> PrepareLocalPlan(const SavePlan& plan) override;
@@ -52,6 +56,9 @@ class FileSystemWriter final : public StorageWriter {
 
  private:
   SyncMode sync_mode() const;
+  /// `index`: indexed metadata, empty if there are none.
+  Status PublishFiles(std::string_view metadata_pickle, std::string_view index,
+                      std::span<const std::string> storage_data);
   Status WriteFiles(const SavePlan& plan, WriteSource& source);
   /// Creates, writes and closes one file for each element of `assigned`.
   Status WriteSomeFiles(std::span<const std::vector<const WriteItem*>> assigned,
@@ -60,6 +67,7 @@ class FileSystemWriter final : public StorageWriter {
   Status ActOnNotes(std::string_view serialized);
 
   FileSystemWriterOptions options_;
+  const size_t min_indexed_items_;
   const std::shared_ptr<FileSystem> unwatched_;
   std::shared_ptr<WatchedFileSystem> file_system_;  // a new one for each save
   std::shared_ptr<DeviceRuntime> device_;

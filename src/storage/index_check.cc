@@ -7,6 +7,7 @@
 
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
+#include "storage/indexed_file.h"
 #include "storage/limits.h"
 #include "storage/read_root.h"
 #include "storage/sidecar_file.h"
@@ -127,7 +128,17 @@ class IndexChecker {
   void UseAndCheck(Sidecar sidecar, std::string_view pickle) {
     const Status bound = CheckMetadataCrc(sidecar, pickle, path_);
     if (!bound.ok()) AddMetadataDamage(bound);
+    if (sidecar.index) CheckIndexedFile(sidecar);
     Use(std::move(sidecar));
+  }
+
+  void CheckIndexedFile(const Sidecar& sidecar) {
+    Status status = ReadIndexedFile(fs_, directory_, sidecar).status();
+    if (status.ok())
+      status = OpenIndexedFile(fs_, directory_, sidecar).status();
+    if (status.ok()) return;
+    log_.Add(status, {.path = JoinPath(directory_,
+                                       IndexedMetadataName(sidecar.save_id))});
   }
 
   FileSystem& fs_;

@@ -1,4 +1,5 @@
-// The metadata of a checkpoint and its sidecar, as far as they can be had.
+// The metadata of a checkpoint, its sidecar and its index, as far as they can
+// be had.
 
 #ifndef DCP_STORAGE_INDEX_CHECK_H_
 #define DCP_STORAGE_INDEX_CHECK_H_
@@ -24,8 +25,8 @@ struct CheckedIndex {
   std::string save_id;
 };
 
-/// Reads and checks `name` in `directory`, and its sidecar. Damage goes to
-/// `log`.
+/// Reads and checks `name` in `directory`, its sidecar and the index that this
+/// names. Damage goes to `log`.
 /// \error kNotFound  there is no such file
 StatusOr<CheckedIndex> CheckIndex(FileSystem& file_system,
                                   const std::string& directory,

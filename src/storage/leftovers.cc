@@ -39,13 +39,16 @@ StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
   const auto& meta = metadata->storage_meta;
   if (meta && meta->save_id && IsDcpcppSaveId(*meta->save_id)) {
     names.insert(SidecarName(*meta->save_id));
+    std::string index = IndexedMetadataName(*meta->save_id);
+    const auto exists = file_system.Exists(JoinPath(ParentPath(path), index));
+    if (exists.value_or(true)) names.insert(std::move(index));
   }
   return names;
 }
 
 bool CouldBeOurs(std::string_view name) {
   return ParseDataFileName(name).has_value() || IsSidecarName(name) ||
-         IsTemporaryName(name);
+         IsIndexedMetadataName(name) || IsTemporaryName(name);
 }
 
 StatusOr<DirectorySurvey> SurveyDirectory(FileSystem& file_system,

@@ -22,7 +22,7 @@ struct DirectorySurvey {
   /// Why it is not known which files belong to checkpoints; OK if it is.
   Status doubt;
   /// Files that belong to the checkpoint of `.metadata`, and to those of single
-  /// ranks: data and sidecars.
+  /// ranks: data, sidecars and indexed metadata.
   std::unordered_set<std::string> published;
   std::unordered_set<std::string> published_by_ranks;
   /// All names of files.
@@ -30,7 +30,8 @@ struct DirectorySurvey {
   SafetensorsSurvey safetensors;
 };
 
-/// The files that the metadata at `path` names, and its sidecar.
+/// The files that the metadata at `path` names, its sidecar and, if there are
+/// some, its indexed metadata.
 StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
                                                       const std::string& path);
 

@@ -14,6 +14,13 @@ namespace dcp {
 inline constexpr int64_t kMaxMetadataNbytes = int64_t{1} << 30;
 /// 4 bytes for each MiB of data, about 20 for each item.
 inline constexpr int64_t kMaxSidecarNbytes = int64_t{1} << 30;
+/// From 1 to 30 bytes for each item.
+inline constexpr int64_t kMaxIndexedMetadataNbytes = int64_t{1} << 30;
+
+/// Checkpoints of fewer items have no indexed metadata: reading a `.metadata`
+/// of 8 MB takes each rank some 40 ms, and one file more costs a save about as
+/// much on a slow storage.
+inline constexpr size_t kMinIndexedItems = 65536;
 
 /// Files that one save or load has open at a time; each may have two
 /// descriptors, and 1024 is what a process often gets.

@@ -8,6 +8,7 @@
 #include "dcp/hugging_face_storage.h"
 #include "format/file_names.h"
 #include "storage/environment.h"
+#include "storage/filesystem_reader.h"
 #include "storage/hugging_face_directory.h"
 #include "storage/hugging_face_reader.h"
 #include "storage/pooled_reads.h"
@@ -24,7 +25,9 @@ bool HasMetadata(std::span<const DirectoryEntry> entries) {
                      });
 }
 
-class ReaderByContent final : public StorageReader, public PoolingReader {
+class ReaderByContent final : public StorageReader,
+                              public PoolingReader,
+                              public OutlineReader {
  public:
   ReaderByContent(FileSystemReaderOptions options,
                   const StorageEnvironment& environment)
@@ -33,20 +36,24 @@ class ReaderByContent final : public StorageReader, public PoolingReader {
         hugging_face_(MakeHuggingFaceReader(
             {.path = options.path, .verify = options.verify, .io = options.io},
             environment)),
-        native_(MakeFileSystemReader(std::move(options), environment)) {}
+        native_(std::make_unique<FileSystemReader>(std::move(options),
+                                                   environment)) {}
 
   StatusOr<CheckpointIndex> ReadIndex() override {
-    const auto entries = file_system_->List(path_);
-    // What is not there, or is no directory, is the native reader's to report.
-    if (!entries.ok() || !HasSafetensors(*entries)) return native_->ReadIndex();
-    if (HasMetadata(*entries)) {
-      return InvalidArgument(
-          path_ +
-          " holds a checkpoint in PyTorch's format (.metadata) and safetensors "
-          "files, both: say which one to read, in Python by format=\"dcp\" or "
-          "format=\"hf\", in C++ by its reader");
-    }
-    return hugging_face_->ReadIndex();
+    DCP_ASSIGN_OR_RETURN(const bool is_native, IsNative());
+    return is_native ? native_->ReadIndex() : hugging_face_->ReadIndex();
+  }
+
+  StatusOr<CheckpointOutline> ReadOutline() override {
+    DCP_ASSIGN_OR_RETURN(const bool is_native, IsNative());
+    if (is_native) return native_->ReadOutline();
+    DCP_ASSIGN_OR_RETURN(CheckpointIndex index, hugging_face_->ReadIndex());
+    return CheckpointOutline{.index = std::move(index)};
+  }
+
+  Status ReadEntries(std::span<const std::string_view> fqns,
+                     Metadata* metadata) override {
+    return native_->ReadEntries(fqns, metadata);
   }
 
   StatusOr<CheckpointIndex> ReadRankIndex(int rank) override {
@@ -90,10 +97,22 @@ class ReaderByContent final : public StorageReader, public PoolingReader {
   }
 
  private:
+  StatusOr<bool> IsNative() {
+    const auto entries = file_system_->List(path_);
+    // What is not there, or is no directory, is the native reader's to report.
+    if (!entries.ok() || !HasSafetensors(*entries)) return true;
+    if (!HasMetadata(*entries)) return false;
+    return InvalidArgument(
+        path_ +
+        " holds a checkpoint in PyTorch's format (.metadata) and safetensors "
+        "files, both: say which one to read, in Python by format=\"dcp\" or "
+        "format=\"hf\", in C++ by its reader");
+  }
+
   const std::string path_;
   const std::shared_ptr<FileSystem> file_system_;
   const std::unique_ptr<StorageReader> hugging_face_;
-  const std::unique_ptr<StorageReader> native_;
+  const std::unique_ptr<FileSystemReader> native_;
   StorageReader* in_use_ = nullptr;  // from SetUp on
 };
 

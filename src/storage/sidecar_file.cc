@@ -1,5 +1,6 @@
 #include "storage/sidecar_file.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -15,6 +16,23 @@ std::string_view DcpcppSaveIdOf(const Metadata& metadata) {
   const auto& meta = metadata.storage_meta;
   if (!meta || !meta->save_id || !IsDcpcppSaveId(*meta->save_id)) return {};
   return *meta->save_id;
+}
+
+// FORMAT.md, 3: `save_id` is a string of the last object, and the last one that
+// looks like an id.
+std::string_view LikelySaveIdOf(std::string_view metadata_pickle) {
+  constexpr size_t kTailNbytes = 1024;
+  constexpr std::string_view kPrefix = "dcpcpp-";
+  const std::string_view tail = metadata_pickle.substr(
+      metadata_pickle.size() - std::min(metadata_pickle.size(), kTailNbytes));
+  const size_t begin = tail.rfind(kPrefix);
+  if (begin == tail.npos || begin == 0) return {};
+  // SHORT_BINUNICODE has the length in the byte before the text.
+  const auto nbytes = static_cast<uint8_t>(tail[begin - 1]);
+  const std::string_view save_id = tail.substr(begin, nbytes);
+  return save_id.size() == nbytes && IsDcpcppSaveId(save_id)
+             ? save_id
+             : std::string_view();
 }
 
 StatusOr<SidecarFileContent> ReadSidecarFile(FileSystem& file_system,

@@ -24,6 +24,11 @@ struct SidecarFileContent {
 /// The save id of `metadata` if dcp wrote it, else empty.
 std::string_view DcpcppSaveIdOf(const Metadata& metadata);
 
+/// The save id of a `.metadata` of dcp with the bytes `metadata_pickle`,
+/// without parsing them; empty if they do not look like one. A guess: the
+/// sidecar of that id tells whether it is right.
+std::string_view LikelySaveIdOf(std::string_view metadata_pickle);
+
 /// Reads the sidecar of the save `save_id` in the checkpoint `directory`.
 /// \error kDataLoss  it is missing or damaged
 StatusOr<SidecarFileContent> ReadSidecarFile(FileSystem& file_system,

@@ -20,19 +20,24 @@ using testing::FaultEffect;
 using testing::FaultInjectionFileSystem;
 using testing::RebootPolicy;
 
-Found WhatIsIn(std::shared_ptr<FileSystem> fs) {
-  return dcp::WhatIsIn(NativePlace{.fs = std::move(fs)}, SmallStates());
-}
-
 struct CrashCase {
   int world_size = 1;
   Found before = Found::kOld;
   FileSystemWriterOptions writer;
+  size_t min_indexed_items = kMinIndexedItems;
 };
+
+Found WhatIsIn(std::shared_ptr<FileSystem> fs, const CrashCase& test) {
+  return dcp::WhatIsIn(NativePlace{.fs = std::move(fs),
+                                   .min_indexed_items = test.min_indexed_items},
+                       SmallStates());
+}
 
 conformance::StorageUnderTest StorageOn(std::shared_ptr<FileSystem> fs,
                                         const CrashCase& test) {
-  NativePlace place{.fs = std::move(fs), .writer = test.writer};
+  NativePlace place{.fs = std::move(fs),
+                    .writer = test.writer,
+                    .min_indexed_items = test.min_indexed_items};
   place.writer.io = ModestIo(IoEngineKind::kThreads);
   return NativeStorage(place);
 }
@@ -75,7 +80,7 @@ int64_t CheckPowerCuts(const CrashCase& test, int64_t draws) {
         INFO("power cut after call " << cut << ", policy " << int(policy)
                                      << ", seed " << seed);
         const Found found =
-            WhatIsIn(fs.AfterReboot(policy, static_cast<uint64_t>(seed)));
+            WhatIsIn(fs.AfterReboot(policy, static_cast<uint64_t>(seed)), test);
         CHECK((found == Found::kNew || (found == test.before && !ok)));
       }
     }
@@ -95,11 +100,14 @@ TEST_CASE("a power cut after any call leaves the old or the new checkpoint",
   CheckAndReport("overwrite, 2 files", {.writer = {.file_count = 2}});
   CheckAndReport("overwrite, zstd",
                  {.writer = {.compression = Compression::kZstd}});
+  CheckAndReport("overwrite, indexed", {.min_indexed_items = 1});
 }
 
 TEST_CASE("a power cut in the first save leaves nothing or the checkpoint",
           "[checkpoint][crash][R4]") {
   CheckAndReport("first save", {.before = Found::kNone});
+  CheckAndReport("first save, indexed",
+                 {.before = Found::kNone, .min_indexed_items = 1});
 }
 
 TEST_CASE("a power cut on all of several ranks leaves the old or the new one",
@@ -121,7 +129,7 @@ bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
   if (fs.calls() < fault.call) return false;
   const bool ok = AllSucceeded(results);
   fs.Restart({});
-  const Found found = WhatIsIn(borrowed);
+  const Found found = WhatIsIn(borrowed, test);
   if (ok) {
     CHECK(found == Found::kNew);
   } else {
@@ -140,7 +148,7 @@ bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
   RequireAllSucceed(
       SaveOnRanks(Sharded(SmallStates().new_state, test.world_size),
                   StorageOn(borrowed, test)));
-  CHECK(WhatIsIn(borrowed) == Found::kNew);
+  CHECK(WhatIsIn(borrowed, test) == Found::kNew);
   return true;
 }
 
@@ -154,10 +162,14 @@ TEST_CASE(
       for (FaultDuration duration :
            {FaultDuration::kOnce, FaultDuration::kFromThenOn}) {
         int64_t call = 1;
-        while (CheckFault({.world_size = world_size}, {.call = call,
-                                                       .error_number = EIO,
-                                                       .duration = duration,
-                                                       .effect = effect})) {
+        // One rank's checkpoints have an index.
+        const size_t min_indexed_items = world_size == 1 ? 1 : kMinIndexedItems;
+        while (CheckFault(
+            {.world_size = world_size, .min_indexed_items = min_indexed_items},
+            {.call = call,
+             .error_number = EIO,
+             .duration = duration,
+             .effect = effect})) {
           ++call;
         }
         CHECK(call > 15);
@@ -167,15 +179,16 @@ TEST_CASE(
 }
 
 TEST_CASE("a failed save leaves no file behind", "[checkpoint][crash]") {
-  for (int64_t write = 1; write <= 4; ++write) {
-    FaultInjectionFileSystem fs(Disk({.world_size = 2}), {});
+  const CrashCase test{.world_size = 2, .min_indexed_items = 1};
+  for (int64_t write = 1; write <= 5; ++write) {
+    FaultInjectionFileSystem fs(Disk(test), {});
     const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
     const auto before = FilesOf(fs, "");
     fs.Restart({.faults = {{.call = write,
                             .op = testing::FsOp::kWrite,
                             .error_number = ENOSPC}}});
     const auto results = SaveOnRanks(Sharded(SmallStates().new_state, 2),
-                                     StorageOn(borrowed, {}));
+                                     StorageOn(borrowed, test));
     CHECK(results[0].status().code() == absl::StatusCode::kResourceExhausted);
     CHECK(FilesOf(fs, "") == before);
   }

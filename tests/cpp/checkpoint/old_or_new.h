@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/rank_threads.h"
 #include "storage/damage.h"
 
 namespace dcp {
@@ -52,7 +53,16 @@ inline bool Holds(const NativePlace& place, const conformance::State& state,
   }
   std::vector<conformance::Wanted> wanted = conformance::AllOf(state);
   const auto reader = NativeStorage(place).make_reader();
-  return conformance::LoadInto(*reader, wanted).ok() && AllRight(state, wanted);
+  if (!conformance::LoadInto(*reader, wanted).ok() ||
+      !AllRight(state, wanted)) {
+    return false;
+  }
+  if (place.min_indexed_items == kMinIndexedItems) return true;
+  // Loads go by the index.
+  std::vector<std::vector<conformance::Wanted>> of_ranks = {
+      conformance::AllOf(state)};
+  return LoadOnRanks(of_ranks, NativeStorage(place))[0].ok() &&
+         AllRight(state, of_ranks[0]);
 }
 
 /// What a reader finds in `place`.

@@ -49,8 +49,12 @@ class Replaced {
  public:
   enum class Way : uint8_t { kSave, kRemoveAndSave };
 
-  Replaced(When when, int times, Way way = Way::kSave)
-      : when_(std::move(when)), way_(way), times_(times) {
+  Replaced(When when, int times, Way way = Way::kSave,
+           size_t min_indexed_items = kMinIndexedItems)
+      : when_(std::move(when)),
+        way_(way),
+        times_(times),
+        min_indexed_items_(min_indexed_items) {
     Put(StateOf(1));
     Restart({});
   }
@@ -68,7 +72,7 @@ class Replaced {
   void SetLast(State state) { last_ = std::move(state); }
 
   conformance::StorageUnderTest storage() {
-    NativePlace place{.fs = fs_};
+    NativePlace place{.fs = fs_, .min_indexed_items = min_indexed_items_};
     place.writer.io = place.reader.io = ModestIo(IoEngineKind::kThreads);
     return NativeStorage(place);
   }
@@ -99,6 +103,7 @@ class Replaced {
   const When when_;
   const Way way_;
   const int times_;
+  const size_t min_indexed_items_;
   std::optional<State> last_;
   std::atomic<int> done_{0};
   std::atomic<bool> busy_{false};
@@ -158,13 +163,15 @@ TEST_CASE("a replacement before any one call leaves the old or the new state",
   const int world_size = GENERATE(1, 2);
   const auto way =
       GENERATE(Replaced::Way::kSave, Replaced::Way::kRemoveAndSave);
+  const size_t min_indexed_items = GENERATE(size_t{1}, kMinIndexedItems);
   int old_states = 0;
   int new_states = 0;
   for (int64_t n = 1;; ++n) {
-    INFO("before call " << n << ", " << world_size << " ranks");
+    INFO("before call " << n << ", " << world_size << " ranks, indexed from "
+                        << min_indexed_items);
     Replaced replaced(
         [n](int64_t number, FsOp, const std::string&) { return number >= n; },
-        1, way);
+        1, way, min_indexed_items);
     auto wanted = WantedOfAll(world_size);
     const auto results = LoadOnRanks(wanted, replaced.storage());
     if (replaced.replacements() == 0) break;

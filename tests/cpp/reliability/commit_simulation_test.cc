@@ -62,8 +62,9 @@ const AllEntries& EntriesOf(int world_size) {
   return kBySize[static_cast<size_t>(world_size)];
 }
 
-NativePlace PlaceOn(std::shared_ptr<FileSystem> fs) {
-  NativePlace place{.fs = std::move(fs)};
+NativePlace PlaceOn(std::shared_ptr<FileSystem> fs, uint64_t seed) {
+  NativePlace place{.fs = std::move(fs),
+                    .min_indexed_items = seed % 2 == 0 ? 1 : kMinIndexedItems};
   place.writer.io = ModestIo(IoEngineKind::kThreads);
   place.writer.io.workers = 1;  // on the rank's own thread, which takes turns
   return place;
@@ -87,7 +88,7 @@ std::vector<StatusOr<SaveResult>> Simulate(
                             .on_call = [&](int64_t, FsOp, const std::string&) {
                               turns.Yield(number);
                             }});
-      const auto writer = NativeStorage(PlaceOn(fs)).make_writer();
+      const auto writer = NativeStorage(PlaceOn(fs, seed)).make_writer();
       result = Save(entries[rank].span(), *writer, *transport, {});
       // A rank that crashed tells nobody anything.
       if (fs->power_is_cut() && result.ok()) result = Internal("crashed");
@@ -103,10 +104,10 @@ bool Hold(uint64_t seed, int64_t* committed) {
   const auto disk = MakeMemoryFileSystem();
   const OldAndNew states = SmallStates();
   DCP_CHECK_OK(conformance::SaveOnce(
-      NativeStorage(PlaceOn(disk)), states.old_state,
+      NativeStorage(PlaceOn(disk, seed)), states.old_state,
       conformance::ShardedState(states.old_state, scenario.world_size)));
   const auto results = Simulate(scenario, seed, disk);
-  const Found found = WhatIsIn(PlaceOn(disk), states);
+  const Found found = WhatIsIn(PlaceOn(disk, seed), states);
   bool good = found == Found::kOld || found == Found::kNew;
   for (const auto& result : results) {
     good = good && (!result.ok() || found == Found::kNew);
@@ -121,7 +122,7 @@ bool Hold(uint64_t seed, int64_t* committed) {
   }
   const auto leftovers =
       CleanCheckpoint("/ckpt", {.dry_run = true}, {.file_system = disk});
-  return good && WhatIsIn(PlaceOn(disk), states) == Found::kNew &&
+  return good && WhatIsIn(PlaceOn(disk, seed), states) == Found::kNew &&
          leftovers.ok() && leftovers->empty();
 }
 

@@ -40,13 +40,15 @@ std::string ToString(const SaveKind& kind) {
       kind.engine == IoEngineKind::kUring ? "io_uring" : "threads";
   text += ", " + std::to_string(kind.file_count) + " file(s)";
   if (kind.compression == Compression::kZstd) text += ", zstd";
+  if (kind.has_index) text += ", indexed";
   if (kind.by == SaveBy::kThread) text += ", async";
   if (kind.by == SaveBy::kProcess) text += ", async by a saver";
   return text;
 }
 
 std::vector<SaveKind> AllSaveKinds() {
-  std::vector<SaveKind> kinds = {{.file_count = 1}, {.file_count = 4}};
+  std::vector<SaveKind> kinds = {
+      {.file_count = 1}, {.file_count = 4}, {.has_index = true}};
   if (SelectIoEngine(IoEngineKind::kUring).ok()) {
     kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 1});
     kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 4});
@@ -59,7 +61,7 @@ std::vector<SaveKind> AsyncSaveKinds() {
   for (SaveKind kind : AllSaveKinds()) {
     // Who saves makes no difference to how many files there are.
     const bool rings = kind.engine == IoEngineKind::kUring;
-    if (kind.file_count != (rings ? 4 : 1)) continue;
+    if (kind.file_count != (rings ? 4 : 1) || kind.has_index) continue;
     for (const SaveBy by : {SaveBy::kThread, SaveBy::kProcess}) {
       kind.by = by;
       kinds.push_back(kind);
@@ -89,6 +91,7 @@ NativePlace SaveTrials::Place() const {
       .writer = {.file_count = kind_.file_count,
                  .compression = kind_.compression,
                  .io = ModestIo(kind_.engine)},
+      .min_indexed_items = kind_.has_index ? 1 : kMinIndexedItems,
   };
   // 256 KiB, so that even these files have several blocks.
   place.writer.io.block_nbytes = int64_t{256} << 10;

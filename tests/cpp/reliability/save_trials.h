@@ -38,6 +38,7 @@ struct SaveKind {
   int file_count = 1;
   Compression compression = Compression::kNone;
   SaveBy by = SaveBy::kCaller;
+  bool has_index = false;  ///< indexed metadata
 };
 
 std::string ToString(const SaveKind& kind);

@@ -69,6 +69,27 @@ TEST_CASE("a checkpoint without a sidecar is published without one",
   CHECK(progress.created == std::vector<std::string>{".dcpcpp-1.tmp"});
 }
 
+TEST_CASE("an index is durable before the sidecar that names it", "[storage]") {
+  FaultInjectionFileSystem fs(MakeMemoryFileSystem());
+  CommitRequest request = Request();
+  request.index = "chunks";
+  CommitProgress progress;
+  DCP_CHECK_OK(Commit(fs, request, &progress));
+  const std::string index = "/.dcpcpp-1.index";
+  const auto log = fs.log();
+  REQUIRE(log.size() == 15);
+  CHECK(std::vector<FsCall>(log.begin(), log.begin() + 5) ==
+        std::vector<FsCall>{{FsOp::kOpen, index},
+                            {FsOp::kWrite, index},
+                            {FsOp::kSync, index},
+                            {FsOp::kClose, index},
+                            {FsOp::kOpen, "/.dcpcpp-1"}});
+  CHECK(MustReadFile(fs, index) == "chunks");
+  CHECK(progress.created == std::vector<std::string>{".dcpcpp-1.index",
+                                                     ".dcpcpp-1",
+                                                     ".dcpcpp-1.tmp"});
+}
+
 TEST_CASE("a commit that fails says whether it may have happened",
           "[storage]") {
   for (int64_t call = 1; call <= 11; ++call) {

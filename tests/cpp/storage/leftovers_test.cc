@@ -21,11 +21,12 @@ TEST_CASE("what no metadata names, and only that, is left over", "[storage]") {
                       "/ckpt/__0_1.distcp.bak", "/ckpt/.dcpcpp-XYZ",
                       "/ckpt/.metadata.tmp",    "/ckpt/notes.dcpcpp-1",
                       "/ckpt/__01_0.distcp",    "/ckpt/.dcpcpp-12.tmp2",
-                      "/ckpt/.dcpcpp.lock"};
+                      "/ckpt/.dcpcpp.lock",     "/ckpt/.dcpcpp-12.indexes"};
   for (const std::string& path : kept) PutFile(*fs, path, "the user's");
   REQUIRE(fs->MakeDirectories("/ckpt/__7_0.distcp").ok());
-  const Names left = {".dcpcpp-00ff.lease", ".dcpcpp-12.tmp", ".dcpcpp-ab",
-                      "__0_1.distcp", "__12_3.distcp"};
+  const Names left = {".dcpcpp-00ff.lease", ".dcpcpp-12.index",
+                      ".dcpcpp-12.tmp",     ".dcpcpp-ab",
+                      "__0_1.distcp",       "__12_3.distcp"};
   for (const std::string& name : left) PutFile(*fs, "/ckpt/" + name, "x");
 
   const auto survey = SurveyDirectory(*fs, "/ckpt");

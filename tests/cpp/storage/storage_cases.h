@@ -10,6 +10,9 @@
 
 #include "conformance/storage_conformance.h"
 #include "dcp/filesystem_storage.h"
+#include "storage/environment.h"
+#include "storage/filesystem_writer.h"
+#include "storage/limits.h"
 
 namespace dcp {
 
@@ -19,6 +22,8 @@ struct NativePlace {
   std::string directory = "/ckpt";
   FileSystemWriterOptions writer;
   FileSystemReaderOptions reader;
+  /// 1: every checkpoint gets indexed metadata.
+  size_t min_indexed_items = kMinIndexedItems;
 };
 
 /// Few threads and little memory, as suits many small checkpoints.
@@ -31,19 +36,21 @@ inline IoOptions ModestIo(IoEngineKind engine) {
 
 inline conformance::StorageUnderTest NativeStorage(
     std::shared_ptr<const NativePlace> place) {
-  return {
-      .make_writer =
-          [place] {
-            FileSystemWriterOptions options = place->writer;
-            options.path = place->directory;
-            return MakeFileSystemWriter(options, {.file_system = place->fs});
-          },
-      .make_reader =
-          [place] {
-            FileSystemReaderOptions options = place->reader;
-            options.path = place->directory;
-            return MakeFileSystemReader(options, {.file_system = place->fs});
-          }};
+  return {.make_writer =
+              [place] {
+                FileSystemWriterOptions options = place->writer;
+                options.path = place->directory;
+                return std::make_unique<FileSystemWriter>(
+                    options, WithDefaults({.file_system = place->fs}),
+                    place->min_indexed_items);
+              },
+          .make_reader =
+              [place] {
+                FileSystemReaderOptions options = place->reader;
+                options.path = place->directory;
+                return MakeFileSystemReader(options,
+                                            {.file_system = place->fs});
+              }};
 }
 
 inline conformance::StorageUnderTest NativeStorage(NativePlace place) {

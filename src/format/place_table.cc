@@ -50,10 +50,8 @@ const TensorStorageMetadata* PlaceTable::TensorAt(size_t position) const {
 // Items come in the order of ranks, slots in that of entries: each is somewhere
 // else in memory. What a few items will need is asked for before it is used.
 void PlaceTable::Add(const MetadataIndex& index, const StorageInfo& info) {
-  const size_t position = finder_.Position(index.fqn);
-  Prefetch(position, index);
-  pending_[pending_count_++] = {.position = position,
-                                .item = {.index = &index, .info = &info}};
+  __builtin_prefetch(index.fqn.data());
+  pending_[pending_count_++].item = {.index = &index, .info = &info};
   if (pending_count_ == pending_.size()) PlacePending();
 }
 
@@ -70,6 +68,11 @@ void PlaceTable::Prefetch(size_t position, const MetadataIndex& index) const {
 }
 
 void PlaceTable::PlacePending() {
+  for (size_t i = 0; i < pending_count_; ++i) {
+    Pending& pending = pending_[i];
+    pending.position = finder_.Position(pending.item.index->fqn);
+    Prefetch(pending.position, *pending.item.index);
+  }
   for (size_t i = 0; i < pending_count_; ++i) {
     Place(pending_[i].position, pending_[i].item);
   }

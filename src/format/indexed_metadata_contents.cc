@@ -19,7 +19,7 @@ constexpr size_t kMaxFileNbytes = 512;
 size_t TextNbytes(const StorageInfo& file) {
   size_t nbytes = file.relative_path.size();
   for (const std::string& transform : file.transform_descriptors) {
-    nbytes += sizeof(transform) + transform.size();
+    nbytes += sizeof(std::string) + transform.size();
   }
   return nbytes;
 }

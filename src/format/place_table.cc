@@ -17,12 +17,12 @@ size_t ChunkOf(const TensorStorageMetadata& tensor,
                const MetadataIndex& index) {
   const std::vector<Box>& chunks = tensor.chunks;
   const auto hint = static_cast<size_t>(index.index.value_or(0));
-  if (hint < chunks.size() && chunks[hint].offsets == *index.offset) {
+  if (hint < chunks.size() && index.offset == chunks[hint].offsets) {
     return hint;
   }
   const auto found = std::find_if(
       chunks.begin(), chunks.end(),
-      [&](const Box& chunk) { return chunk.offsets == *index.offset; });
+      [&](const Box& chunk) { return index.offset == chunk.offsets; });
   return static_cast<size_t>(found - chunks.begin());
 }
 

@@ -21,12 +21,17 @@ std::string PathOf(const std::string& directory, const Sidecar& sidecar) {
   return JoinPath(directory, IndexedMetadataName(sidecar.save_id));
 }
 
+/// What `sidecar` says of its index.
+SidecarIndex RecordOf(const Sidecar& sidecar) {
+  return sidecar.index.value_or(SidecarIndex());
+}
+
 Status RequireNbytes(int64_t nbytes, const Sidecar& sidecar,
                      const std::string& path) {
-  if (nbytes == sidecar.index->nbytes) return absl::OkStatus();
+  const int64_t written = RecordOf(sidecar).nbytes;
+  if (nbytes == written) return absl::OkStatus();
   return CorruptionError("the file has " + std::to_string(nbytes) + " bytes, " +
-                             std::to_string(sidecar.index->nbytes) +
-                             " were written",
+                             std::to_string(written) + " were written",
                          {.op = "open", .path = path});
 }
 
@@ -96,7 +101,7 @@ StatusOr<std::string> ReadIndexedFile(FileSystem& file_system,
   DCP_RETURN_IF_ERROR(bytes.status());
   DCP_RETURN_IF_ERROR(
       RequireNbytes(static_cast<int64_t>(bytes->size()), sidecar, path));
-  if (BindIndex(*bytes) == *sidecar.index) return bytes;
+  if (BindIndex(*bytes) == RecordOf(sidecar)) return bytes;
   return CorruptionError("the file differs from its recorded CRC-32",
                          {.op = "verify", .path = path});
 }

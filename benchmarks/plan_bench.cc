@@ -21,11 +21,10 @@
 //
 // With REPLICAS the model is sharded over RANKS / REPLICAS ranks (HSDP).
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -149,10 +148,15 @@ double MegabytesOf(const std::vector<std::string>& messages) {
   return sum / 1e6;
 }
 
+/// getrusage(2) would count what the process had before its exec, too: the
+/// memory of whoever started the program.
 double PeakMebibytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
+  std::ifstream status("/proc/self/status");
+  double kibibytes = 0;
+  for (std::string word; status >> word;) {
+    if (word == "VmHWM:") status >> kibibytes;
+  }
+  return kibibytes / 1024;
 }
 
 void PrintState(const char* how, const Job& job, double megabytes) {

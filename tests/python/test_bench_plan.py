@@ -46,6 +46,8 @@ def test_planning_is_measured_beside_stock(tmp_path: pathlib.Path) -> None:
         assert len(outcome["values"]) == (1 if is_stocks else 2), name
         assert all(0 <= value < math.inf for value in outcome["values"]), name
         assert outcome["bar"] is None  # it is for 8,192 ranks
+    memory = outcomes["gather mode, 2 ranks: memory, all messages included"]
+    assert 0 < max(memory["values"]) < 0.05  # GB, of the program and not of this process
     assert "closed form, 512 ranks" in done.output
 
 

@@ -109,11 +109,10 @@ StatusOr<std::vector<SimulatedTensor>> SimulatedTensors(std::string_view model);
 ///
 /// The layout is TorchTitan's: FSDP2 over dp, tensor parallelism by columns and
 /// rows, layers divided into stages with the embeddings and the output counted
-/// as a layer each, experts over ep. In closed form, which saves do not
-/// use yet, each rank sends the digests of its state and of that of the plan
-/// that it remembers, and gets a reply of a byte. If states are new and differ,
-/// the lowest rank of each then sends it, all ranks get all of them, and say
-/// when they have planned.
+/// as a layer each, experts over ep. In closed form each rank sends the digests
+/// of its state and of that of the plan that it remembers, and gets a reply of
+/// a byte. If states are new and differ, the lowest rank of each then sends it,
+/// all ranks get all of them, and say when they have planned.
 ///
 /// Deterministic but for the seconds.
 /// \error kInvalidArgument  no such model; degrees that the model or each other

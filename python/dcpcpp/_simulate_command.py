@@ -37,9 +37,7 @@ def plan(
             "dp is what the others leave of the ranks."
         ),
     ] = "",
-    mode: Annotated[
-        str, typer.Option(help="closed-form (saves do not use it yet) or gather.")
-    ] = "closed-form",
+    mode: Annotated[str, typer.Option(help="closed-form or gather.")] = "closed-form",
     max_items: Annotated[
         int,
         typer.Option(

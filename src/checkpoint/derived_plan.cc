@@ -13,7 +13,7 @@ StatusOr<std::shared_ptr<const DerivedPlan>> DerivePlan(const Digest128& id,
       ClosedFormPlan plan,
       ClosedFormPlan::Make(derived->basis.specs, derived->basis.spec_of_rank,
                            derived->basis.options));
-  derived->plan.emplace(std::move(plan));
+  derived->plan = std::make_unique<const ClosedFormPlan>(std::move(plan));
   return std::shared_ptr<const DerivedPlan>(std::move(derived));
 }
 

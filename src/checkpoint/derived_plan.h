@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "base/digest128.h"
@@ -26,8 +25,8 @@ struct PlanBasis {
 struct DerivedPlan {
   Digest128 id;  ///< of what ranks announced: another one if that differs
   PlanBasis basis;
-  /// Refers to `basis`; unset where it is only known that there is none.
-  std::optional<ClosedFormPlan> plan;
+  /// Refers to `basis`; null where it is only known that there is none.
+  std::unique_ptr<const ClosedFormPlan> plan;
 };
 
 /// \error kUnimplemented  the state is not of closed form

@@ -66,8 +66,8 @@ class SaveOperation {
   StatusOr<SaveResult> SaveTogether(
       const StatusOr<std::span<const SaveEntry>>& entries) {
     PlanAgreement agreement(transport_, coordinator_, options_);
-    const Status agreed = Traced(
-        trace(), "plan", [&] { return agreement.Reach(Propose(entries)); });
+    Status agreed = Traced(trace(), "plan",
+                           [&] { return agreement.Reach(Propose(entries)); });
     if (!agreed.ok()) {
       Abort();
       return agreed;

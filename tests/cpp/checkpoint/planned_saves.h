@@ -20,7 +20,7 @@ namespace dcp {
 
 /// What a rank sends until bytes move.
 struct PlanningTraffic {
-  std::string calls;  ///< G(ather), S(catter), B(roadcast)
+  std::string calls;  ///< G for Gather, S for Scatter, B for Broadcast
   size_t nbytes = 0;  ///< in the messages that it passed
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/printable.h"
 #include "format/json_reader.h"
+#include "format/json_writer.h"
 
 namespace dcp {
 namespace {
@@ -85,6 +86,18 @@ StatusOr<std::map<std::string, Dims>> ParseShardingInfo(std::string_view text) {
   const Status read = ReadJson(text, handler);
   if (!read.ok()) return Annotate(read, kShardingInfoKey);
   return std::move(handler).Take();
+}
+
+std::string SerializeShardingInfo(const std::map<std::string, Dims>& offsets) {
+  std::string text = "{";
+  for (const auto& [name, begin] : offsets) {
+    if (text.size() > 1) text += ", ";
+    AppendJsonString(name, JsonEscapes::kAscii, &text);
+    text += ": {\"";
+    text += kOffsetsKey;
+    text += "\": " + ToString(begin) + "}";
+  }
+  return text + "}";
 }
 
 }  // namespace dcp

@@ -14,6 +14,9 @@ namespace {
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr std::string_view kOf = "-of-";
 constexpr size_t kMinDigits = 5;
+// The stem of a rank's own files, around its number.
+constexpr std::string_view kRankStemBegin = "shard-";
+constexpr std::string_view kRankStemEnd = "-model";
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -170,6 +173,25 @@ std::string SafetensorsShardName(std::string_view stem, int64_t number,
     name.count = count;
   }
   return FormatSafetensorsFileName(name);
+}
+
+std::string RankShardName(int64_t rank, int64_t number, int64_t count) {
+  return FormatSafetensorsFileName({.stem = std::string(kRankStemBegin) +
+                                            FormatNumber(rank + 1) +
+                                            std::string(kRankStemEnd),
+                                    .number = number,
+                                    .count = count});
+}
+
+bool IsRankShardName(std::string_view text) {
+  const auto name = ParseSafetensorsFileName(text);
+  if (!name || name->number == 0) return false;
+  std::string_view stem = name->stem;
+  if (!stem.starts_with(kRankStemBegin) || !TakeSuffix(kRankStemEnd, &stem)) {
+    return false;
+  }
+  const auto rank = TakeNumber(&stem);
+  return rank && *rank > 0 && stem == kRankStemBegin;
 }
 
 std::vector<SafetensorsShard> SplitIntoShards(

@@ -35,6 +35,13 @@ std::optional<SafetensorsFileName> ParseSafetensorsFileName(
 std::string SafetensorsShardName(std::string_view stem, int64_t number,
                                  int64_t count);
 
+/// The name of file `number`, from 1, of `count` that rank `rank` has for
+/// itself: "shard-00003-model-00001-of-00001.safetensors" of rank 2 (torch 2.13
+/// _hf_utils _gen_file_name).
+std::string RankShardName(int64_t rank, int64_t number, int64_t count);
+/// Whether RankShardName gives `text` for some file.
+bool IsRankShardName(std::string_view text);
+
 struct ShardTensor {
   int64_t nbytes = 0;
   /// Tensors of one storage are stored once, so they go where the first of

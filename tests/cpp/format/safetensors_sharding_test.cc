@@ -1,6 +1,7 @@
 #include "format/safetensors_sharding.h"
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <string>
 
 namespace dcp {
@@ -23,6 +24,17 @@ TEST_CASE("nothing is held by a file of no tensors", "[format]") {
   const auto offsets = ParseShardingInfo("{}");
   REQUIRE(offsets.ok());
   CHECK(offsets->empty());
+}
+
+TEST_CASE("offsets are written as torch writes them", "[format]") {
+  const std::map<std::string, Dims> offsets = {
+      {"a\"\u00e9", {12, 0}}, {"scalar", {}}, {"w", {7}}};
+  const std::string text = SerializeShardingInfo(offsets);
+  CHECK(text == R"({"a\"\u00e9": {"saved_offsets": [12, 0]}, )"
+                R"("scalar": {"saved_offsets": []}, )"
+                R"("w": {"saved_offsets": [7]}})");
+  CHECK(ParseShardingInfo(text).value() == offsets);
+  CHECK(SerializeShardingInfo({}) == "{}");
 }
 
 TEST_CASE("what is no sharding info is damage that names the tensor",

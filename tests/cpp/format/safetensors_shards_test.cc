@@ -58,6 +58,27 @@ TEST_CASE("names are taken apart and put together again", "[safetensors]") {
   }
 }
 
+TEST_CASE("files of ranks have the names that torch gives them",
+          "[safetensors]") {
+  CHECK(RankShardName(0, 1, 1) ==
+        "shard-00001-model-00001-of-00001.safetensors");
+  CHECK(RankShardName(11, 3, 4) ==
+        "shard-00012-model-00003-of-00004.safetensors");
+  CHECK(IsRankShardName(RankShardName(99999, 2, 2)));
+  for (const char* text : {"shard-00000-model-00001-of-00001.safetensors",
+                           "shard-1-model-00001-of-00001.safetensors",
+                           "shard--model-00001-of-00001.safetensors",
+                           "shard-00001-model.safetensors",
+                           "shard-00001-model-00002-of-00001.safetensors",
+                           "my-shard-00001-model-00001-of-00001.safetensors",
+                           "shard-00001-optim-00001-of-00001.safetensors",
+                           "model-00001-of-00001.safetensors",
+                           "shard-00001-model-00001-of-00001", ""}) {
+    CAPTURE(text);
+    CHECK_FALSE(IsRankShardName(text));
+  }
+}
+
 std::vector<ShardTensor> Sizes(std::initializer_list<int64_t> sizes) {
   std::vector<ShardTensor> tensors;
   for (const int64_t nbytes : sizes) tensors.push_back({.nbytes = nbytes});

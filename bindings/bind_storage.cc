@@ -108,6 +108,7 @@ void BindHuggingFaceOptions(py::module_& m) {
       .def_readwrite("max_shard_nbytes", &W::max_shard_nbytes)
       .def_property("export_dtype", &ExportDType<W>, &SetExportDType<W>)
       .def_readwrite("one_writer_per_file", &W::one_writer_per_file)
+      .def_readwrite("file_per_rank", &W::file_per_rank)
       .def_readwrite("overwrite", &W::overwrite)
       .def_readwrite("sync_files", &W::sync_files)
       .def_readwrite("save_id", &W::save_id)

@@ -30,6 +30,11 @@ struct HuggingFaceWriterOptions {
   /// For file systems to which several clients cannot write one file: each file
   /// has one writer, to whom the others send their parts.
   bool one_writer_per_file = false;
+  /// Every rank writes files of its own, with what it holds of the tensors, as
+  /// torch's HuggingFaceStorageWriter does with save_distributed:
+  /// `shard-<rank + 1>-model-00001-of-00001.safetensors`, and more of them with
+  /// `file_numbers`. Readers of DCP take them; transformers does not.
+  bool file_per_rank = false;
   /// Whether a safetensors checkpoint that is there may be replaced.
   bool overwrite = true;
   /// Data and names are durable before the save returns.
@@ -50,7 +55,10 @@ struct HuggingFaceWriterOptions {
 /// COMMIT.md). A save by single ranks (use_collectives off) is an error.
 /// \error kInvalidArgument  an entry that is no tensor, or of a dtype that
 ///     safetensors has not; before anything is written
-/// \error kFailedPrecondition  a native checkpoint is there
+/// \error kFailedPrecondition  a native checkpoint is there; with
+///     `file_per_rank`, safetensors files are that no save replaces
+/// \error kUnimplemented  with `file_per_rank`, a checkpoint is there, and the
+///     file system cannot exchange directories
 std::unique_ptr<StorageWriter> MakeHuggingFaceWriter(
     HuggingFaceWriterOptions options, StorageEnvironment environment = {});
 
@@ -77,8 +85,9 @@ struct HuggingFaceReaderOptions {
 };
 
 /// Reads safetensors files: a single one, those that an index lists, or the
-/// files of single ranks that torch's HuggingFaceStorageWriter makes with
-/// save_distributed. Nothing is mapped: what is needed is read in large pieces.
+/// files of single ranks (HuggingFaceWriterOptions::file_per_rank, torch's
+/// save_distributed). Nothing is mapped: what is needed is read in large
+/// pieces.
 ///
 /// Headers are checked as the reference implementation checks them, and more
 /// strictly where a name is there twice. What dcp wrote has checksums in a file

@@ -37,7 +37,8 @@ struct LatestStep {
 enum class StepCheck : uint8_t {
   /// `.metadata` can be parsed; in dcp's own checkpoints the sidecar is there
   /// and agrees with it. Of safetensors: the headers of what the index names,
-  /// or of `model.safetensors`. Reads no data.
+  /// of `model.safetensors`, or of files of ranks that dcp wrote. Reads no
+  /// data.
   kCommitted,
   /// And Verify() finds no damage. Safetensors that others wrote do not pass:
   /// nothing tells whether their data is what was written.

@@ -29,8 +29,7 @@ constexpr int64_t kStepNbytes = 8 * kSidecarBlockNbytes;
 
 bool IsOfACheckpoint(std::string_view name) {
   return name == kMetadataFileName || ParseRankMetadataFileName(name) ||
-         name.ends_with(".safetensors") ||
-         name.ends_with(".safetensors.index.json");
+         IsOfSafetensors(name);
 }
 
 class CopyOperation {
@@ -49,7 +48,7 @@ class CopyOperation {
   StatusOr<CopyResult> Run() {
     Status copied = Guarded([this] { return Copy(); });
     if (!copied.ok() && !commit_.attempted) {
-      RemoveFiles(fs_, destination_, commit_.created);
+      RemoveLeftoverFiles(fs_, destination_, commit_.created);
     }
     keeper_.reset();
     if (copied.ok()) return result_;
@@ -75,7 +74,6 @@ class CopyOperation {
   Status PublishIndex();
 
   bool is_native() const { return source_.format == CheckpointFormat::kDcp; }
-  bool has_index() const { return !source_.commit_name.empty(); }
   std::string PathOf(const std::string& name) const {
     return JoinPath(destination_, name);
   }
@@ -169,7 +167,7 @@ Status CopyOperation::RemoveOwnLeftovers() {
   std::erase_if(names, [](const std::string& name) {
     return ParseDataFileName(name).has_value();
   });
-  RemoveFiles(fs_, destination_, names);
+  RemoveLeftoverFiles(fs_, destination_, std::move(names));
   return absl::OkStatus();
 }
 
@@ -211,16 +209,16 @@ Status CopyOperation::Proceed() const {
       {.nbytes_done = result_.nbytes, .nbytes_total = source_.nbytes});
 }
 
-/// Safetensors as a first save does it: COMMIT.md, "Safetensors", point 3.
+/// Safetensors as a first save does it: COMMIT.md, "Safetensors", points 3, 6.
 Status CopyOperation::Publish() {
   if (!source_.sidecar_bytes.empty()) ++result_.files;
   if (!source_.index_bytes.empty()) ++result_.files;
-  if (has_index()) ++result_.files;
+  if (source_.has_index()) ++result_.files;
   if (!is_native()) {
     if (!source_.sidecar_bytes.empty()) {
       DCP_RETURN_IF_ERROR(Write(SidecarName(save_id_), source_.sidecar_bytes));
     }
-    if (has_index()) {
+    if (source_.ends_by_file()) {
       DCP_RETURN_IF_ERROR(
           Write(TemporaryMetadataName(save_id_), source_.commit_bytes));
     }
@@ -230,7 +228,7 @@ Status CopyOperation::Publish() {
   DCP_RETURN_IF_ERROR(NameFiles());
   DCP_RETURN_IF_ERROR(SyncNames());
   if (is_native()) return PublishNative();
-  return has_index() ? PublishIndex() : absl::OkStatus();
+  return source_.ends_by_file() ? PublishIndex() : absl::OkStatus();
 }
 
 Status CopyOperation::NameFiles() {
@@ -245,7 +243,7 @@ Status CopyOperation::NameFiles() {
                             "at work");
     }
     // Without an index the files are the checkpoint.
-    if (file.is_data) commit_.attempted = !has_index();
+    if (file.is_data) commit_.attempted = !source_.ends_by_file();
     commit_.created.push_back(file.name);
     DCP_RETURN_IF_ERROR(fs_.Rename(PathOf(written), PathOf(file.name)));
   }
@@ -271,8 +269,10 @@ Status CopyOperation::PublishNative() {
 Status CopyOperation::PublishIndex() {
   DCP_RETURN_IF_ERROR(keeper_->CheckBeforeCommit({}));
   commit_.attempted = true;
-  DCP_RETURN_IF_ERROR(fs_.Rename(PathOf(TemporaryMetadataName(save_id_)),
-                                 PathOf(source_.commit_name)));
+  const std::string file = PathOf(TemporaryMetadataName(save_id_));
+  DCP_RETURN_IF_ERROR(source_.has_index()
+                          ? fs_.Rename(file, PathOf(source_.commit_name))
+                          : fs_.Remove(file));
   return SyncNames();
 }
 

@@ -8,6 +8,7 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "format/safetensors_index.h"
+#include "format/safetensors_shards.h"
 #include "io/paths.h"
 #include "storage/hugging_face_directory.h"
 #include "storage/indexed_file.h"
@@ -26,10 +27,6 @@ constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 bool IsOfOurs(std::string_view name) {
   return name.starts_with(".dcpcpp") || CouldBeOurs(name) ||
          name == kMetadataFileName || ParseRankMetadataFileName(name);
-}
-
-bool IsOfSafetensors(std::string_view name) {
-  return name.ends_with(".safetensors") || name.ends_with(kIndexSuffix);
 }
 
 Status Replaced(const CopySource& source, const std::string& name) {
@@ -203,6 +200,15 @@ Status RequireSameCommitFile(FileSystem& file_system,
 }
 
 }  // namespace
+
+bool IsOfSafetensors(std::string_view name) {
+  return name.ends_with(".safetensors") || name.ends_with(kIndexSuffix);
+}
+
+bool CopySource::ends_by_file() const {
+  const auto& written = sidecar.files;
+  return has_index() || (!written.empty() && IsRankShardName(written[0].name));
+}
 
 StatusOr<CopySource> ReadCopySource(const std::string& directory,
                                     const IoOptions& io,

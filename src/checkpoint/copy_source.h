@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/file_identity.h"
@@ -17,6 +18,9 @@
 #include "format/sidecar.h"
 
 namespace dcp {
+
+/// Whether a file of this name is one of safetensors, or an index of such.
+bool IsOfSafetensors(std::string_view name);
 
 struct FileToCopy {
   std::string name;    ///< in both directories
@@ -41,6 +45,12 @@ struct CopySource {
   std::vector<FileToCopy> files;
   int64_t nbytes = 0;  ///< of `files`
   std::vector<FileNotCopied> not_copied;
+
+  /// Of safetensors.
+  bool has_index() const { return !commit_name.empty(); }
+  /// Whether a temporary file comes before the commit, which is its end: it
+  /// becomes the index, or, beside files of ranks, is a mark that goes.
+  bool ends_by_file() const;
 };
 
 /// Reads what there is to know before data is read. `directory` is absolute,

@@ -95,6 +95,7 @@ void Put(WireWriter& out, const HuggingFaceWriterOptions& writer) {
     out.PutU8(static_cast<uint8_t>(*writer.export_dtype));
   }
   PutFlag(out, writer.one_writer_per_file);
+  PutFlag(out, writer.file_per_rank);
   PutFlag(out, writer.overwrite);
   PutFlag(out, writer.sync_files);
   out.PutString(writer.save_id);
@@ -112,6 +113,7 @@ HuggingFaceWriterOptions GetHuggingFaceWriter(WireReader& in) {
   writer.max_shard_nbytes = in.Signed();
   if (GetBool(in)) writer.export_dtype = GetDType(in);
   writer.one_writer_per_file = GetBool(in);
+  writer.file_per_rank = GetBool(in);
   writer.overwrite = GetBool(in);
   writer.sync_files = GetBool(in);
   writer.save_id = in.String();

@@ -7,6 +7,8 @@
 
 #include "dcp/hugging_face_storage.h"
 #include "dcp/verify.h"
+#include "format/file_names.h"
+#include "format/safetensors_shards.h"
 #include "storage/hugging_face_directory.h"
 
 namespace dcp {
@@ -16,13 +18,20 @@ constexpr std::string_view kIndexName = "model.safetensors.index.json";
 constexpr std::string_view kSingleFileName = "model.safetensors";
 
 /// A save that was killed may have left safetensors files that look whole. It
-/// gives one of these names last.
+/// gives one of these names last. Of files of ranks a sidecar tells the reader
+/// whether they are published.
 Status RequirePublished(std::span<const DirectoryEntry> entries,
                         const std::string& path) {
-  const bool is_published = std::any_of(
-      entries.begin(), entries.end(), [](const DirectoryEntry& entry) {
-        return entry.name == kIndexName || entry.name == kSingleFileName;
-      });
+  const auto has = [&](const auto& is_one) {
+    return std::any_of(
+        entries.begin(), entries.end(),
+        [&](const DirectoryEntry& entry) { return is_one(entry.name); });
+  };
+  const bool is_published =
+      has([](std::string_view name) {
+        return name == kIndexName || name == kSingleFileName;
+      }) ||
+      (has(IsRankShardName) && has(IsSidecarName));
   if (is_published || !HasSafetensors(entries)) return absl::OkStatus();
   return NotFound(path + " has safetensors files, but neither " +
                   std::string(kIndexName) + " nor " +

@@ -9,7 +9,6 @@
 #include "base/guarded.h"
 #include "base/random_id.h"
 #include "format/file_names.h"
-#include "storage/commit.h"
 #include "storage/directory_claim.h"
 #include "storage/leftovers.h"
 #include "storage/sibling_directory.h"
@@ -111,7 +110,7 @@ StatusOr<std::vector<Leftover>> Clean(const std::string& path,
     a_save_died = claims.a_save_died();
     DCP_ASSIGN_OR_RETURN(const auto names, RequireLeftovers(*fs, path, claims));
     DCP_ASSIGN_OR_RETURN(auto leftovers, Measure(*fs, path, names));
-    if (!options.dry_run) RemoveFiles(*fs, path, names);
+    if (!options.dry_run) RemoveLeftoverFiles(*fs, path, names);
     for (const Sibling& sibling : FindSiblings(*fs, path)) {
       leftovers.push_back(
           {.name = "../" + sibling.name, .nbytes = sibling.nbytes});

@@ -107,7 +107,7 @@ void DirectoryKeeper::RemoveLeftovers() {
   std::erase_if(names, [this](const std::string& name) {
     return RecordTagOf(name, request_.session_id).has_value();
   });
-  RemoveFiles(*file_system_, request_.directory, names);
+  RemoveLeftoverFiles(*file_system_, request_.directory, std::move(names));
 }
 
 RankNotes DirectoryKeeper::NotesFor(int64_t rank) const {

@@ -121,8 +121,8 @@ Status NoneThatCounts(const UnlistedFiles& files,
   const std::string none = "there is no safetensors file in " + directory;
   if (files.unpublished.empty()) return NotFound(none);
   return NotFound(none + " but " + files.unpublished.front() +
-                  " and others of a save that has not published its index, or "
-                  "whose index is gone");
+                  " and others of a save that has not published them, or whose "
+                  "index is gone");
 }
 
 Status AddUnlisted(const Reading& reading) {

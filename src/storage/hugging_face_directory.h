@@ -58,9 +58,10 @@ using OnFileDamage = std::function<Status(const Status& damage)>;
 ///    count: they may be left of another model.
 /// 2. Without one, all `*.safetensors` files count. No tensor may be there
 ///    twice, and of files whose names count them none may be missing.
-/// 3. Files that ranks wrote for themselves (torch's HuggingFaceStorageWriter
-///    with save_distributed) say in DCP_SHARDING_INFO where in its tensor each
-///    of their parts belongs; a tensor is as large as its parts reach.
+/// 3. Files that ranks wrote for themselves (HuggingFaceWriterOptions::
+///    file_per_rank, torch's save_distributed) say in DCP_SHARDING_INFO where
+///    in its tensor each of their parts belongs; a tensor is as large as its
+///    parts reach.
 ///
 /// 4. Files of a save of ours that has not published its index do not count.
 ///

@@ -49,6 +49,12 @@ Status HuggingFacePublisher::CarryFiles() {
                     [&](const auto& shard) { return shard.name == name; }) ||
         name == kSafetensorsIndexName;
     if (is_ours) continue;  // the new one replaces it
+    if (options_.file_per_rank && name.ends_with(".safetensors")) {
+      return FailedPrecondition(
+          JoinPath(options_.directory, name) +
+          " was made while this save was at work, and would count as a part of "
+          "the checkpoint: save again");
+    }
     DCP_RETURN_IF_ERROR(file_system_->Link(JoinPath(options_.directory, name),
                                            JoinPath(sibling_, name)));
   }

@@ -17,6 +17,7 @@ Status HuggingFacePublisher::PublishInPlace(const PublishRequest& request) {
   if (!request.index.empty()) {
     DCP_RETURN_IF_ERROR(Write(directory, index_name, request.index));
   }
+  if (options_.file_per_rank) DCP_RETURN_IF_ERROR(MarkUnpublished());
   if (way_ == PublishWay::kIndexed) DCP_RETURN_IF_ERROR(WriteReplacedList());
   // From here on whoever finds our files can tell whose they are.
   DCP_RETURN_IF_ERROR(SyncNames(directory));
@@ -31,6 +32,7 @@ Status HuggingFacePublisher::PublishInPlace(const PublishRequest& request) {
                              JoinPath(directory, kSafetensorsIndexName)));
     DCP_RETURN_IF_ERROR(SyncNames(directory));
   }
+  if (options_.file_per_rank) DCP_RETURN_IF_ERROR(RemoveMark());
   if (way_ == PublishWay::kIndexed) RemoveReplaced();
   return absl::OkStatus();
 }
@@ -57,7 +59,7 @@ Status HuggingFacePublisher::NameShards(const PublishRequest& request) {
                             "was at work");
     }
     // A single file without an index is the checkpoint.
-    progress_.attempted = request.index.empty();
+    progress_.attempted = request.index.empty() && !options_.file_per_rank;
     // Before it: it may be done although it returns an error.
     progress_.created.push_back(shard.name);
     DCP_RETURN_IF_ERROR(file_system_->Rename(shard.path, path));

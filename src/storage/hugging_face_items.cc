@@ -1,5 +1,6 @@
 #include "storage/hugging_face_items.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/wire.h"
@@ -22,6 +23,37 @@ Status CheckHuggingFaceItem(const WriteItem& item) {
       InvalidArgument("safetensors has no type for the " +
                       std::string(DTypeName(dtype)) + " tensor " + item.fqn),
       {.fqn = item.fqn});
+}
+
+StatusOr<SafetensorsTensor> DescribeTensor(std::string_view fqn, DType dtype,
+                                           const Dims& sizes) {
+  if (const auto stored = SafetensorsDTypeOf(dtype)) {
+    if (auto shape = SafetensorsShapeOf(*stored, sizes)) {
+      return SafetensorsTensor{.name = std::string(fqn),
+                               .dtype = *stored,
+                               .shape = *std::move(shape)};
+    }
+  }
+  return WithDetail(InvalidArgument("safetensors cannot store the tensor " +
+                                    std::string(fqn) + " of dtype " +
+                                    std::string(DTypeName(dtype)) +
+                                    " and shape " + ToString(sizes)),
+                    {.fqn = std::string(fqn)});
+}
+
+StatusOr<int64_t> FileNumberOf(
+    const std::map<std::string, int64_t>& file_numbers, std::string_view fqn) {
+  const auto number = file_numbers.find(std::string(fqn));
+  if (number == file_numbers.end()) {
+    return InvalidArgument("fqn_to_index_mapping has no file for " +
+                           std::string(fqn));
+  }
+  if (number->second < 1) {
+    return InvalidArgument("fqn_to_index_mapping gives " + std::string(fqn) +
+                           " the file " + std::to_string(number->second) +
+                           "; files are counted from 1");
+  }
+  return number->second;
 }
 
 std::string SerializeNotes(const LocalNotes& notes) {

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "base/checksum.h"
@@ -73,41 +76,69 @@ StatusOr<bool> HasRecordedHead(File& file, int64_t file_nbytes,
 class FileSorter {
  public:
   FileSorter(FileSystem& fs, const std::string& directory,
-             std::vector<Sidecar> sidecars)
-      : fs_(fs), directory_(directory), sidecars_(std::move(sidecars)) {}
-
-  Status Sort(const std::string& name) {
-    const bool is_listed = std::any_of(
-        sidecars_.begin(), sidecars_.end(),
-        [&](const auto& sidecar) { return FindFile(sidecar, name); });
-    return is_listed ? SortListed(name) : Count(name);
+             std::span<const DirectoryEntry> entries)
+      : fs_(fs),
+        directory_(directory),
+        sidecars_(ReadSidecars(fs, directory, entries)) {
+    for (const Sidecar& sidecar : sidecars_) {
+      for (const SidecarFile& file : sidecar.files) {
+        records_[file.name].push_back({.sidecar = &sidecar, .file = &file});
+      }
+    }
+    for (const DirectoryEntry& entry : entries) {
+      if (const auto id = TemporaryMetadataSaveIdOf(entry.name)) {
+        unpublished_.emplace(*id);
+      }
+    }
   }
 
-  UnlistedFiles Take() && { return std::move(files_); }
+  Status Sort(const std::string& name) {
+    const auto records = records_.find(name);
+    return records == records_.end() ? Count(name)
+                                     : SortListed(name, records->second);
+  }
+
+  /// \error kDataLoss  of the files of ranks of one save some are missing
+  StatusOr<UnlistedFiles> Finish() && {
+    for (const Sidecar* sidecar : of_ranks_) {
+      DCP_RETURN_IF_ERROR(RequireAll(*sidecar));
+    }
+    return std::move(files_);
+  }
 
  private:
+  /// What a sidecar says of a file.
+  struct Record {
+    const Sidecar* sidecar = nullptr;
+    const SidecarFile* file = nullptr;
+  };
+
   Status Count(const std::string& name) {
     files_.names.push_back(name);
     return absl::OkStatus();
   }
 
-  Status SortListed(const std::string& name) {
+  Status SortListed(const std::string& name,
+                    const std::vector<Record>& records) {
     const std::string path = JoinPath(directory_, name);
     DCP_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
                          fs_.Open(path, {.beneath = ReadRoot(directory_)}));
     DCP_ASSIGN_OR_RETURN(const int64_t nbytes, file->Size());
     const Sidecar* other = nullptr;
-    for (const Sidecar& sidecar : sidecars_) {
-      const SidecarFile* record = FindFile(sidecar, name);
-      if (record == nullptr || record->nbytes != nbytes) continue;
+    for (const auto& [sidecar, record] : records) {
+      if (record->nbytes != nbytes) continue;
+      if (IsRankShardName(name) && !unpublished_.contains(sidecar->save_id)) {
+        of_ranks_.insert(sidecar);
+        return Adopt(*record, *sidecar);
+      }
       if (IsNumbered(name)) {
         files_.unpublished.push_back(name);
         return absl::OkStatus();
       }
       DCP_ASSIGN_OR_RETURN(const bool agrees,
-                           HasRecordedHead(*file, nbytes, sidecar));
-      if (agrees) return Adopt(*record, sidecar);
-      other = &sidecar;
+                           HasRecordedHead(*file, nbytes, *sidecar));
+      if (agrees) return Adopt(*record, *sidecar);
+      other = sidecar;
     }
     if (other == nullptr) return Count(name);
     return CorruptionError(
@@ -118,15 +149,32 @@ class FileSorter {
   }
 
   Status Adopt(const SidecarFile& record, const Sidecar& sidecar) {
+    adopted_.insert(record.name);
     files_.sidecar.save_id = sidecar.save_id;
     files_.sidecar.files.push_back(record);
     return Count(record.name);
   }
 
+  Status RequireAll(const Sidecar& sidecar) const {
+    for (const SidecarFile& file : sidecar.files) {
+      if (adopted_.contains(file.name)) continue;
+      return CorruptionError(
+          "the file of a rank is missing, or has not the " +
+              std::to_string(file.nbytes) + " bytes that were written" +
+              HowToDisown(sidecar),
+          {.op = "verify", .path = JoinPath(directory_, file.name)});
+    }
+    return absl::OkStatus();
+  }
+
   FileSystem& fs_;
   const std::string& directory_;
   const std::vector<Sidecar> sidecars_;
+  std::map<std::string, std::vector<Record>, std::less<>> records_;  // by name
+  std::set<std::string, std::less<>> unpublished_;  // saves, by id
   UnlistedFiles files_;
+  std::set<std::string_view> adopted_;
+  std::set<const Sidecar*> of_ranks_;  // that have adopted files of ranks
 };
 
 }  // namespace
@@ -155,12 +203,11 @@ StatusOr<UnlistedFiles> SortOutFiles(FileSystem& file_system,
                                      const std::string& directory,
                                      std::span<const DirectoryEntry> entries,
                                      const std::vector<std::string>& names) {
-  FileSorter sorter(file_system, directory,
-                    ReadSidecars(file_system, directory, entries));
+  FileSorter sorter(file_system, directory, entries);
   for (const std::string& name : names) {
     DCP_RETURN_IF_ERROR(sorter.Sort(name));
   }
-  return std::move(sorter).Take();
+  return std::move(sorter).Finish();
 }
 
 }  // namespace dcp

@@ -34,13 +34,15 @@ StatusOr<std::optional<Sidecar>> SidecarOfIndex(
 /// Safetensors files where no index lists any.
 struct UnlistedFiles {
   std::vector<std::string> names;  ///< of those that count
-  /// Files of a save of ours that has not published its index.
+  /// Files of a save of ours that has not published its index, or files of
+  /// ranks that it has not published.
   std::vector<std::string> unpublished;
   Sidecar sidecar;  ///< its files are those of `names` that are ours
 };
 
 /// Sorts out `names`, files of `directory`, by its sidecars.
-/// \error kDataLoss  a file is damaged in what comes before its data
+/// \error kDataLoss  a file is damaged in what comes before its data, or files
+///     of ranks are missing of a save of ours
 StatusOr<UnlistedFiles> SortOutFiles(FileSystem& file_system,
                                      const std::string& directory,
                                      std::span<const DirectoryEntry> entries,

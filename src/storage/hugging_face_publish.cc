@@ -5,12 +5,9 @@
 #include <utility>
 
 #include "base/checksum.h"
-#include "base/random_id.h"
-#include "dcp/hugging_face_storage.h"
 #include "format/file_names.h"
 #include "format/safetensors_index.h"
 #include "format/safetensors_shards.h"
-#include "storage/environment.h"
 #include "storage/leftovers.h"
 #include "storage/sibling_directory.h"
 
@@ -31,20 +28,6 @@ std::string StemOf(std::string_view save_id) {
 bool IsDamage(const Status& doubt) {
   return doubt.code() == absl::StatusCode::kDataLoss ||
          doubt.code() == absl::StatusCode::kInvalidArgument;
-}
-
-/// Why a save does not exchange a directory with these entries.
-Status RequireFilesOnly(std::span<const DirectoryEntry> entries) {
-  for (const DirectoryEntry& entry : entries) {
-    if (entry.kind != FileKind::kFile) {
-      return Unimplemented(entry.name + " in it is no file");
-    }
-    // Its holder replaces it all the time.
-    if (entry.name == LeaseFileName(std::nullopt)) {
-      return Unimplemented("there are no locks of files");
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -104,9 +87,9 @@ Status HuggingFacePublisher::LookAround() {
   DCP_RETURN_IF_ERROR(RequireReplaceable(entries));
   // In doubt about what belongs to a checkpoint, nothing is removed.
   if (survey.doubt.ok()) RemoveLeftovers(FindLeftovers(survey));
+  DCP_RETURN_IF_ERROR(RequireNoStrays());
   DCP_ASSIGN_OR_RETURN(entries, fs.List(directory));
-  ChooseWay(entries);
-  return absl::OkStatus();
+  return ChooseWay(entries);
 }
 
 Status HuggingFacePublisher::RequireReplaceable(
@@ -130,25 +113,27 @@ Status HuggingFacePublisher::RequireReplaceable(
 Status HuggingFacePublisher::RequireNoCheckpoint() const {
   if (options_.overwrite || !survey_.has_checkpoint) return absl::OkStatus();
   // The index says more than a file.
-  std::string name(kSafetensorsIndexName);
-  if (!survey_.replaced.contains(name)) {
-    name = survey_.strays.empty() ? std::string(kSingleName)
-                                  : survey_.strays.front();
-    if (survey_.replaced.contains(std::string(kSingleName))) name = kSingleName;
+  std::vector<std::string> names = {std::string(kSafetensorsIndexName),
+                                    std::string(kSingleName)};
+  std::erase_if(names, [this](const std::string& name) {
+    return !survey_.replaced.contains(name);
+  });
+  for (const std::string& name : survey_.replaced) {
+    if (IsRankShardName(name)) names.push_back(name);
   }
+  names.insert(names.end(), survey_.strays.begin(), survey_.strays.end());
+  const std::string name = names.empty() ? "" : names.front();
   return FailedPrecondition(
       "Checkpoint already exists and self.overwrite=False. (" +
       JoinPath(options_.directory, name) + ")");
 }
 
-void HuggingFacePublisher::RemoveLeftovers(std::span<const std::string> names) {
-  for (const std::string& name : names) {
-    // Whether a data file's metadata is on another node, nobody knows here.
-    if (ParseDataFileName(name) || RecordTagOf(name, options_.session_id)) {
-      continue;
-    }
-    file_system_->Remove(JoinPath(options_.directory, name)).IgnoreError();
-  }
+void HuggingFacePublisher::RemoveLeftovers(std::vector<std::string> names) {
+  // Whether a data file's metadata is on another node, nobody knows here.
+  std::erase_if(names, [this](const std::string& name) {
+    return ParseDataFileName(name) || RecordTagOf(name, options_.session_id);
+  });
+  RemoveLeftoverFiles(*file_system_, options_.directory, std::move(names));
   for (const Sibling& sibling :
        FindSiblings(*file_system_, options_.directory)) {
     RemoveSibling(*file_system_, options_.directory, sibling.path,
@@ -156,49 +141,33 @@ void HuggingFacePublisher::RemoveLeftovers(std::span<const std::string> names) {
   }
 }
 
-void HuggingFacePublisher::ChooseWay(std::span<const DirectoryEntry> entries) {
-  if (!survey_.has_checkpoint && survey_.strays.empty()) {
-    way_ = PublishWay::kFresh;
-    return;
-  }
-  const Status prepared = PrepareExchange(entries);
-  way_ = prepared.ok() ? PublishWay::kExchange : PublishWay::kIndexed;
-  if (!prepared.ok()) why_indexed_ = Message(prepared);
-}
-
-Status HuggingFacePublisher::PrepareExchange(
-    std::span<const DirectoryEntry> entries) {
-  // Savers put records into it by its name, and could miss one another.
-  if (!options_.session_id.empty()) {
-    return Unimplemented("savers talk through the directory");
-  }
-  DCP_RETURN_IF_ERROR(RequireFilesOnly(entries));
-  DCP_ASSIGN_OR_RETURN(sibling_,
-                       SiblingPath(options_.directory, options_.save_id));
-  DCP_ASSIGN_OR_RETURN(
-      const std::vector<std::string> carried,
-      FilesToCarry(*file_system_, options_.directory, entries));
-  return MakeSibling(*file_system_, options_.directory, sibling_, carried);
-}
-
 bool HuggingFacePublisher::needs_index() const {
-  return way_ == PublishWay::kIndexed || !survey_.strays.empty();
+  return !options_.file_per_rank &&
+         (way_ == PublishWay::kIndexed || !survey_.strays.empty());
 }
 
 std::vector<ShardPlace> HuggingFacePublisher::PlaceShards(int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    ShardPlace place;
-    if (way_ == PublishWay::kIndexed) {
-      place.name = FormatSafetensorsFileName(
-          {.stem = StemOf(options_.save_id), .number = i + 1, .count = count});
-    } else {
-      place.name = SafetensorsShardName(kStem, i + 1, count);
-    }
-    place.path = way_ == PublishWay::kExchange
-                     ? JoinPath(sibling_, place.name)
-                     : JoinPath(options_.directory,
-                                TemporaryShardName(options_.save_id, i));
-    shards_.push_back(std::move(place));
+  std::vector<std::string> names;
+  for (int64_t i = 1; i <= count; ++i) {
+    names.push_back(
+        way_ == PublishWay::kIndexed
+            ? FormatSafetensorsFileName({.stem = StemOf(options_.save_id),
+                                         .number = i,
+                                         .count = count})
+            : SafetensorsShardName(kStem, i, count));
+  }
+  return Place(std::move(names));
+}
+
+std::vector<ShardPlace> HuggingFacePublisher::Place(
+    std::vector<std::string> names) {
+  for (std::string& name : names) {
+    const auto i = std::ssize(shards_);
+    std::string path = way_ == PublishWay::kExchange
+                           ? JoinPath(sibling_, name)
+                           : JoinPath(options_.directory,
+                                      TemporaryShardName(options_.save_id, i));
+    shards_.push_back({.path = std::move(path), .name = std::move(name)});
   }
   return shards_;
 }
@@ -213,7 +182,9 @@ Status HuggingFacePublisher::CheckRequest(const PublishRequest& request) const {
   if (!same_names || request.sidecar.save_id != options_.save_id) {
     return Internal("the sidecar is not one of the files that were placed");
   }
-  if (request.index.empty() && (needs_index() || shards_.size() != 1)) {
+  const bool may_lack_index =
+      options_.file_per_rank || (!needs_index() && shards_.size() == 1);
+  if (request.index.empty() && !may_lack_index) {
     return Internal("these safetensors files need an index");
   }
   return RequireWritten();
@@ -266,32 +237,10 @@ void HuggingFacePublisher::Abandon() {
       for (const ShardPlace& shard : shards_) {
         file_system_->Remove(shard.path).IgnoreError();
       }
-      RemoveFiles(*file_system_, options_.directory, progress_.created);
+      RemoveLeftoverFiles(*file_system_, options_.directory, progress_.created);
     }
   }
   claim_.reset();
-}
-
-StatusOr<std::string> DescribeSafetensorsOverwrite(
-    const std::string& path, StorageEnvironment environment) {
-  const StorageEnvironment seams = WithDefaults(std::move(environment));
-  FileSystem& fs = *seams.file_system;
-  const std::string directory = fs.Absolute(path);
-  DCP_ASSIGN_OR_RETURN(const auto entries, fs.List(directory));
-  const auto try_exchange = [&]() -> Status {
-    DCP_RETURN_IF_ERROR(RequireFilesOnly(entries));
-    DCP_ASSIGN_OR_RETURN(const std::string sibling,
-                         SiblingPath(directory, "dcpcpp-" + MakeRandomHex()));
-    DCP_ASSIGN_OR_RETURN(std::vector<std::string> carried,
-                         FilesToCarry(fs, directory, entries));
-    if (carried.size() > 1) carried.resize(1);  // one will do to tell
-    DCP_RETURN_IF_ERROR(MakeSibling(fs, directory, sibling, carried));
-    RemoveWithFiles(fs, sibling);
-    return absl::OkStatus();
-  };
-  const Status exchange = try_exchange();
-  if (exchange.ok()) return "exchange of directories";
-  return "save id names (" + std::string(Message(exchange)) + ")";
 }
 
 }  // namespace dcp

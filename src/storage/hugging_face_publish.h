@@ -36,6 +36,8 @@ struct PublishOptions {
   std::string save_id;
   std::string session_id;  ///< FileSystemWriterOptions
   bool overwrite = true;
+  /// Files are ranks' own (rank_layout.h): no index tells which of them count.
+  bool file_per_rank = false;
   SyncMode sync = SyncMode::kSync;
 };
 
@@ -47,15 +49,16 @@ struct ShardPlace {
 
 /// What is published.
 struct PublishRequest {
-  /// The index's bytes, with the save id; empty for a single file without one.
+  /// The index's bytes, with the save id; empty for a single file without one,
+  /// and for files of ranks.
   std::string_view index;
-  /// Lists the files in the order and with the names of PlaceShards, and has
-  /// been bound by BindSidecar.
+  /// Lists the files in the order and with the names of PlaceShards, or
+  /// PlaceRankFiles, and has been bound by BindSidecar.
   Sidecar sidecar;
 };
 
-/// Binds `sidecar` to the bytes of the index, or, of a single file without one,
-/// to what comes before its data.
+/// Binds `sidecar` to the bytes of the index, or, without one, to what comes
+/// before the data of the first file.
 void BindSidecar(std::string_view index_or_head, Sidecar* sidecar);
 
 /// Of the rank that coordinates a save, from its beginning to its end. Holds
@@ -65,17 +68,20 @@ class HuggingFacePublisher {
   /// Claims the directory, removes what killed saves left, and chooses the way.
   /// \error kAborted  another save is at work there
   /// \error kFailedPrecondition  a native checkpoint is there, or `overwrite`
-  ///     is off and there is a safetensors checkpoint
+  ///     is off and there is a safetensors checkpoint; with `file_per_rank`,
+  ///     safetensors files are there that no save replaces
   /// \error kInvalidArgument  what is called as the index, or as a file that
   ///     goes, is no file
-  /// \error kUnimplemented  the file system cannot replace names
+  /// \error kUnimplemented  the file system cannot replace names; with
+  ///     `file_per_rank`, a checkpoint is there, and directories cannot be
+  ///     exchanged
   static StatusOr<std::unique_ptr<HuggingFacePublisher>> Open(
       std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,
       PublishOptions options);
   ~HuggingFacePublisher();
 
   PublishWay way() const { return way_; }
-  /// Why an overwrite does not exchange directories; empty otherwise.
+  /// Why directories are not exchanged where they would be; empty otherwise.
   const std::string& why_indexed() const { return why_indexed_; }
   /// Whether there must be an index even for a single file.
   bool needs_index() const;
@@ -83,6 +89,8 @@ class HuggingFacePublisher {
   /// Where the files of the save are written, in their order. They are to be
   /// created, exclusively, by the caller. Call it once.
   std::vector<ShardPlace> PlaceShards(int64_t count);
+  /// The same of files of ranks, which have `names`.
+  std::vector<ShardPlace> PlaceRankFiles(std::vector<std::string> names);
 
   /// Publishes the files, which are complete, synced and closed, removes what
   /// they replace, and gives the claim back.
@@ -104,14 +112,23 @@ class HuggingFacePublisher {
   Status LookAround();
   Status RequireReplaceable(std::span<const DirectoryEntry> entries) const;
   Status RequireNoCheckpoint() const;
-  void RemoveLeftovers(std::span<const std::string> names);
-  void ChooseWay(std::span<const DirectoryEntry> entries);
-  Status PrepareExchange(std::span<const DirectoryEntry> entries);
+  void RemoveLeftovers(std::vector<std::string> names);
+  std::vector<ShardPlace> Place(std::vector<std::string> names);
   Status CheckRequest(const PublishRequest& request) const;
   Status RequireWritten() const;
   Status SyncNames(const std::string& directory);
   Status Write(const std::string& directory, const std::string& name,
                std::string_view bytes);
+
+  // hugging_face_way.cc
+  Status ChooseWay(std::span<const DirectoryEntry> entries);
+  Status PrepareExchange(std::span<const DirectoryEntry> entries);
+
+  // hugging_face_rank_files.cc
+  Status RequireNoStrays() const;
+  Status RefuseInPlace() const;
+  Status MarkUnpublished();
+  Status RemoveMark();
 
   // hugging_face_in_place.cc
   Status PublishInPlace(const PublishRequest& request);

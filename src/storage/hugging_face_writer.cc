@@ -3,8 +3,9 @@
 //    published is chosen (hugging_face_publish.h).
 // 2. PrepareLocalPlan: what safetensors cannot hold is refused; a rank that is
 //    not alone opens a listener for the others.
-// 3. PrepareGlobalPlan: the coordinator lays out the files (shared_layout.h),
-//    makes them, and tells each rank its part.
+// 3. PrepareGlobalPlan: the coordinator lays out the files (shared_layout.h, or
+//    rank_layout.h for files of each rank's own, which it makes itself), makes
+//    them, and tells each rank its part.
 // 4. WriteData: the ranks write and send each other what they need
 //    (shared_write.h).
 // 5. Finish: every byte has been written once, by the checksums that the ranks
@@ -17,7 +18,6 @@
 
 #include "base/random_id.h"
 #include "dcp/metadata_codec.h"
-#include "format/safetensors_index.h"
 #include "io/stall.h"
 #include "staging/buffer_cache.h"
 #include "staging/pipeline_options.h"
@@ -25,7 +25,8 @@
 #include "storage/environment.h"
 #include "storage/export_dtype.h"
 #include "storage/hugging_face_items.h"
-#include "storage/limits.h"
+#include "storage/rank_layout.h"
+#include "storage/shared_description.h"
 #include "storage/shared_division.h"
 #include "storage/shared_write.h"
 #include "storage/space_check.h"
@@ -86,13 +87,14 @@ Status HuggingFaceWriter::SetUp(const StorageRole& role) {
   DCP_RETURN_IF_ERROR(
       MakeCheckpointDirectory(*file_system_, options_.path, sync_mode()));
   if (!role_.is_coordinator) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(
-      publisher_, HuggingFacePublisher::Open(file_system_, clock_,
-                                             {.directory = options_.path,
-                                              .save_id = save_id_,
-                                              .session_id = options_.session_id,
-                                              .overwrite = options_.overwrite,
-                                              .sync = sync_mode()}));
+  DCP_ASSIGN_OR_RETURN(publisher_, HuggingFacePublisher::Open(
+                                       file_system_, clock_,
+                                       {.directory = options_.path,
+                                        .save_id = save_id_,
+                                        .session_id = options_.session_id,
+                                        .overwrite = options_.overwrite,
+                                        .file_per_rank = options_.file_per_rank,
+                                        .sync = sync_mode()}));
   return absl::OkStatus();
 }
 
@@ -104,7 +106,7 @@ StatusOr<std::string> HuggingFaceWriter::PrepareLocalPlan(
     DCP_RETURN_IF_ERROR(CheckHuggingFaceItem(item));
   }
   LocalNotes notes;
-  if (role_.world_size > 1) {
+  if (role_.world_size > 1 && !options_.file_per_rank) {
     DCP_ASSIGN_OR_RETURN(listener_, PeerListener::Open());
     notes.address = listener_->address();
   }
@@ -124,26 +126,44 @@ StatusOr<std::vector<std::string>> HuggingFaceWriter::PrepareGlobalPlan(
   }
   DCP_ASSIGN_OR_RETURN(const auto now, file_system_->Space(options_.path));
   DCP_RETURN_IF_ERROR(CheckSpace(plan.plans, spaces, now, options_.path));
-  DCP_ASSIGN_OR_RETURN(
-      layout_,
-      LayOutSharedFiles(plan,
-                        {.file_numbers = options_.file_numbers,
-                         .max_file_nbytes = options_.max_shard_nbytes,
-                         .one_writer_per_file = options_.one_writer_per_file}));
+  DCP_ASSIGN_OR_RETURN(layout_, LayOut(plan));
+  files_of_ranks_ = FilesOfRanks(layout_, plan.plans.size());
   std::vector<SharedPart> parts = PartsOfRanks(layout_, plan.plans.size());
   DCP_RETURN_IF_ERROR(PlaceFiles(&parts));
   std::vector<std::string> notes;
   for (SharedPart& part : parts) {
-    part.addresses = addresses;
+    if (!options_.file_per_rank) part.addresses = addresses;
     notes.push_back(SerializeSharedPart(part));
     part = {};
   }
   return notes;
 }
 
+StatusOr<SharedLayout> HuggingFaceWriter::LayOut(const GlobalPlan& plan) const {
+  if (options_.file_per_rank) {
+    return LayOutRankFiles(plan, options_.file_numbers);
+  }
+  return LayOutSharedFiles(
+      plan, {.file_numbers = options_.file_numbers,
+             .max_file_nbytes = options_.max_shard_nbytes,
+             .one_writer_per_file = options_.one_writer_per_file});
+}
+
+void HuggingFaceWriter::ChoosePlaces() {
+  if (!options_.file_per_rank) {
+    places_ = publisher_->PlaceShards(std::ssize(layout_.files));
+    return;
+  }
+  std::vector<std::string> names;
+  names.reserve(layout_.files.size());
+  for (const SharedLayoutFile& file : layout_.files) names.push_back(file.name);
+  places_ = publisher_->PlaceRankFiles(std::move(names));
+}
+
 Status HuggingFaceWriter::PlaceFiles(std::vector<SharedPart>* parts) {
-  places_ = publisher_->PlaceShards(std::ssize(layout_.files));
+  ChoosePlaces();
   for (size_t f = 0; f < places_.size(); ++f) {
+    if (layout_.files[f].rank) continue;  // which makes it
     const int64_t nbytes = layout_.files[f].nbytes();
     DCP_ASSIGN_OR_RETURN(
         const auto file,
@@ -151,9 +171,12 @@ Status HuggingFaceWriter::PlaceFiles(std::vector<SharedPart>* parts) {
     DCP_RETURN_IF_ERROR(file->Truncate(nbytes));
     DCP_RETURN_IF_ERROR(file->Allocate(nbytes));
     DCP_RETURN_IF_ERROR(file->Close());
-    for (SharedPart& part : *parts) {
-      part.files[f].path = places_[f].path;
-      part.files[f].name = places_[f].name;
+  }
+  for (size_t rank = 0; rank < parts->size(); ++rank) {
+    for (size_t i = 0; i < files_of_ranks_[rank].size(); ++i) {
+      const ShardPlace& place = places_[files_of_ranks_[rank][i]];
+      (*parts)[rank].files[i].path = place.path;
+      (*parts)[rank].files[i].name = place.name;
     }
   }
   return absl::OkStatus();
@@ -188,15 +211,18 @@ StatusOr<SharedOutcome> HuggingFaceWriter::WriteShared(const SavePlan& plan,
 StatusOr<std::vector<SidecarFile>> HuggingFaceWriter::JoinOutcomes(
     std::span<const WriteOutcome> outcomes) {
   std::vector<std::vector<ChecksumPiece>> pieces(layout_.files.size());
-  for (const WriteOutcome& outcome : outcomes) {
+  for (size_t rank = 0; rank < outcomes.size(); ++rank) {
     DCP_ASSIGN_OR_RETURN(const SharedOutcome shared,
-                         ParseSharedOutcome(outcome.storage_data));
-    if (shared.size() != pieces.size()) {
-      return Internal("a rank wrote " + std::to_string(shared.size()) + " of " +
-                      std::to_string(pieces.size()) + " files");
+                         ParseSharedOutcome(outcomes[rank].storage_data));
+    const std::vector<size_t>& numbers = files_of_ranks_[rank];
+    if (shared.size() != numbers.size()) {
+      return Internal("rank " + std::to_string(rank) + " wrote " +
+                      std::to_string(shared.size()) + " of " +
+                      std::to_string(numbers.size()) + " files");
     }
-    for (size_t f = 0; f < shared.size(); ++f) {
-      pieces[f].insert(pieces[f].end(), shared[f].begin(), shared[f].end());
+    for (size_t i = 0; i < shared.size(); ++i) {
+      std::vector<ChecksumPiece>& all = pieces[numbers[i]];
+      all.insert(all.end(), shared[i].begin(), shared[i].end());
     }
   }
   std::vector<SidecarFile> files;
@@ -212,8 +238,14 @@ StatusOr<std::vector<SidecarFile>> HuggingFaceWriter::JoinOutcomes(
 }
 
 StatusOr<std::string> HuggingFaceWriter::Finish(
-    Metadata, std::span<const WriteOutcome> outcomes) {
-  DCP_ASSIGN_OR_RETURN(const std::string index, MakeIndex());
+    Metadata planned, std::span<const WriteOutcome> outcomes) {
+  std::vector<std::string> names;
+  names.reserve(places_.size());
+  for (const ShardPlace& place : places_) names.push_back(place.name);
+  std::string index;
+  if (NeedsIndex()) {
+    DCP_ASSIGN_OR_RETURN(index, MakeIndex(layout_, names, save_id_));
+  }
   PublishRequest request{
       .index = index,
       .sidecar = {.save_id = save_id_, .step = StepOfDirectory(options_.path)}};
@@ -221,45 +253,14 @@ StatusOr<std::string> HuggingFaceWriter::Finish(
   BindSidecar(index.empty() ? layout_.files[0].head.bytes : index,
               &request.sidecar);
   DCP_RETURN_IF_ERROR(publisher_->Publish(request));
-  return SerializeMetadata(PublishedMetadata());
+  Metadata published = DescribeLayout(layout_, names, planned);
+  published.storage_meta = storage_meta();
+  return SerializeMetadata(published);
 }
 
-StatusOr<std::string> HuggingFaceWriter::MakeIndex() const {
-  if (layout_.files.size() == 1 && !publisher_->needs_index()) {
-    return std::string();
-  }
-  SafetensorsIndex index{.total_size = layout_.total_nbytes,
-                         .total_parameters = layout_.total_parameters,
-                         .save_id = save_id_};
-  for (size_t f = 0; f < layout_.files.size(); ++f) {
-    for (const std::string& fqn : layout_.files[f].fqns) {
-      index.weight_map.emplace(fqn, places_[f].name);
-    }
-  }
-  return SerializeSafetensorsIndex(index);
-}
-
-Metadata HuggingFaceWriter::PublishedMetadata() const {
-  Metadata metadata;
-  for (size_t f = 0; f < layout_.files.size(); ++f) {
-    const SharedLayoutFile& file = layout_.files[f];
-    for (size_t t = 0; t < file.fqns.size(); ++t) {
-      const SharedPartTensor& tensor = file.tensors[t];
-      metadata.Add(file.fqns[t],
-                   TensorStorageMetadata{.properties = {.dtype = tensor.dtype},
-                                         .size = tensor.sizes,
-                                         .chunks = {WholeBox(tensor.sizes)}});
-      metadata.storage_data.emplace(
-          MetadataIndex{.fqn = file.fqns[t],
-                        .offset = WholeBox(tensor.sizes).offsets},
-          StorageInfo{.relative_path = places_[f].name,
-                      .offset = tensor.begin,
-                      .length = tensor.nbytes()});
-    }
-  }
-  metadata.storage_meta = storage_meta();
-  metadata.version = std::string(kMetadataVersion);
-  return metadata;
+bool HuggingFaceWriter::NeedsIndex() const {
+  if (options_.file_per_rank) return false;
+  return layout_.files.size() != 1 || publisher_->needs_index();
 }
 
 void HuggingFaceWriter::Abort() {

@@ -31,7 +31,7 @@ class HuggingFaceWriter final : public StorageWriter {
       std::span<const std::string> local_notes) override;
   StatusOr<WriteOutcome> WriteData(const SavePlan& plan, std::string_view notes,
                                    WriteSource& source) override;
-  StatusOr<std::string> Finish(Metadata metadata,
+  StatusOr<std::string> Finish(Metadata planned,
                                std::span<const WriteOutcome> outcomes) override;
   bool commit_attempted() const override {
     return publisher_ && publisher_->commit_attempted();
@@ -42,22 +42,23 @@ class HuggingFaceWriter final : public StorageWriter {
   /// What it was made of; the path is absolute.
   const HuggingFaceWriterOptions& options() const { return options_; }
   const FileSystem& file_system() const { return *unwatched_; }
-  bool StoresTiesOnce() const override { return true; }
+  bool StoresTiesOnce() const override { return !options_.file_per_rank; }
   bool TakesStreams() const override { return true; }
   bool AppliesElementOps() const override { return true; }
 
  private:
   SyncMode sync_mode() const;
-  /// Makes the files, empty, and tells each rank's part where they are.
+  StatusOr<SharedLayout> LayOut(const GlobalPlan& plan) const;
+  void ChoosePlaces();
+  /// Makes the files, empty, but for ranks' own, and tells each rank's part
+  /// where they are.
   Status PlaceFiles(std::vector<SharedPart>* parts);
   StatusOr<SharedOutcome> WriteShared(const SavePlan& plan,
                                       const SharedPart& part,
                                       WriteSource& source);
-  /// Empty where a single file needs none.
-  StatusOr<std::string> MakeIndex() const;
+  bool NeedsIndex() const;
   StatusOr<std::vector<SidecarFile>> JoinOutcomes(
       std::span<const WriteOutcome> outcomes);
-  Metadata PublishedMetadata() const;
 
   HuggingFaceWriterOptions options_;
   const std::shared_ptr<FileSystem> unwatched_;
@@ -71,7 +72,8 @@ class HuggingFaceWriter final : public StorageWriter {
   // Of the coordinator:
   std::unique_ptr<HuggingFacePublisher> publisher_;
   SharedLayout layout_;
-  std::vector<ShardPlace> places_;  // of its files
+  std::vector<std::vector<size_t>> files_of_ranks_;  // FilesOfRanks
+  std::vector<ShardPlace> places_;                   // of its files
 };
 
 }  // namespace dcp

@@ -6,6 +6,7 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "io/paths.h"
+#include "storage/commit.h"
 #include "storage/limits.h"
 
 namespace dcp {
@@ -91,6 +92,21 @@ std::vector<std::string> FindLeftovers(const DirectorySurvey& survey) {
   leftovers.erase(std::unique(leftovers.begin(), leftovers.end()),
                   leftovers.end());
   return leftovers;
+}
+
+void RemoveLeftoverFiles(FileSystem& file_system, const std::string& directory,
+                         std::vector<std::string> names) {
+  const auto rest = std::stable_partition(
+      names.begin(), names.end(), [](const std::string& name) {
+        return !IsSidecarName(name) && !IsTemporaryName(name);
+      });
+  const std::vector<std::string> last(rest, names.end());
+  names.erase(rest, names.end());
+  RemoveFiles(file_system, directory, names);
+  if (!names.empty() && !last.empty() && file_system.traits().directory_sync) {
+    file_system.SyncDirectory(directory).IgnoreError();
+  }
+  RemoveFiles(file_system, directory, last);
 }
 
 std::vector<std::string> OtherFilesOfRank(

@@ -47,6 +47,11 @@ bool CouldBeOurs(std::string_view name);
 /// at work in the directory: only who has the claim (DirectoryClaim) can tell.
 std::vector<std::string> FindLeftovers(const DirectorySurvey& survey);
 
+/// Removes leftovers of `directory`, as far as that goes: what tells whose the
+/// others are goes last.
+void RemoveLeftoverFiles(FileSystem& file_system, const std::string& directory,
+                         std::vector<std::string> names);
+
 /// Data files of `rank` among `names` that are not in `kept`.
 std::vector<std::string> OtherFilesOfRank(
     const std::vector<std::string>& names, int64_t rank,

@@ -2,7 +2,8 @@
 //
 // 1. A save that has not committed has its index under a temporary name, beside
 //    its sidecar, which lists its files by name and size. Numbered files of
-//    these names and sizes that no index in force names are its own.
+//    these names and sizes that no index in force names are its own. Of files
+//    of ranks, which have no index, that name is a mark.
 // 2. A save that has committed by an index has, until it is done, the list of
 //    the files that it replaced (replaced_list.h), with their sizes. The list
 //    counts while its index is in force.
@@ -112,14 +113,27 @@ class Surveyor {
         SortOutFiles(fs_, directory_, entries_, SafetensorsNames(entries_));
     // Damage is no doubt about which file it is.
     survey_.has_checkpoint = !sorted.ok() || !sorted->names.empty();
+    for (const std::string& name : files_) {
+      if (IsRankShardName(name)) Replace(name);
+    }
     for (const Sidecar& sidecar : sidecars_) {
       const bool speaks = std::any_of(
           sidecar.files.begin(), sidecar.files.end(), [&](const auto& file) {
-            return !IsNumbered(file.name) && IsThere(file.name, file.nbytes);
+            return NeedsNoIndex(file.name, sidecar) &&
+                   IsThere(file.name, file.nbytes);
           });
       if (speaks) PutInForce(sidecar.save_id);
     }
     return absl::OkStatus();
+  }
+
+  bool NeedsNoIndex(const std::string& name, const Sidecar& sidecar) const {
+    return !IsNumbered(name) ||
+           (IsRankShardName(name) && !IsUnpublished(sidecar));
+  }
+
+  bool IsUnpublished(const Sidecar& sidecar) const {
+    return files_.contains(TemporaryMetadataName(sidecar.save_id));
   }
 
   static bool IsNumbered(std::string_view name) {
@@ -137,7 +151,7 @@ class Surveyor {
   void FindLeftovers() {
     std::set<std::string> found;
     for (const Sidecar& sidecar : sidecars_) {
-      if (!files_.contains(TemporaryMetadataName(sidecar.save_id))) continue;
+      if (!IsUnpublished(sidecar)) continue;
       for (const SidecarFile& file : sidecar.files) {
         const bool is_ours = ParseSafetensorsFileName(file.name).has_value() &&
                              IsNumbered(file.name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -110,12 +111,38 @@ class FileDivider {
   std::vector<std::set<size_t>> extents_;  // by rank: which concern it
 };
 
+/// All of a rank's own file: others have nothing to do with it.
+SharedPartFile OwnFile(const SharedLayoutFile& file) {
+  return {.is_own = true,
+          .nbytes = file.nbytes(),
+          .head = file.head.bytes,
+          .tensors = file.tensors,
+          .extents = file.extents};
+}
+
 }  // namespace
+
+std::vector<std::vector<size_t>> FilesOfRanks(const SharedLayout& layout,
+                                              size_t world_size) {
+  std::vector<std::vector<size_t>> files(world_size);
+  for (size_t f = 0; f < layout.files.size(); ++f) {
+    if (const std::optional<int> rank = layout.files[f].rank) {
+      files[static_cast<size_t>(*rank)].push_back(f);
+      continue;
+    }
+    for (std::vector<size_t>& of_rank : files) of_rank.push_back(f);
+  }
+  return files;
+}
 
 std::vector<SharedPart> PartsOfRanks(const SharedLayout& layout,
                                      size_t world_size) {
   std::vector<SharedPart> parts(world_size);
   for (const SharedLayoutFile& file : layout.files) {
+    if (file.rank) {
+      parts[static_cast<size_t>(*file.rank)].files.push_back(OwnFile(file));
+      continue;
+    }
     std::vector<SharedPartFile> divided =
         FileDivider(file, world_size).Divide();
     for (size_t rank = 0; rank < world_size; ++rank) {

@@ -12,8 +12,13 @@
 
 namespace dcp {
 
-/// What each rank needs to know of `layout`: all files, in the layout's order,
-/// without paths and names; no addresses.
+/// By rank: the files that it is told of, by their places in `layout.files`.
+/// All of them, but none of another rank's own.
+std::vector<std::vector<size_t>> FilesOfRanks(const SharedLayout& layout,
+                                              size_t world_size);
+
+/// What each rank needs to know of `layout`: its files (FilesOfRanks), without
+/// paths and names; no addresses.
 std::vector<SharedPart> PartsOfRanks(const SharedLayout& layout,
                                      size_t world_size);
 

@@ -15,6 +15,7 @@
 
 #include "format/safetensors_sharding.h"
 #include "format/safetensors_shards.h"
+#include "storage/hugging_face_items.h"
 
 namespace dcp {
 namespace {
@@ -96,18 +97,9 @@ StatusOr<Files> FilesByNumber(const std::vector<PlannedTensor>& tensors,
                               const SharedLayoutOptions& options) {
   Files files;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const auto number = options.file_numbers.find(std::string(tensors[i].fqn));
-    if (number == options.file_numbers.end()) {
-      return InvalidArgument("fqn_to_index_mapping has no file for " +
-                             std::string(tensors[i].fqn));
-    }
-    if (number->second < 1) {
-      return InvalidArgument("fqn_to_index_mapping gives " +
-                             std::string(tensors[i].fqn) + " the file " +
-                             std::to_string(number->second) +
-                             "; files are counted from 1");
-    }
-    files[number->second].push_back(i);
+    DCP_ASSIGN_OR_RETURN(const int64_t number,
+                         FileNumberOf(options.file_numbers, tensors[i].fqn));
+    files[number].push_back(i);
   }
   return files;
 }
@@ -129,24 +121,6 @@ Files FilesBySize(const std::vector<PlannedTensor>& tensors,
   return files;
 }
 
-StatusOr<SafetensorsTensor> Described(const PlannedTensor& tensor) {
-  const DType dtype = tensor.metadata->properties.dtype;
-  const auto stored = SafetensorsDTypeOf(dtype);
-  if (stored) {
-    if (auto shape = SafetensorsShapeOf(*stored, tensor.metadata->size)) {
-      return SafetensorsTensor{.name = std::string(tensor.fqn),
-                               .dtype = *stored,
-                               .shape = *std::move(shape)};
-    }
-  }
-  return WithDetail(
-      InvalidArgument("safetensors cannot store the tensor " +
-                      std::string(tensor.fqn) + " of dtype " +
-                      std::string(DTypeName(dtype)) + " and shape " +
-                      ToString(tensor.metadata->size)),
-      {.fqn = std::string(tensor.fqn)});
-}
-
 /// One file, without extents. Moves the chunks out of `tensors`.
 StatusOr<SharedLayoutFile> LayOutFile(
     const std::vector<size_t>& members,
@@ -155,7 +129,11 @@ StatusOr<SharedLayoutFile> LayOutFile(
   std::vector<SafetensorsTensor> described;
   std::unordered_map<std::string_view, PlannedTensor*> by_name;
   for (const size_t i : members) {
-    DCP_ASSIGN_OR_RETURN(SafetensorsTensor tensor, Described(tensors[i]));
+    const TensorStorageMetadata& metadata = *tensors[i].metadata;
+    DCP_ASSIGN_OR_RETURN(
+        SafetensorsTensor tensor,
+        DescribeTensor(tensors[i].fqn, metadata.properties.dtype,
+                       metadata.size));
     described.push_back(std::move(tensor));
     by_name.emplace(tensors[i].fqn, &tensors[i]);
   }

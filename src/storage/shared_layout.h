@@ -33,6 +33,9 @@ struct SharedLayoutOptions {
 };
 
 struct SharedLayoutFile {
+  /// Of a rank's own file (rank_layout.h): the rank, and its name.
+  std::optional<int> rank;
+  std::string name;
   SafetensorsHead head;
   /// All, with all chunks.
   std::vector<SharedPartTensor> tensors;
@@ -45,7 +48,8 @@ struct SharedLayoutFile {
 };
 
 struct SharedLayout {
-  /// In the order of their numbers; those without tensors are left out.
+  /// In the order of their numbers, those of ranks by rank first; those without
+  /// tensors are left out.
   std::vector<SharedLayoutFile> files;
   /// Other names of tensors -> the name under which they are stored.
   std::map<std::string, std::string> aliases;

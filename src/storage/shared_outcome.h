@@ -15,7 +15,7 @@
 
 namespace dcp {
 
-/// By file of the layout: the pieces that the rank wrote, by offset.
+/// By file of the rank's SharedPart: the pieces that the rank wrote, by offset.
 using SharedOutcome = std::vector<std::vector<ChecksumPiece>>;
 
 std::string SerializeSharedOutcome(const SharedOutcome& outcome);

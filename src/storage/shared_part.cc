@@ -28,6 +28,8 @@ void PutTensor(const SharedPartTensor& tensor, WireWriter& out) {
   out.PutSigned(tensor.begin);
   out.PutU8(static_cast<uint8_t>(tensor.dtype));
   out.PutDims(tensor.sizes);
+  out.PutU8(tensor.origin ? 1 : 0);
+  if (tensor.origin) out.PutDims(*tensor.origin);
   out.PutVarint(tensor.chunks.size());
   for (const SharedPartChunk& chunk : tensor.chunks) PutChunk(chunk, out);
 }
@@ -38,6 +40,8 @@ SharedPartTensor GetTensor(WireReader& in) {
   if (!dtype) in.Fail();
   tensor.dtype = dtype.value_or(DType::kUInt8);
   tensor.sizes = in.GetDims();
+  if (in.U8() != 0) tensor.origin = in.GetDims();
+  if (tensor.origin && tensor.origin->size() != tensor.sizes.size()) in.Fail();
   const size_t count = in.Count(4);
   for (size_t i = 0; i < count && in.ok(); ++i) {
     tensor.chunks.push_back(GetChunk(in));
@@ -54,6 +58,7 @@ SharedPartTensor GetTensor(WireReader& in) {
 void PutFile(const SharedPartFile& file, WireWriter& out) {
   out.PutString(file.path);
   out.PutString(file.name);
+  out.PutU8(file.is_own ? 1 : 0);
   out.PutSigned(file.nbytes);
   out.PutString(file.head);
   out.PutVarint(file.tensors.size());
@@ -70,6 +75,7 @@ SharedPartFile GetFile(WireReader& in) {
   SharedPartFile file;
   file.path = in.String();
   file.name = in.String();
+  file.is_own = in.U8() != 0;
   file.nbytes = in.Signed();
   file.head = in.String();
   const size_t tensors = in.Count(4);
@@ -88,8 +94,13 @@ SharedPartFile GetFile(WireReader& in) {
 
 bool IsChunkOf(const WriteItem& item, const SharedPartTensor& tensor,
                const SharedPartChunk& chunk) {
-  return item.chunk == chunk.box && item.global_size == tensor.sizes &&
-         item.properties.dtype == tensor.dtype;
+  if (item.properties.dtype != tensor.dtype) return false;
+  if (!tensor.origin) {
+    return item.chunk == chunk.box && item.global_size == tensor.sizes;
+  }
+  return item.chunk.offsets == *tensor.origin &&
+         chunk.box == WholeBox(tensor.sizes) &&
+         item.chunk.sizes == tensor.sizes;
 }
 
 }  // namespace

@@ -1,16 +1,18 @@
 // SharedPart: one rank's part in files that all ranks write together.
 //
-// Such a file holds whole tensors, row-major, one behind the other. Each of its
-// bytes has one rank that writes it, in extents (plan/shared_files.h); what the
-// rank does not hold itself is sent to it. Both sides work from the same list:
-// an extent is cut into cells, at multiples of kSharedCellNbytes, and whoever
-// holds something that lies in a cell sends it in one message, in the order of
+// Such a file holds tensors, row-major, one behind the other: whole ones, or,
+// if it is a rank's own, the parts that the rank has. Each of its bytes has one
+// rank that writes it, in extents (plan/shared_files.h); what the rank does not
+// hold itself is sent to it. Both sides work from the same list: an extent is
+// cut into cells, at multiples of kSharedCellNbytes, and whoever holds
+// something that lies in a cell sends it in one message, in the order of
 // tensors and chunks.
 
 #ifndef DCP_STORAGE_SHARED_PART_H_
 #define DCP_STORAGE_SHARED_PART_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -42,7 +44,10 @@ struct SharedPartTensor {
   int64_t begin = 0;  ///< file offset in bytes
   DType dtype = DType::kFloat32;
   Dims sizes;
+  /// Boxes are of what lies in the file.
   std::vector<SharedPartChunk> chunks;
+  /// Of a file that holds a part of a tensor: where in it that begins.
+  std::optional<Dims> origin;
 
   int64_t nbytes() const { return Numel(sizes) * ItemSize(dtype); }
   int64_t end() const { return begin + nbytes(); }
@@ -52,6 +57,8 @@ struct SharedPartTensor {
 struct SharedPartFile {
   std::string path;  ///< while it is written
   std::string name;  ///< in the checkpoint
+  /// Whether it is the rank's own, which makes it; else the coordinator does.
+  bool is_own = false;
   int64_t nbytes = 0;
   /// What the file begins with; empty where other ranks write that.
   std::string head;

@@ -195,18 +195,20 @@ TEST_CASE("a power cut after any call leaves no copy or a whole one",
 
 TEST_CASE("a power cut leaves no copy of safetensors or a whole one",
           "[checkpoint][copy][crash]") {
-  const bool has_index = GENERATE(true, false);
-  CheckPowerCuts([&] { return SafetensorsIn("/ckpt", has_index); },
-                 [&](FileSystem& fs) {
-                   const std::shared_ptr<FileSystem> borrowed(
-                       &fs, [](FileSystem*) {});
-                   const auto report = VerifyStored(borrowed, "/copy");
-                   if (!report.ok()) return false;
-                   if (report->tensors == 0) return false;  // unpublished
-                   CHECK(report->damages.empty());
-                   CHECK(report->is_ours);
-                   return true;
-                 });
+  const bool of_ranks = GENERATE(false, true);
+  const bool has_index = !of_ranks && GENERATE(true, false);
+  const auto disk = [&] {
+    return of_ranks ? RankFilesIn("/ckpt") : SafetensorsIn("/ckpt", has_index);
+  };
+  CheckPowerCuts(disk, [&](FileSystem& fs) {
+    const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
+    const auto report = VerifyStored(borrowed, "/copy");
+    if (!report.ok()) return false;
+    if (report->tensors == 0) return false;  // unpublished
+    CHECK(report->damages.empty());
+    CHECK(report->is_ours);
+    return true;
+  });
 }
 
 TEST_CASE("what a killed copy left is removed like that of a save",

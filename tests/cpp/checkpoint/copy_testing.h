@@ -55,6 +55,15 @@ inline std::shared_ptr<FileSystem> SafetensorsIn(const std::string& directory,
   return place.fs;
 }
 
+inline std::shared_ptr<FileSystem> RankFilesIn(const std::string& directory) {
+  Place place(MakeMemoryFileSystem(), directory);
+  place.options.file_per_rank = true;
+  conformance::State state;
+  state.tensors["a"] = conformance::RandomTensor(1, DType::kFloat32, {30});
+  RequireAllSucceed(place.Save(Sharded(state, 3)));
+  return place.fs;
+}
+
 /// In /ckpt, without a word of dcp's.
 inline std::shared_ptr<FileSystem> SafetensorsOfOthers(bool has_index) {
   auto fs = SafetensorsIn("/ckpt", has_index);

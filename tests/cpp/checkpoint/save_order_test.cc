@@ -139,6 +139,7 @@ TEST_CASE("an order of safetensors arrives as it was given", "[order]") {
                                .max_shard_nbytes = 1000,
                                .export_dtype = DType::kFloat16,
                                .one_writer_per_file = true,
+                               .file_per_rank = true,
                                .overwrite = false,
                                .sync_files = false,
                                .save_id = "dcpcpp-3",
@@ -155,6 +156,7 @@ TEST_CASE("an order of safetensors arrives as it was given", "[order]") {
   CHECK(writer.file_numbers.at("a") == 2);
   CHECK(writer.export_dtype == DType::kFloat16);
   CHECK(writer.one_writer_per_file);
+  CHECK(writer.file_per_rank);
   CHECK(SerializeSaveOrder(order, given.entries, given.bytes()) == sent);
 }
 

@@ -21,8 +21,9 @@
 #include "dcp/hugging_face_storage.h"
 #include "format/safetensors_header.h"
 #include "format/safetensors_index.h"
+#include "format/safetensors_sharding.h"
+#include "format/safetensors_shards.h"
 #include "storage/hugging_face_publish.h"
-#include "testing/forwarding_file_system.h"
 
 namespace dcp {
 
@@ -35,6 +36,7 @@ struct SmallModel {
   float value = 0;
   int64_t shards = 1;
   int64_t elements = 300;
+  bool of_ranks = false;  ///< files of ranks, the first of rank 0
 };
 
 inline std::string KeyOf(int64_t shard) {
@@ -47,11 +49,16 @@ struct ShardBytes {
 };
 
 inline ShardBytes BytesOfShard(const SmallModel& model, int64_t shard) {
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (model.of_ranks) {
+    metadata.emplace(kShardingInfoKey,
+                     SerializeShardingInfo({{KeyOf(shard), Dims{0}}}));
+  }
   const auto head =
       SerializeSafetensorsHeader({{.name = KeyOf(shard),
                                    .dtype = SafetensorsDType::kF32,
                                    .shape = Dims{model.elements}}},
-                                 {{"format", "pt"}});
+                                 std::move(metadata));
   REQUIRE(head.ok());
   const std::vector<float> values(static_cast<size_t>(model.elements),
                                   model.value);
@@ -85,7 +92,13 @@ inline StatusOr<PublishRequest> WriteShards(FileSystem& fs,
                                             const SaveOfModel& save,
                                             HuggingFacePublisher& publisher,
                                             std::string* index_text) {
-  const auto places = publisher.PlaceShards(save.model.shards);
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < save.model.shards; ++i) {
+    names.push_back(RankShardName(i, 1, 1));
+  }
+  const auto places = save.model.of_ranks
+                          ? publisher.PlaceRankFiles(names)
+                          : publisher.PlaceShards(save.model.shards);
   PublishRequest request{.sidecar = {.save_id = save.save_id}};
   SafetensorsIndex index{.total_size = save.model.shards * save.model.elements *
                                        int64_t{sizeof(float)},
@@ -102,7 +115,7 @@ inline StatusOr<PublishRequest> WriteShards(FileSystem& fs,
   }
   const std::string& path = places[0].path;
   DCP_RETURN_IF_ERROR(fs.SyncDirectory(path.substr(0, path.rfind('/'))));
-  if (publisher.needs_index() || places.size() > 1) {
+  if (publisher.needs_index() || (places.size() > 1 && !save.model.of_ranks)) {
     DCP_ASSIGN_OR_RETURN(*index_text, SerializeSafetensorsIndex(index));
   }
   request.index = *index_text;
@@ -126,7 +139,8 @@ inline Status SaveModel(const std::shared_ptr<FileSystem>& fs,
                                  {.directory = save.directory,
                                   .save_id = save.save_id,
                                   .session_id = save.session_id,
-                                  .overwrite = save.overwrite}));
+                                  .overwrite = save.overwrite,
+                                  .file_per_rank = save.model.of_ranks}));
   std::string index;
   const auto request = WriteShards(*fs, save, *publisher, &index);
   const Status status =
@@ -272,15 +286,6 @@ inline std::shared_ptr<FileSystem> DiskWithOld() {
   DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-aa", .model = kOldModel}));
   return fs;
 }
-
-/// A file system that cannot exchange names.
-class NoExchangeFileSystem final : public testing::ForwardingFileSystem {
- public:
-  using ForwardingFileSystem::ForwardingFileSystem;
-  Status Exchange(const std::string&, const std::string&) override {
-    return Unimplemented("names are not exchanged here");
-  }
-};
 
 }  // namespace dcp
 

@@ -12,6 +12,7 @@
 #include "conformance/check_files.h"
 #include "storage/hugging_face_cases.h"
 #include "testing/fault_injection_file_system.h"
+#include "testing/no_exchange_file_system.h"
 
 namespace dcp {
 namespace {
@@ -77,7 +78,7 @@ void PutForeignModel(FileSystem& fs, const SmallModel& model) {
 std::shared_ptr<FileSystem> Disk(const CrashCase& test) {
   std::shared_ptr<FileSystem> fs = MakeMemoryFileSystem();
   if (test.way == PublishWay::kIndexed) {
-    fs = std::make_shared<NoExchangeFileSystem>(fs);
+    fs = std::make_shared<testing::NoExchangeFileSystem>(fs);
   }
   DCP_CHECK_OK(fs->MakeDirectories(kModel));
   for (const char* name : {"config.json", "notes"}) {

@@ -171,7 +171,7 @@ TEST_CASE("numbered files without the index of their save do not count",
   const auto fs = Saved({.value = 1, .shards = 2});
   DCP_CHECK_OK(fs->Remove(kIndexPath));
   CHECK_THAT(std::string(Message(Read(fs))),
-             Contains("has not published its index"));
+             Contains("has not published them"));
   CHECK(FindModel(fs).problem == "none");
   Put(*fs, kSingle, BytesOfShard({.value = 9}, 0).all);
   CHECK(FindModel(fs).Is({.value = 9}));

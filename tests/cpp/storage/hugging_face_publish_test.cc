@@ -8,6 +8,7 @@
 
 #include "conformance/check_files.h"
 #include "storage/hugging_face_cases.h"
+#include "testing/no_exchange_file_system.h"
 #include "testing/no_lock_file_system.h"
 #include "testing/temp_directory.h"
 
@@ -78,7 +79,7 @@ TEST_CASE("what cannot be exchanged gets names with the save id", "[storage]") {
     DCP_CHECK_OK(fs->MakeDirectories(kModel + "/logs"));
   }
   SECTION("a file system that cannot") {
-    fs = std::make_shared<NoExchangeFileSystem>(fs);
+    fs = std::make_shared<testing::NoExchangeFileSystem>(fs);
   }
   SECTION("a lease") { fs = std::make_shared<testing::NoLockFileSystem>(fs); }
   SECTION("savers") { save.session_id = "dcpcpp-5e55"; }
@@ -201,7 +202,8 @@ TEST_CASE("how safetensors would be overwritten is told", "[storage]") {
         "exchange of directories");
   CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
   CHECK(DescribeSafetensorsOverwrite(
-            kModel, {.file_system = std::make_shared<NoExchangeFileSystem>(fs)})
+            kModel, {.file_system =
+                         std::make_shared<testing::NoExchangeFileSystem>(fs)})
             .value() == "save id names (names are not exchanged here)");
   CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
   CHECK(DescribeSafetensorsOverwrite("/none", {.file_system = fs})

@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'DeviceMesh', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'MeshLayout', 'Metadata', 'ModelMapping', 'NotRemoved', 'PlanCache', 'PlanOutcome', 'PlanSimulation', 'PlanTraffic', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'simulate_plan', 'simulated_models', 'simulated_tensors', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'DeviceMesh', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'MeshLayout', 'Metadata', 'ModelMapping', 'NotRemoved', 'PlanCache', 'PlanOutcome', 'PlanSimulation', 'PlanTraffic', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_mapped_hugging_face_reader', 'make_mapped_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'simulate_plan', 'simulated_models', 'simulated_tensors', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -183,6 +183,7 @@ class HuggingFaceWriterOptions:
     """
     dcp::HuggingFaceWriterOptions
     """
+    file_per_rank: bool
     io: IoOptions
     one_writer_per_file: bool
     overwrite: bool
@@ -262,6 +263,15 @@ class FileSystemReader(StorageReader):
     """
     def __init__(self, options: FileSystemReaderOptions, file_system: FileSystem | None = None) -> None:
         ...
+class ModelMapping:
+    """
+    dcp::ModelMapping
+    """
+    @property
+    def dequantizes(self) -> bool:
+        """
+        Whether quantized weights of Hugging Face's are floats beyond it.
+        """
 class StorageRegistry:
     """
     Which storage serves which URL (dcp/plugin.h).
@@ -453,15 +463,6 @@ class ConvertPaths:
     @max_shard_nbytes.setter
     def max_shard_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
-class ModelMapping:
-    """
-    dcp::ModelMapping
-    """
-    @property
-    def dequantizes(self) -> bool:
-        """
-        Whether quantized weights of Hugging Face's are floats beyond it.
-        """
 class ConvertResult:
     """
     dcp::ConvertResult
@@ -1143,6 +1144,14 @@ def make_hugging_face_reader(options: FileSystemReaderOptions, file_system: File
 def make_hugging_face_writer(options: HuggingFaceWriterOptions, file_system: FileSystem | None = None) -> StorageWriter:
     """
     Writes safetensors files.
+    """
+def make_mapped_hugging_face_reader(options: FileSystemReaderOptions, mapping: ModelMapping, file_system: FileSystem | None = None) -> StorageReader:
+    """
+    Reads a trainer's tensors from safetensors files by a mapping.
+    """
+def make_mapped_hugging_face_writer(options: HuggingFaceWriterOptions, mapping: ModelMapping, file_system: FileSystem | None = None) -> StorageWriter:
+    """
+    Writes safetensors files of what a mapping makes of a trainer's tensors.
     """
 def make_model_mapping(*, model: str = '', rules: str = '', flavor: str = '', config: str = '', to_native: bool = False, dialect: str = '') -> ModelMapping:
     """

@@ -41,8 +41,9 @@ class HuggingFaceStorageReader(NativeReader, _TorchsReader):
     is there twice or in part is an error, nothing is mapped, only the bytes that are needed
     are read, in large pieces, and the conversions of a load are in its report.
 
-    Reads a single file, the files that an index lists, the files of single ranks that torch
-    writes with `save_distributed=True`, and snapshots in a hub cache.
+    Reads a single file, the files that an index lists, the files of single ranks that
+    `HuggingFaceStorageWriter`, ours and torch's, writes with `save_distributed=True`, and
+    snapshots in a hub cache.
 
     Args:
         path: directory of the files.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -30,8 +31,9 @@ except ImportError:  # torch before 2.8 has none
     _TorchsWriter = torch_filesystem.FileSystemWriter  # type: ignore[misc, assignment]
     _HAS_WRITER = False
 
-# What makes a directory a safetensors checkpoint.
+# What makes a directory a safetensors checkpoint; or it is files of ranks.
 _PUBLISHED = ("model.safetensors.index.json", "model.safetensors")
+_OF_A_RANK = re.compile(r"shard-\d{5,}-model-\d{5,}-of-\d{5,}\.safetensors")
 
 __all__ = ["HuggingFaceStorageWriter"]
 
@@ -49,16 +51,23 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
     The state dict holds tensors only. It is one file, `model.safetensors`, or several and
     an index, `model.safetensors.index.json`. All ranks must see the directory.
 
+    With `save_distributed` and without `enable_consolidation`, as with torch, each rank
+    writes what it holds into files of its own, for DCP's readers: the names and headers are
+    torch's. They come all at once, too, by an exchange of directories. Where that cannot be
+    done they get their names one after the other, ours alone can tell that some are missing,
+    and an overwrite is an error (NotImplementedError).
+
     Args:
         path: directory of the checkpoint; created if absent.
         fqn_to_index_mapping: number of the file of each tensor, from 1; None: files are
             filled in the order of the state dict, up to `max_shard_size`.
         thread_count: accepted; I/O is parallel whatever it is.
         save_distributed: with torch it says whether ranks write at all; here they do.
-        enable_consolidation: the files are whole whatever it is; False with
-            `save_distributed` asks for a file of each rank's own, which is torch's writer's.
+        enable_consolidation: False with `save_distributed` asks for files of each rank's
+            own; else they are whole whatever it is.
         thread_count_consolidation: accepted; see there.
-        max_shard_size: bytes of tensors in one file, a number or a text such as "5GB".
+        max_shard_size: bytes of tensors in one file, a number or a text such as "5GB"; not
+            of files of ranks.
         export_dtype: store floating-point tensors in this dtype; the state in memory
             stays as it is.
         one_writer_per_file: for file systems to which several machines cannot write one
@@ -101,11 +110,6 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         io_nice: int = 0,
         io_cpus: Collection[int] | None = None,
     ) -> None:
-        if save_distributed and not enable_consolidation:
-            raise NotImplementedError(
-                "dcpcpp.HuggingFaceStorageWriter writes whole files; for a file of each rank's "
-                "own pass torch's HuggingFaceStorageWriter to dcpcpp.save"
-            )
         super().__init__(path)  # type: ignore[arg-type]  # torch's takes more than it says
         self.fqn_to_index_mapping = (
             None if fqn_to_index_mapping is None else dict(fqn_to_index_mapping)
@@ -136,6 +140,7 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         options.file_numbers = self.fqn_to_index_mapping or {}
         options.max_shard_nbytes = self.max_shard_nbytes
         options.one_writer_per_file = self.one_writer_per_file
+        options.file_per_rank = self.save_distributed and not self.enable_consolidation
         options.overwrite = self.overwrite
         options.sync_files = self.sync_files
         export_dtype = export_dtype or self._export_dtype
@@ -146,18 +151,23 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
 
     def warn_if_exists(self, *, use_collectives: bool, stacklevel: int = 5) -> None:
         """Tell of a checkpoint that is about to be replaced."""
-        if not self.overwrite:
-            return
-        for name in _PUBLISHED:
-            path = self.fs.concat_path(self.path, name)
-            with as_storage_error("exists", path):
-                if self.fs.exists(path):
-                    warnings.warn(
-                        f"Detected an existing checkpoint in {self.path}, overwriting since "
-                        "self.overwrite=True.",
-                        stacklevel=stacklevel,
-                    )
-                    return
+        if self.overwrite and self._has_checkpoint():
+            warnings.warn(
+                f"Detected an existing checkpoint in {self.path}, overwriting since "
+                "self.overwrite=True.",
+                stacklevel=stacklevel,
+            )
+
+    def _has_checkpoint(self) -> bool:
+        with as_storage_error("exists", self.path):
+            for name in _PUBLISHED:
+                if self.fs.exists(self.fs.concat_path(self.path, name)):
+                    return True
+            # Torch before 2.8 lists nothing, and writes no files of ranks.
+            if not _HAS_WRITER or not self.fs.exists(self.path):
+                return False
+            names = [os.path.basename(path) for path in self.fs.ls(self.path)]  # noqa: PTH119
+        return any(_OF_A_RANK.fullmatch(name) for name in names)
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Refuse torch's protocol, whose ranks do not meet before they write."""
@@ -183,8 +193,6 @@ def ours_for(writer: Any) -> HuggingFaceStorageWriter | None:
     """Our equivalent of torch's own writer of safetensors; None for any other, and subclasses."""
     if not _HAS_WRITER or type(writer) is not _TorchsWriter:
         return None
-    if writer.save_distributed and not writer.enable_consolidation:
-        return None  # a file for each rank
     return HuggingFaceStorageWriter(
         writer.consolidated_output_path or writer.path,
         writer.fqn_to_index_mapping,

@@ -270,11 +270,3 @@ def test_what_is_streamed_and_what_is_staged_keep_their_names(tmp_path: pathlib.
     finally:
         stager.close()
     assert (tmp_path / "model.safetensors").read_bytes() == whole_file(state)
-
-
-def test_a_file_of_each_rank_is_torchs(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(NotImplementedError, match="a file of each rank's own"):
-        dcpcpp.HuggingFaceStorageWriter(tmp_path, save_distributed=True)
-    dcpcpp.save({"w": ramp(3, 4)}, storage_writer=StockWriter(str(tmp_path), save_distributed=True))
-    assert visible(tmp_path) == ["shard-00001-model-00001-of-00001.safetensors"]
-    require_equal(dcpcpp.load_full(tmp_path), {"w": ramp(3, 4)})

@@ -41,34 +41,6 @@ ConvertResult ConvertPathsOf(const ConvertPaths& paths,
   return ValueOrThrow(Convert(paths, transport, options));
 }
 
-void BindModelMapping(py::module_& m) {
-  py::class_<ModelMapping>(m, "ModelMapping", "dcp::ModelMapping")
-      .def_property_readonly(
-          "dequantizes",
-          [](const ModelMapping& mapping) {
-            return mapping.mapping.dequantizes();
-          },
-          "Whether quantized weights of Hugging Face's are floats beyond it.");
-  m.def(
-      "make_model_mapping",
-      [](const std::string& model, const std::string& rules,
-         const std::string& flavor, const std::string& config, bool to_native,
-         const std::string& dialect) {
-        return ValueOrThrow(MakeModelMapping(
-            {.model = model,
-             .rules_json = rules,
-             .flavor = flavor,
-             .config_json = config,
-             .direction = to_native ? MappingDirection::kToNative
-                                    : MappingDirection::kToHuggingFace,
-             .dialect = dialect}));
-      },
-      py::kw_only(), py::arg("model") = "", py::arg("rules") = "",
-      py::arg("flavor") = "", py::arg("config") = "",
-      py::arg("to_native") = false, py::arg("dialect") = "",
-      "Of dcp/mapping.h; `rules` and `config` are JSON texts.");
-}
-
 void BindConvertPaths(py::module_& m) {
   using P = ConvertPaths;
   py::class_<P>(m, "ConvertPaths", "dcp::ConvertPaths")
@@ -89,7 +61,6 @@ void BindConvertPaths(py::module_& m) {
 
 void BindConvert(py::module_& m) {
   BindConvertPaths(m);
-  BindModelMapping(m);
   py::class_<ConvertResult>(m, "ConvertResult", "dcp::ConvertResult")
       .def_readonly("tensors", &ConvertResult::tensors)
       .def_readonly("objects", &ConvertResult::objects)

@@ -15,6 +15,7 @@
 #include "registrars.h"
 #include "storage/filesystem_reader.h"
 #include "storage/filesystem_writer.h"
+#include "storage_environment.h"
 #include "torch_plan.h"
 
 namespace py = pybind11;
@@ -119,14 +120,6 @@ void BindHuggingFaceOptions(py::module_& m) {
         return ValueOrThrow(ParseShardNbytes(text));
       },
       py::arg("text"), "Bytes of a size such as \"5GB\".");
-}
-
-using MaybeFileSystem = std::optional<std::shared_ptr<FileSystem>>;
-
-StorageEnvironment Environment(const MaybeFileSystem& file_system) {
-  return {.file_system = file_system.value_or(MakePosixFileSystem()),
-          .device_runtime = MakeCudaRuntime(),
-          .clock = MakeSystemClock()};
 }
 
 void BindWriter(py::module_& m) {

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindFileSystem(m);
   dcp::BindMetadata(m);
   dcp::BindStorage(m);
+  dcp::BindMapping(m);
   dcp::BindPlugin(m);
   dcp::BindStaging(m);
   dcp::BindDeviceMesh(m);

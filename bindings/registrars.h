@@ -15,6 +15,7 @@ void BindTransport(pybind11::module_& m);
 void BindFileSystem(pybind11::module_& m);
 void BindMetadata(pybind11::module_& m);
 void BindStorage(pybind11::module_& m);
+void BindMapping(pybind11::module_& m);
 void BindPlugin(pybind11::module_& m);
 void BindCheckpoint(pybind11::module_& m);
 void BindClean(pybind11::module_& m);

@@ -101,6 +101,12 @@ struct MappedRead {
 /// parts exactly once.
 std::vector<MappedRead> ReadsOf(const MappedTensor& tensor, const Box& box);
 
+/// Where the elements of `box` of the source of `part` go: every one of them
+/// that the part takes, exactly once. As ReadsOf with the sides exchanged:
+/// MappedRead::box is one of the target, and target_offsets, target_dims and
+/// target_steps tell where in the source's `box` its elements lie.
+std::vector<MappedRead> WritesOf(const MappedPart& part, const Box& box);
+
 struct MappingTable;
 
 /// Immutable, cheap to copy.

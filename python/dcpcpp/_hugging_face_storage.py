@@ -11,6 +11,7 @@ from torch.distributed.checkpoint import filesystem as torch_filesystem
 from dcpcpp import _core
 from dcpcpp._filesystem_storage import FileSystemReader
 from dcpcpp._io_options import MIB, core_file_system, make_io_options
+from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._tensors import code_of_dtype
 
@@ -45,9 +46,19 @@ class HuggingFaceStorageReader(NativeReader, _TorchsReader):
     `HuggingFaceStorageWriter`, ours and torch's, writes with `save_distributed=True`, and
     snapshots in a hub cache.
 
+    With `model` or `mapping` a trainer's tensors are read from Hugging Face's files, by the
+    rules that `dcpcpp.convert` has with `reverse`: the state dict has the trainer's names, and
+    each rank reads what its shards need. Quantized weights that the model has rules for are
+    read as floats.
+
     Args:
         path: directory of the files.
         thread_count: accepted; reads are parallel whatever it is.
+        model: "llama3", for example: see `dcpcpp.convert`, also for what follows.
+        mapping: a file with rules of your own.
+        model_flavor: "8B", for example; a config.json in `path` tells as much.
+        hf_assets_path: a directory whose config.json counts instead.
+        dialect: "0.2" for the names of TorchTitan 0.2; None: the latest.
         io_engine: "auto", "io_uring" or "threads".
         direct_io: bypass the page cache for what is not in it.
         io_threads: threads that copy; 0 takes this rank's share of cores.
@@ -56,6 +67,9 @@ class HuggingFaceStorageReader(NativeReader, _TorchsReader):
     Example:
         >>> reader = dcpcpp.HuggingFaceStorageReader("/models/llama")
         >>> dcpcpp.load(model.state_dict(), storage_reader=reader)
+        >>> reader = dcpcpp.HuggingFaceStorageReader("/models/llama", model="llama3")
+        >>> dcpcpp.load({"model": model.state_dict()}, storage_reader=reader,
+        ...             rename={"model.": ""})
     """
 
     def __init__(
@@ -63,6 +77,11 @@ class HuggingFaceStorageReader(NativeReader, _TorchsReader):
         path: str | os.PathLike[str],
         thread_count: int = 1,
         *,
+        model: str | None = None,
+        mapping: str | os.PathLike[str] | None = None,
+        model_flavor: str | None = None,
+        hf_assets_path: str | os.PathLike[str] | None = None,
+        dialect: str | None = None,
         io_engine: str = "auto",
         direct_io: bool = True,
         io_threads: int = 0,
@@ -70,11 +89,18 @@ class HuggingFaceStorageReader(NativeReader, _TorchsReader):
     ) -> None:
         super().__init__(path)  # type: ignore[arg-type]  # torch's takes more than it says
         self.thread_count = thread_count
+        maps = mapping is not None or model not in (None, "none")
+        self._models = ModelOptions(model, maps, mapping, model_flavor, hf_assets_path, dialect)
+        self._maps = self._models.maps
         options = make_io_options(io_engine, direct_io, io_threads, max_buffer_bytes)
         self._init_native(False, options)
 
     def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:
-        return _core.make_hugging_face_reader(options, core_file_system(self.fs, 0))
+        file_system = core_file_system(self.fs, 0)
+        if self._maps:
+            rules = self._models.make_mapping(options.path)
+            return _core.make_mapped_hugging_face_reader(options, rules, file_system)
+        return _core.make_hugging_face_reader(options, file_system)
 
 
 class QuantizedHuggingFaceStorageReader(HuggingFaceStorageReader, _TorchsQuantizedReader):

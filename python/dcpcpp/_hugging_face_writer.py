@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from dcpcpp import _core
 from dcpcpp._config import log_choices_once
 from dcpcpp._io_options import MIB, core_file_system, make_io_options
+from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import code_of_dtype
@@ -57,10 +58,16 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
     done they get their names one after the other, ours alone can tell that some are missing,
     and an overwrite is an error (NotImplementedError).
 
+    With `model` or `mapping` a trainer's tensors become Hugging Face's on the way, by the
+    rules that `dcpcpp.convert` has: each rank's shards are read where they lie, whatever the
+    sharding. Rules are for all keys: `include` and `exclude` of `dcpcpp.save` choose the
+    model's, and `rename` takes a prefix off. Tied tensors are stored once only if a rule says
+    so; config and tokenizer are not copied; saves in another process are not possible.
+
     Args:
         path: directory of the checkpoint; created if absent.
-        fqn_to_index_mapping: number of the file of each tensor, from 1; None: files are
-            filled in the order of the state dict, up to `max_shard_size`.
+        fqn_to_index_mapping: number of the file of each tensor, by its name there, from 1;
+            None: files are filled in the order of the state dict, up to `max_shard_size`.
         thread_count: accepted; I/O is parallel whatever it is.
         save_distributed: with torch it says whether ranks write at all; here they do.
         enable_consolidation: False with `save_distributed` asks for files of each rank's
@@ -72,6 +79,11 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
             stays as it is.
         one_writer_per_file: for file systems to which several machines cannot write one
             file: each file is written by one rank.
+        model: "llama3", for example: see `dcpcpp.convert`, also for what follows.
+        mapping: a file with rules of your own.
+        model_flavor: "8B", for example.
+        hf_assets_path: a directory whose config.json has numbers that rules need.
+        dialect: "0.2" for the names of TorchTitan 0.2; None: those that fit best.
         overwrite: replace a checkpoint that is there; otherwise a RuntimeError.
         sync_files: make files and names durable before the save returns.
         io_engine: "auto", "io_uring" or "threads".
@@ -86,6 +98,10 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
     Example:
         >>> writer = dcpcpp.HuggingFaceStorageWriter("/models/mine", export_dtype=torch.bfloat16)
         >>> dcpcpp.save(model.state_dict(), storage_writer=writer)
+        >>> writer = dcpcpp.HuggingFaceStorageWriter("/models/mine", model="llama3",
+        ...                                          model_flavor="8B")
+        >>> dcpcpp.save({"model": model.state_dict()}, storage_writer=writer,
+        ...             include="model", rename={"model.": ""})
     """
 
     def __init__(
@@ -100,6 +116,11 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         max_shard_size: int | str = "5GB",
         export_dtype: torch.dtype | None = None,
         one_writer_per_file: bool = False,
+        model: str | None = None,
+        mapping: str | os.PathLike[str] | None = None,
+        model_flavor: str | None = None,
+        hf_assets_path: str | os.PathLike[str] | None = None,
+        dialect: str | None = None,
         overwrite: bool = True,
         sync_files: bool = True,
         io_engine: str = "auto",
@@ -120,6 +141,8 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         self.thread_count_consolidation = thread_count_consolidation
         self.max_shard_nbytes = _core.parse_shard_nbytes(str(max_shard_size))
         self.one_writer_per_file = one_writer_per_file
+        self._models = ModelOptions(model, False, mapping, model_flavor, hf_assets_path, dialect)
+        self._maps = self._models.maps
         self.overwrite = overwrite
         self.sync_files = sync_files
         options = make_io_options(
@@ -147,7 +170,11 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         if export_dtype is not None:
             options.export_dtype = code_of_dtype(export_dtype)
         options.io = self._io_options
-        return _core.make_hugging_face_writer(options, core_file_system(self.fs, 0))
+        file_system = core_file_system(self.fs, 0)
+        if self._maps:
+            rules = self._models.make_mapping(options.path)
+            return _core.make_mapped_hugging_face_writer(options, rules, file_system)
+        return _core.make_hugging_face_writer(options, file_system)
 
     def warn_if_exists(self, *, use_collectives: bool, stacklevel: int = 5) -> None:
         """Tell of a checkpoint that is about to be replaced."""

@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "checkpoint/mapped_view.h"
 #include "checkpoint/piece_reader.h"
 
 namespace dcp {
@@ -12,25 +13,6 @@ namespace {
 
 /// Reads of the source at once: what is known of each takes memory.
 constexpr size_t kMaxReads = 16384;
-
-/// Where `read` puts its box into `view`, the memory of the target's box.
-TensorView Landing(const MappedRead& read, const TensorView& view) {
-  TensorView landing = view;
-  int64_t first = 0;
-  for (int d = 0; d < read.target_offsets.size(); ++d) {
-    first += read.target_offsets[d] * view.strides[d];
-  }
-  landing.data =
-      static_cast<std::byte*>(view.data) + first * ItemSize(view.dtype);
-  landing.sizes = read.box.sizes;
-  landing.strides = Dims::Filled(read.box.ndim(), 1);
-  for (int d = 0; d < read.box.ndim(); ++d) {
-    if (read.target_steps[d] == 0) continue;
-    landing.strides[d] = read.target_steps[d] *
-                         view.strides[static_cast<int>(read.target_dims[d])];
-  }
-  return landing;
-}
 
 /// Delivers reads of the source; ReadItem::destination is the view.
 class LandingTarget final : public ReadTarget {
@@ -85,7 +67,12 @@ StatusOr<std::vector<MappingSource>> MappedReader::Sources() {
 }
 
 StatusOr<CheckpointIndex> MappedReader::ReadIndex() {
-  DCP_ASSIGN_OR_RETURN(index_, source_.ReadIndex());
+  DCP_ASSIGN_OR_RETURN(CheckpointIndex index, source_.ReadIndex());
+  return Map(std::move(index));
+}
+
+StatusOr<CheckpointIndex> MappedReader::Map(CheckpointIndex index) {
+  index_ = std::move(index);
   const Status valid =
       ValidateChunks(index_.metadata, CoverageRule::kRequireFull);
   if (!valid.ok()) return DataLoss(Message(valid));
@@ -131,7 +118,7 @@ Status MappedReader::Add(const MappedRead& read, const TensorView& view,
     finder_source_ = read.source;
   }
   const auto destination = std::ssize(batch->views);
-  batch->views.push_back(Landing(read, view));
+  batch->views.push_back(MappedView(read, view));
   return AppendReadItems(stored.fqn, *finder_, *stored.tensor, read.box,
                          destination, &batch->plan);
 }

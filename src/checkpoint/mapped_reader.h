@@ -20,8 +20,7 @@
 namespace dcp {
 
 /// Reads the tensors of another reader under other names and in another layout,
-/// each straight to where it belongs: no memory of its own but for plans. For
-/// one process.
+/// each straight to where it belongs: no memory of its own but for plans.
 class MappedReader final : public StorageReader {
  public:
   /// `rename`, of ConvertOptions, gives keys the names that the mapping knows.
@@ -33,9 +32,12 @@ class MappedReader final : public StorageReader {
   /// \error kInvalidArgument  see Mapping::Plan
   /// \error kUnimplemented  a tensor that only torch can decode
   StatusOr<CheckpointIndex> ReadIndex() override;
+  /// The same of a source that has `index`, which another rank has read.
+  StatusOr<CheckpointIndex> Map(CheckpointIndex index);
+  const CheckpointIndex& source_index() const { return index_; }
   /// \error kUnimplemented  always
   StatusOr<CheckpointIndex> ReadRankIndex(int rank) override;
-  /// After ReadIndex, whose result `index` is.
+  /// After ReadIndex or Map, whose result `index` is.
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
   void ExpectParts() override { source_.ExpectParts(); }

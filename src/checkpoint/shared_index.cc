@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/guarded.h"
-#include "base/wire.h"
+#include "checkpoint/index_codec.h"
 #include "checkpoint/rank_exchange.h"
 
 namespace dcp {
@@ -17,26 +17,8 @@ constexpr char kOutline = 'O';  // the same without items
 constexpr char kPerRank = 'R';  // every rank has its own
 constexpr char kSame = 'S';     // nothing has changed
 
-StatusOr<std::string> Encode(const CheckpointIndex& index) {
-  DCP_ASSIGN_OR_RETURN(const std::string metadata,
-                       SerializeMetadata(index.metadata));
-  WireWriter out;
-  out.PutString(metadata);
-  out.PutString(index.storage_data);
-  return std::move(out).Take();
-}
-
-StatusOr<CheckpointIndex> Decode(std::string_view message) {
-  WireReader in(message, "the checkpoint's metadata");
-  const std::string_view metadata = in.String();
-  CheckpointIndex index{.storage_data = std::string(in.String())};
-  DCP_RETURN_IF_ERROR(in.Finish());
-  DCP_ASSIGN_OR_RETURN(index.metadata, ParseMetadata(metadata));
-  return index;
-}
-
 StatusOr<std::string> MessageOf(const CheckpointOutline& read) {
-  DCP_ASSIGN_OR_RETURN(const std::string encoded, Encode(read.index));
+  DCP_ASSIGN_OR_RETURN(const std::string encoded, EncodeIndex(read.index));
   return (read.lacks_items ? kOutline : kWhole) + encoded;
 }
 
@@ -74,7 +56,7 @@ StatusOr<CheckpointOutline> SharedIndex::Read() {
 
 Status SharedIndex::Take(std::string_view message) {
   lacks_items_ = message[0] == kOutline;
-  DCP_ASSIGN_OR_RETURN(index_, Decode(message.substr(1)));
+  DCP_ASSIGN_OR_RETURN(index_, DecodeIndex(message.substr(1)));
   return absl::OkStatus();
 }
 
@@ -104,8 +86,8 @@ StatusOr<bool> SharedIndex::IsSame(const CheckpointOutline& read) const {
   if (lacks_items_) return read.index.storage_data == index_.storage_data;
   CheckpointIndex other = read.index;
   other.metadata.planner_data.reset();
-  DCP_ASSIGN_OR_RETURN(const std::string theirs, Encode(other));
-  DCP_ASSIGN_OR_RETURN(const std::string ours, Encode(index_));
+  DCP_ASSIGN_OR_RETURN(const std::string theirs, EncodeIndex(other));
+  DCP_ASSIGN_OR_RETURN(const std::string ours, EncodeIndex(index_));
   return theirs == ours;
 }
 

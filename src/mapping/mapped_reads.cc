@@ -203,7 +203,37 @@ void AppendReads(const MappedPart& part, const Box& box,
   }
 }
 
+/// The part as one that takes the target's elements to the source. The steps
+/// along its target, which is the source, are above 0.
+MappedPart Reversed(const MappedPart& part) {
+  MappedPart reversed{.source = part.source,
+                      .source_offsets = part.target_offsets,
+                      .target_offsets = part.source_offsets};
+  for (const MappedAxis& axis : part.axes) {
+    MappedAxis back{.size = axis.size,
+                    .source_dim = axis.target_dim,
+                    .source_step = axis.target_step,
+                    .target_dim = axis.source_dim,
+                    .target_step = axis.source_step};
+    if (back.target_step < 0) {  // from its last index on
+      const int64_t last = back.size - 1;
+      reversed.source_offsets[back.source_dim] += last * back.source_step;
+      reversed.target_offsets[back.target_dim] += last * back.target_step;
+      back.source_step = -back.source_step;
+      back.target_step = -back.target_step;
+    }
+    reversed.axes.push_back(back);
+  }
+  return reversed;
+}
+
 }  // namespace
+
+std::vector<MappedRead> WritesOf(const MappedPart& part, const Box& box) {
+  std::vector<MappedRead> writes;
+  if (box.numel() > 0) AppendReads(Reversed(part), box, &writes);
+  return writes;
+}
 
 std::vector<MappedRead> ReadsOf(const MappedTensor& tensor, const Box& box) {
   std::vector<MappedRead> reads;

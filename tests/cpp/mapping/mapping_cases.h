@@ -98,7 +98,50 @@ inline void DoRead(const MappedRead& read, const Cells& source, const Box& box,
   });
 }
 
-/// What `mapping` makes of `sources`, in random boxes.
+/// Does one write of WritesOf: `box` is the source's.
+inline void DoWrite(const MappedRead& write, const Cells& source,
+                    const Box& box, Cells* target) {
+  REQUIRE(InBounds(target->sizes, write.box));
+  ForEachIndex(write.box.sizes, [&](const Dims& index) {
+    Dims to = write.box.offsets;
+    Dims from = write.target_offsets;
+    for (int d = 0; d < index.size(); ++d) {
+      to[d] += index[d];
+      if (write.target_steps[d] == 0) continue;
+      from[static_cast<int>(write.target_dims[d])] +=
+          index[d] * write.target_steps[d];
+    }
+    const Box place{.offsets = from, .sizes = Dims::Filled(from.size(), 1)};
+    if (!InBounds(box.sizes, place)) FAIL("outside of the box");
+    for (int d = 0; d < from.size(); ++d) from[d] += box.offsets[d];
+    int64_t& cell = target->values[FlatIndex(target->sizes, to)];
+    if (cell != -1) FAIL("an element is written twice");
+    cell = source.values[FlatIndex(source.sizes, from)];
+  });
+}
+
+/// Checks that random boxes of `sources` become `made`.
+inline void CheckWrites(const std::vector<MappedTensor>& plan,
+                        const std::vector<const Cells*>& sources,
+                        const CellsOf& made) {
+  Random random(8);
+  for (const MappedTensor& tensor : plan) {
+    Cells target = Numbered(tensor.sizes);
+    std::fill(target.values.begin(), target.values.end(), -1);
+    for (const MappedPart& part : tensor.parts) {
+      const Cells& source = *sources[part.source];
+      const auto count = static_cast<int>(random.Between(1, 6));
+      for (const Box& box : RandomPartition(&random, source.sizes, count)) {
+        for (const MappedRead& write : WritesOf(part, box)) {
+          DoWrite(write, source, box, &target);
+        }
+      }
+    }
+    CHECK(target.values == made.at(tensor.name).values);
+  }
+}
+
+/// What `mapping` makes of `sources`, in random boxes, of either side.
 inline StatusOr<CellsOf> Apply(const Mapping& mapping, const CellsOf& sources,
                                const MappingOptions& options) {
   std::vector<MappingSource> keys;
@@ -122,6 +165,7 @@ inline StatusOr<CellsOf> Apply(const Mapping& mapping, const CellsOf& sources,
     }
     CHECK(made.emplace(tensor.name, std::move(target)).second);
   }
+  CheckWrites(plan, cells, made);
   return made;
 }
 

@@ -73,13 +73,11 @@ StatusOr<PeerErrands> ErrandsOf(int rank,
 }  // namespace
 
 StatusOr<std::unique_ptr<PeerExchange>> PeerExchange::Start(
-    std::unique_ptr<PeerListener> listener,
-    const std::vector<PeerTraffic>& peers, MessageSource& source,
-    const PeerExchangeOptions& options) {
+    const PeerListener* listener, const std::vector<PeerTraffic>& peers,
+    MessageSource& source, const PeerExchangeOptions& options) {
   return Guarded([&]() -> StatusOr<std::unique_ptr<PeerExchange>> {
     std::unique_ptr<PeerExchange> exchange(new PeerExchange(options));
-    DCP_RETURN_IF_ERROR(exchange->Connect(listener.get(), peers, source));
-    listener.reset();
+    DCP_RETURN_IF_ERROR(exchange->Connect(listener, peers, source));
     if (exchange->sender_) {
       exchange->thread_ = std::thread([raw = exchange.get()] { raw->Send(); });
     }

@@ -71,16 +71,16 @@ class PeerExchange {
   /// Connects to all ranks that this one sends to, takes in all that send to
   /// it, then starts to send. All of them call it; returns when they have.
   ///
-  /// `listener` is closed when all have come; null if nobody sends to this
-  /// rank. `source` outlives the exchange.
+  /// `listener` is needed until it returns, and may be null if nobody sends to
+  /// this rank. Where it fails, the listener can be used again: to meet those
+  /// who still wait. `source` outlives the exchange.
   /// \error kUnavailable       a peer cannot be reached, or has gone; named
   /// \error kDeadlineExceeded  one did not come within options.timeout; named
   /// \error kInternal          two ranks' messages are not the same; both named
   /// \error kInvalidArgument   a rank twice, or this one; a size below 0
   static StatusOr<std::unique_ptr<PeerExchange>> Start(
-      std::unique_ptr<PeerListener> listener,
-      const std::vector<PeerTraffic>& peers, MessageSource& source,
-      const PeerExchangeOptions& options);
+      const PeerListener* listener, const std::vector<PeerTraffic>& peers,
+      MessageSource& source, const PeerExchangeOptions& options);
 
   /// Cancels what has not been sent, and waits for a call of the source.
   ~PeerExchange();

@@ -85,7 +85,7 @@ class Operation {
     return absl::OkStatus();
   }
 
-  /// Uses `listener` up as soon as it is needed.
+  /// Closes `listener` as soon as all ranks have come to it.
   Status Write(std::unique_ptr<PeerListener>& listener, WriteSource& source) {
     PipelineOptions options = MakeOptions(source);
     std::unique_ptr<PeerExchange> exchange;
@@ -97,7 +97,7 @@ class Operation {
                     [](const SharedSource& s) { return s.stream != nullptr; });
     if (!traffic.empty()) {
       DCP_ASSIGN_OR_RETURN(
-          exchange, PeerExchange::Start(std::move(listener), traffic, filler_,
+          exchange, PeerExchange::Start(listener.get(), traffic, filler_,
                                         {.rank = writer_.rank,
                                          .proceed = options.proceed,
                                          .timeout = kPeerPatience}));
@@ -205,7 +205,7 @@ class FailedSource final : public MessageSource {
 /// Meets the ranks that would wait for this one, and ends the exchange: it
 /// failed before it began to write.
 void TellPeers(const SharedWriter& writer, const SharedPart& part,
-               std::unique_ptr<PeerListener> listener, WriteSource& source,
+               const PeerListener& listener, WriteSource& source,
                const Status& why) {
   const std::vector<PeerTraffic> traffic =
       TrafficOf(part, MessagesOf(part, writer.rank));
@@ -213,7 +213,7 @@ void TellPeers(const SharedWriter& writer, const SharedPart& part,
   if (traffic.empty() || why.code() == absl::StatusCode::kCancelled) return;
   FailedSource nothing(why);
   const auto exchange =
-      PeerExchange::Start(std::move(listener), traffic, nothing,
+      PeerExchange::Start(&listener, traffic, nothing,
                           {.rank = writer.rank,
                            .proceed = [&source] { return source.Proceed(); },
                            .timeout = writer.io.stall_timeout});
@@ -248,7 +248,7 @@ StatusOr<SharedOutcome> WriteSharedPart(const SharedWriter& writer,
   StatusOr<SharedOutcome> outcome = Guarded(
       [&] { return WriteAndClose(writer, plan, part, listener, source); });
   if (!outcome.ok() && listener) {
-    TellPeers(writer, part, std::move(listener), source, outcome.status());
+    TellPeers(writer, part, *listener, source, outcome.status());
   }
   return outcome;
 }

@@ -4,7 +4,10 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/hugging_face_place.h"
@@ -201,6 +204,59 @@ TEST_CASE("a rank that cannot write does not keep the others waiting",
   const RankFailures failures = RequireSameFailures(saved);
   CHECK_THAT(std::string(Message(failures.by_rank.at(bad))),
              Contains("safetensors are saved to a directory that all ranks"));
+  CHECK(place.names().empty());
+}
+
+/// Refuses this rank the first time that it asks whether to go on.
+class RefusingTransport final : public Transport {
+ public:
+  explicit RefusingTransport(Transport& base) : base_(base) {}
+  int rank() const override { return base_.rank(); }
+  int world_size() const override { return base_.world_size(); }
+  StatusOr<std::vector<std::string>> Gather(std::string_view message) override {
+    return base_.Gather(message);
+  }
+  StatusOr<std::string> Scatter(std::span<const std::string> all) override {
+    return base_.Scatter(all);
+  }
+  StatusOr<std::string> Broadcast(std::string_view message) override {
+    return base_.Broadcast(message);
+  }
+  Status AwaitAll(std::string_view phase) override {
+    return base_.AwaitAll(phase);
+  }
+  Status Check() override {
+    if (std::exchange(has_refused_, true)) return base_.Check();
+    return MakeStatus(absl::StatusCode::kResourceExhausted, "no descriptor");
+  }
+
+ private:
+  Transport& base_;
+  bool has_refused_ = false;
+};
+
+TEST_CASE("a rank that fails while ranks connect keeps nobody waiting",
+          "[checkpoint][hugging_face]") {
+  State state;
+  state.tensors["w"] =
+      conformance::RandomTensor(1, DType::kFloat32, {2048, 2048});
+  const Place place(MakeMemoryFileSystem(), "/m");
+  const size_t bad = GENERATE(0, 1, 2);
+  const AllEntries entries = Sharded(state, 3);
+  const auto transports = MakeThreadTransports(3, kRankTimeoutSeconds);
+  const auto start = std::chrono::steady_clock::now();
+  const auto saved = OnRanks<StatusOr<SaveResult>>(3, [&](size_t rank) {
+    const auto writer =
+        MakeHuggingFaceWriter(place.options, {.file_system = place.fs});
+    RefusingTransport refusing(*transports[rank]);
+    Transport& transport =
+        rank == bad ? static_cast<Transport&>(refusing) : *transports[rank];
+    return Save(entries[rank].span(), *writer, transport, {});
+  });
+  // The others would wait half an hour for a rank that is there.
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(30));
+  const RankFailures failures = RequireSameFailures(saved);
+  CHECK(Message(failures.by_rank.at(static_cast<int>(bad))) == "no descriptor");
   CHECK(place.names().empty());
 }
 

@@ -176,6 +176,24 @@ TEST_CASE("Start and Finish ask whether to proceed", "[comm][peer]") {
         absl::StatusCode::kUnavailable);
 }
 
+TEST_CASE("a start that failed leaves the listener for those who still wait",
+          "[comm][peer]") {
+  const TrafficSizes sizes = OneWay({1});
+  Listeners listeners = OpenListeners(2);
+  const auto addresses = AddressesOf(listeners);
+  TestSource source(1, sizes);
+  const Status refused =
+      MakeStatus(absl::StatusCode::kResourceExhausted, "no thread");
+  CHECK(PeerExchange::Start(listeners[1].get(), TrafficOf(1, sizes, addresses),
+                            source,
+                            {.rank = 1, .proceed = [&] { return refused; }})
+            .status() == refused);
+  RequireAllOk(OnRanks(2, [&](int rank) {
+    return RunRank(std::move(listeners[static_cast<size_t>(rank)]),
+                   TrafficOf(rank, sizes, addresses), sizes, {.rank = rank});
+  }));
+}
+
 TEST_CASE("a rank that does not start is named after the timeout",
           "[comm][peer]") {
   TrafficSizes sizes = RandomSizes(3, 2, 100);

@@ -34,7 +34,7 @@ struct PeerPair {
       PeerExchangeOptions own{.rank = rank};
       if (rank == 0) own = options;
       DCP_ASSIGN_OR_RETURN(
-          exchanges[me], PeerExchange::Start(std::move(listeners[me]),
+          exchanges[me], PeerExchange::Start(listeners[me].get(),
                                              TrafficOf(rank, sizes, addresses),
                                              *from[me], own));
       return absl::OkStatus();

@@ -127,17 +127,16 @@ TEST_CASE("a process that is killed is named at once", "[comm][peer]") {
                 [&](auto listener, const auto& addresses) {
                   KilledSource source(1, sizes);
                   const auto exchange = PeerExchange::Start(
-                      std::move(listener), TrafficOf(1, sizes, addresses),
-                      source, {.rank = 1});
+                      listener.get(), TrafficOf(1, sizes, addresses), source,
+                      {.rank = 1});
                   ::pause();
                   return 1;
                 });
   const std::vector<std::string> addresses = {listeners[0]->address(),
                                               other.address()};
   TestSource source(0, sizes);
-  const auto exchange =
-      PeerExchange::Start(std::move(listeners[0]),
-                          TrafficOf(0, sizes, addresses), source, {.rank = 0});
+  const auto exchange = PeerExchange::Start(
+      listeners[0].get(), TrafficOf(0, sizes, addresses), source, {.rank = 0});
   REQUIRE(exchange.ok());
   const Status status = ReceiveAll(**exchange, 0, sizes);
   CHECK(status.code() == absl::StatusCode::kUnavailable);

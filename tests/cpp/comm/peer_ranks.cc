@@ -155,7 +155,8 @@ Status RunRank(std::unique_ptr<PeerListener> listener,
   TestSource source(options.rank, sizes, bytes);
   DCP_ASSIGN_OR_RETURN(
       const auto exchange,
-      PeerExchange::Start(std::move(listener), peers, source, options));
+      PeerExchange::Start(listener.get(), peers, source, options));
+  listener.reset();
   constexpr size_t kThreads = 3;
   DCP_RETURN_IF_ERROR(ReceiveAll(*exchange, options.rank, sizes, kThreads));
   return exchange->Finish();

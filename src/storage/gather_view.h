@@ -22,7 +22,8 @@ bool IsStoredAsInMemory(const TensorView& view, DType dtype);
 
 /// Fills `out` with bytes [byte_begin, byte_begin + out.size()) of the
 /// row-major image of `view`, cast to `dtype`: GatherRange for views on any
-/// device. Those of a device must be contiguous.
+/// device. Elements of a device that lie apart come with what lies between
+/// them, 32 MiB at a time.
 Status GatherView(const TensorView& view, DType dtype, int64_t byte_begin,
                   DeviceRuntime& device, std::span<std::byte> out);
 

@@ -72,6 +72,16 @@ class WriteSource {
   /// What was resolved so far has been written.
   virtual void Release() {}
 
+  /// A writer that resolves items long before it reads them says so first:
+  /// payloads in device memory then come at once, and it calls AwaitRead.
+  virtual void ReadLater() {}
+  /// Returns when the next `nbytes` of device memory may be read, after
+  /// ReadLater: a rate may hold them back.
+  virtual Status AwaitRead(int64_t nbytes) {
+    static_cast<void>(nbytes);
+    return absl::OkStatus();
+  }
+
   /// Whether `item` should be written together with what was resolved since the
   /// last Release. If not, a writer does well to write that first, call
   /// Release, and go on with `item`: for sources whose data comes bit by bit.

@@ -37,6 +37,10 @@ class MappedSource final : public WriteSource {
     source_.Release();
   }
 
+  void ReadLater() override { source_.ReadLater(); }
+  Status AwaitRead(int64_t nbytes) override {
+    return source_.AwaitRead(nbytes);
+  }
   int64_t max_resolved_nbytes() const override {
     return source_.max_resolved_nbytes();
   }
@@ -93,10 +97,10 @@ StatusOr<std::string> MappedWriter::PrepareLocalPlan(const SavePlan& plan) {
 
 StatusOr<std::vector<std::string>> MappedWriter::PrepareGlobalPlan(
     const GlobalPlan& plan, std::span<const std::string> local_notes) {
-  DCP_ASSIGN_OR_RETURN(
-      MappedPlan mapped,
-      MapPlan(plan, mapping_,
-              [this](DType dtype) { return target_->StoredDType(dtype); }));
+  DCP_ASSIGN_OR_RETURN(MappedPlan mapped,
+                       MapPlan(plan, mapping_, [this](DType dtype) {
+                         return target_->StoredDType(dtype);
+                       }));
   GlobalPlan global{.metadata = mapped.metadata};
   for (const MappedShare& share : mapped.shares) {
     global.plans.push_back(share.plan);

@@ -54,9 +54,9 @@ StatusOr<WritePayload> StagedSource::Resolve(const WriteItem& item) {
       StagedViewOf(entry), EntryOf(item), [this] { return Ask(); });
   if (!awaited.ok()) has_failed_ = true;
   DCP_ASSIGN_OR_RETURN(const TensorView copy, std::move(awaited));
-  if (IsStreamed(item) && copy.device.type != DeviceType::kCpu) {
-    DCP_RETURN_IF_ERROR(staged_.snapshot().AwaitCopyRate(
-        item.nbytes, [this] { return Ask(); }));
+  if (IsStreamed(item) && copy.device.type != DeviceType::kCpu &&
+      !reads_later_) {
+    DCP_RETURN_IF_ERROR(AwaitRead(item.nbytes));
   }
   NoteResolved(item);
   if (shard->encoded) {
@@ -64,6 +64,10 @@ StatusOr<WritePayload> StagedSource::Resolve(const WriteItem& item) {
                                          shard->encoded->size()));
   }
   return WritePayload(Narrow(copy, PartOf(*shard, item)));
+}
+
+Status StagedSource::AwaitRead(int64_t nbytes) {
+  return staged_.snapshot().AwaitCopyRate(nbytes, [this] { return Ask(); });
 }
 
 void StagedSource::NoteResolved(const WriteItem& item) {

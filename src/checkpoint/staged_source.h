@@ -34,6 +34,8 @@ class StagedSource final : public WriteSource {
   Status Begin(SavePlan& plan);
 
   StatusOr<WritePayload> Resolve(const WriteItem& item) override;
+  void ReadLater() override { reads_later_ = true; }
+  Status AwaitRead(int64_t nbytes) override;
   bool JoinsBatch(const WriteItem& item) override;
   void Release() override;
   Status Proceed() override;
@@ -56,6 +58,7 @@ class StagedSource final : public WriteSource {
   const std::shared_ptr<Trace> trace_;
   const std::thread::id thread_ = std::this_thread::get_id();
   bool has_begun_ = false;
+  std::atomic<bool> reads_later_{false};
   Status begun_;  // does not change after Begin
   /// Resolve tells of it; the storage may then tell others, which Proceed must
   /// not end.

@@ -29,6 +29,7 @@ SharedFiller::SharedFiller(const SharedPart& part,
       sources_(sources),
       device_(options.device),
       checksums_(options.checksums),
+      source_(options.source),
       messages_(MessagesOf(part, options.rank)) {}
 
 std::vector<PeerTraffic> TrafficOf(
@@ -63,6 +64,9 @@ Status SharedFiller::Gather(const CellPart& part, int64_t byte_begin,
   const DType dtype = part.tensor->dtype;
   byte_begin += part.begin * ItemSize(dtype);
   if (stream != nullptr) return stream->Read(*item, byte_begin, out);
+  if (view.device.type != DeviceType::kCpu) {
+    DCP_RETURN_IF_ERROR(source_.AwaitRead(std::ssize(out)));
+  }
   // A cast works on whole elements, and messages are sent in any pieces.
   const int64_t itemsize = ItemSize(dtype);
   const int64_t lead = view.dtype == dtype ? 0 : byte_begin % itemsize;

@@ -46,6 +46,7 @@ class SharedFiller final : public BlockFiller, public MessageSource {
     int rank = 0;
     DeviceRuntime& device;
     std::span<BlockChecksums> checksums;  ///< by file of the part
+    WriteSource& source;                  ///< of the data
   };
 
   /// All outlive the filler. `sources` are by `positions`, those of the rank's
@@ -108,6 +109,7 @@ class SharedFiller final : public BlockFiller, public MessageSource {
   const std::span<const SharedSource> sources_;
   DeviceRuntime& device_;
   const std::span<BlockChecksums> checksums_;
+  WriteSource& source_;
   const std::map<int, CellMessages> messages_;
   std::vector<size_t> region_files_;
   PeerExchange* exchange_ = nullptr;

@@ -20,6 +20,7 @@ StatusOr<std::vector<SharedSource>> ResolveAll(const SavePlan& plan,
                                                WriteSource& source) {
   std::vector<SharedSource> sources;
   sources.reserve(plan.items.size());
+  source.ReadLater();
   for (const WriteItem& item : plan.items) {
     if (WriteStream* const stream = source.StreamOf(item)) {
       sources.push_back({.stream = stream, .item = &item});
@@ -54,7 +55,8 @@ struct OpenedFile {
 class Operation {
  public:
   Operation(const SharedWriter& writer, const SharedPart& part,
-            const ItemPositions& positions, std::vector<SharedSource> sources)
+            const ItemPositions& positions, std::vector<SharedSource> sources,
+            WriteSource& source)
       : writer_(writer),
         part_(part),
         sources_(std::move(sources)),
@@ -62,7 +64,8 @@ class Operation {
         filler_(part, positions, sources_,
                 {.rank = writer.rank,
                  .device = writer.device,
-                 .checksums = checksums_}) {}
+                 .checksums = checksums_,
+                 .source = source}) {}
 
   Status Open() {
     for (size_t f = 0; f < part_.files.size(); ++f) {
@@ -71,7 +74,8 @@ class Operation {
       for (const OwnedExtent& extent : file.extents) {
         if (extent.owner != writer_.rank) continue;
         if (!opened.file) {
-          DCP_ASSIGN_OR_RETURN(opened.file, OpenShared(file.path));
+          DCP_ASSIGN_OR_RETURN(
+              opened.file, file.is_own ? MakeOwn(file) : OpenShared(file.path));
           opened.may_be_padded = opened.file->direct_io().has_value();
         }
         opened.writes_end = opened.writes_end || extent.end == file.nbytes;
@@ -96,11 +100,11 @@ class Operation {
         std::any_of(sources_.begin(), sources_.end(),
                     [](const SharedSource& s) { return s.stream != nullptr; });
     if (!traffic.empty()) {
-      DCP_ASSIGN_OR_RETURN(
-          exchange, PeerExchange::Start(listener.get(), traffic, filler_,
-                                        {.rank = writer_.rank,
-                                         .proceed = options.proceed,
-                                         .timeout = kPeerPatience}));
+      DCP_ASSIGN_OR_RETURN(exchange,
+                           PeerExchange::Start(listener.get(), traffic, filler_,
+                                               {.rank = writer_.rank,
+                                                .proceed = options.proceed,
+                                                .timeout = kPeerPatience}));
       filler_.Connect(*exchange);
     }
     listener.reset();
@@ -148,6 +152,16 @@ class Operation {
                       "ranks share");
     }
     return file;
+  }
+
+  StatusOr<std::unique_ptr<WatchedFile>> MakeOwn(const SharedPartFile& file) {
+    DCP_ASSIGN_OR_RETURN(auto made,
+                         writer_.file_system.OpenWatched(
+                             file.path, {.mode = OpenMode::kCreateNew,
+                                         .direct_io = writer_.io.direct_io}));
+    DCP_RETURN_IF_ERROR(made->Truncate(file.nbytes));
+    DCP_RETURN_IF_ERROR(made->Allocate(file.nbytes));
+    return made;
   }
 
   bool has_direct() const {
@@ -229,7 +243,7 @@ StatusOr<SharedOutcome> WriteAndClose(const SharedWriter& writer,
                        FindItems(plan, part, writer.rank));
   DCP_ASSIGN_OR_RETURN(std::vector<SharedSource> sources,
                        ResolveAll(plan, source));
-  Operation operation(writer, part, positions, std::move(sources));
+  Operation operation(writer, part, positions, std::move(sources), source);
   DCP_RETURN_IF_ERROR(operation.Open());
   DCP_RETURN_IF_ERROR(operation.Write(listener, source));
   source.Release();

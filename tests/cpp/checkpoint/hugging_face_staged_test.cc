@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,6 +63,39 @@ TEST_CASE("a rank whose copies fail does not keep the others waiting",
   CHECK_THAT(std::string(Message(failures.by_rank.at(static_cast<int>(bad)))),
              Contains("the device fell off"));
   CHECK(place.names().empty());
+}
+
+TEST_CASE("what is streamed from a device into safetensors is read at its rate",
+          "[checkpoint][staging][hugging_face][device]") {
+  State state;
+  std::deque<std::string> memory;
+  std::vector<SaveEntry> entries;
+  for (const char* fqn : {"a", "b"}) {
+    state.tensors[fqn] =
+        conformance::RandomTensor(memory.size(), DType::kUInt8, {1'500'000});
+    memory.push_back(FakeDevice::TurnedOver(state.tensors[fqn].bytes));
+    entries.push_back(TensorEntry(
+        fqn, FakeDevice::OnDevice(ContiguousView(memory.back().data(),
+                                                 DType::kUInt8, {1'500'000}))));
+  }
+  Stage stage;
+  Mutex mutex;
+  std::vector<std::chrono::steady_clock::time_point> copies;
+  stage.device->on_copy = [&] {
+    const MutexLock lock(mutex);
+    copies.push_back(std::chrono::steady_clock::now());
+  };
+  const Place place(MakeMemoryFileSystem(), "/m");
+  const auto staged =
+      stage.Begin(entries, {.max_nbytes = 0, .max_copy_rate = 10'000'000});
+  const auto writer = MakeHuggingFaceWriter(
+      place.options, {.file_system = place.fs, .device_runtime = stage.device});
+  const auto transport = MakeSingleProcessTransport();
+  RequireSaved(dcp::Save(staged, *writer, *transport, {}));
+  CHECK(place.Read("model.safetensors") == WholeFile(state));
+  // All of it takes 0.3 s at this rate, and nothing is read ahead of it.
+  REQUIRE(copies.size() > 2);
+  CHECK(copies.back() - copies.front() > std::chrono::milliseconds(150));
 }
 
 }  // namespace

@@ -74,14 +74,14 @@ Status Send(const std::string& address, const std::vector<int64_t>& sizes,
 }
 
 /// GB/s.
-StatusOr<double> Receive(std::unique_ptr<PeerListener> listener,
+StatusOr<double> Receive(const PeerListener& listener,
                          const std::vector<int64_t>& sizes) {
   BenchSource none(Bytes::kRead);
   std::vector<std::byte> data(kMessageNbytes, std::byte{1});
   DCP_ASSIGN_OR_RETURN(
       const auto exchange,
-      PeerExchange::Start(std::move(listener), {{.rank = 0, .incoming = sizes}},
-                          none, {.rank = 1}));
+      PeerExchange::Start(&listener, {{.rank = 0, .incoming = sizes}}, none,
+                          {.rank = 1}));
   const auto begin = std::chrono::steady_clock::now();
   for (size_t number = 0; number < sizes.size(); ++number) {
     DCP_RETURN_IF_ERROR(exchange->Receive(0, number, data));
@@ -100,7 +100,7 @@ StatusOr<double> MeasureOnce(const Kind& kind,
   if (sender == 0) {
     ::_exit(Send(address, sizes, kind.bytes).ok() ? 0 : 1);
   }
-  StatusOr<double> rate = Receive(std::move(listener), sizes);
+  StatusOr<double> rate = Receive(*listener, sizes);
   int status = 0;
   ::waitpid(sender, &status, 0);
   if (rate.ok() && status != 0) return Internal("the sender failed");

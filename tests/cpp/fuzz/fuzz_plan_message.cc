@@ -29,14 +29,14 @@ void PlanForTwo(const SavePlan& local) {
   std::vector<std::string> messages(2, SerializePlanMessage(local));
   auto columns = PlanColumns::Read(messages);
   if (!columns.ok()) return;
-  const auto plan = ColumnPlan::Make(*std::move(columns), {});
+  auto plan = ColumnPlan::Make(*std::move(columns), {});
   if (!plan.ok()) return;
   const std::vector<SavePlan> plans = plan->MakePlans();
   for (size_t rank = 0; rank < plans.size(); ++rank) {
     const auto mine = ApplyShare(plan->ShareOf(rank), local);
     Require(mine.ok() && *mine == plans[rank], "ranks and coordinator agree");
   }
-  (void)plan->MakeMetadata();
+  (void)(*std::move(plan)).MakeMetadata();
 }
 
 }  // namespace

@@ -157,11 +157,14 @@ def _metadata(ranks: int, runs: list[dict[str, Section]]) -> list[Measured]:
         Measured(
             f"{where}: {what}",
             "MB/s",
-            [run[f"{what} .metadata"].rate for run in items],
+            [run[line].rate for run in items],
             bar=bar,
             is_floor=True,
         )
-        for what, bar in (("writes", 500.0), ("reads", 200.0))
+        for what, line, bar in (
+            ("writes", "both: writes .metadata", 500.0),
+            ("reads", "reads .metadata", 200.0),
+        )
     ]
     lookups = [run["index: finding a tensor's chunks, each"].value / 1000 for run in items]
     (chunks,) = (int(of[1]) for of in map(_INDEX.fullmatch, items[0]) if of)

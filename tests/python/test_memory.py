@@ -199,7 +199,7 @@ def one_large_and_some_small() -> dict[str, torch.Tensor]:
 
 SAME = """
 from dcpcpp import DefaultLoadPlanner, DefaultSavePlanner
-class OwnLoad(DefaultLoadPlanner): pass
+class PlainLoad(DefaultLoadPlanner): pass
 class OwnSave(DefaultSavePlanner): pass
 state = {str(i): torch.zeros(8 << 20) for i in range(4)}
 state["large"] = torch.zeros(96 << 20)
@@ -265,7 +265,7 @@ def test_torchs_protocol_adds_no_more(tmp_path: Path) -> None:
     load, right, save = measured(
         SAME
         + """
-load = added_by(dcpcpp.load, state_dict=state, planner=OwnLoad())
+load = added_by(dcpcpp.load, state_dict=state, planner=PlainLoad())
 loaded = right()
 save = added_by(dcpcpp.save, state_dict=state, planner=OwnSave())
 print(json.dumps([load, loaded, save]))

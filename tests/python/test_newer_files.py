@@ -32,7 +32,8 @@ def rewrite(directory: Path, version: int, min_reader: int, appended: bytes = b"
     data = sidecar.read_bytes()
     assert data[:8] == MAGIC
     assert struct.unpack("<II", data[8:16]) == (1, 1)
-    content = MAGIC + struct.pack("<II", version, min_reader) + data[16:-4] + appended
+    no_index = b"\0"  # of version 2
+    content = MAGIC + struct.pack("<II", version, min_reader) + data[16:-4] + no_index + appended
     sidecar.write_bytes(content + struct.pack("<I", zlib.crc32(content)))
 
 
@@ -81,8 +82,8 @@ def test_a_checkpoint_that_readers_of_today_may_read_is_read_and_checked(
 def test_a_checkpoint_that_needs_a_later_reader_is_refused_with_the_way_out(
     saved: Path, read: Callable[[Path], dict[str, Any]]
 ) -> None:
-    rewrite(saved, version=9, min_reader=2)
-    words = r"needs a reader of format 2, this one is of format 1: upgrade dcpcpp"
+    rewrite(saved, version=9, min_reader=3)
+    words = r"needs a reader of format 3, this one is of format 2: upgrade dcpcpp"
     with pytest.raises((RuntimeError, stock.CheckpointException), match=words) as info:
         read(saved)
     assert not isinstance(info.value, dcpcpp.CheckpointCorruptedError), "it is not damaged"
@@ -98,7 +99,7 @@ def test_a_checkpoint_that_needs_a_later_reader_is_refused_with_the_way_out(
 
 
 def test_verify_does_not_call_it_damaged(saved: Path) -> None:
-    rewrite(saved, version=9, min_reader=2)
+    rewrite(saved, version=9, min_reader=3)
     with pytest.raises(RuntimeError, match="upgrade dcpcpp"):
         dcpcpp.verify(saved)
     command = [sys.executable, "-m", "dcpcpp", "verify", str(saved)]
@@ -108,7 +109,7 @@ def test_verify_does_not_call_it_damaged(saved: Path) -> None:
 
 
 def test_a_later_checkpoint_can_be_replaced(saved: Path) -> None:
-    rewrite(saved, version=9, min_reader=2)
+    rewrite(saved, version=9, min_reader=3)
     dcpcpp.save({"v": ramp(5)}, checkpoint_id=saved)
     require_equal(dcpcpp.load_full(saved), {"v": ramp(5)})
     names = sorted(path.name for path in saved.iterdir())

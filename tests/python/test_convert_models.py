@@ -12,53 +12,12 @@ from safetensors.torch import load_file, save_file
 import dcpcpp
 from dcpcpp import convert_from_hf, convert_to_hf
 from support.command_line import command
+from support.llama import CONFIG, hugging_face, native
 from support.states import ramp, require_equal
-
-HEADS, KV_HEADS, DIM = 32, 8, 64
-CONFIG = {"num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS}
-
-
-def native() -> dict[str, torch.Tensor]:
-    layer = "layers.0."
-    qkv = layer + "attention.qkv_linear."
-    return {
-        "tok_embeddings.weight": ramp(40, DIM),
-        qkv + "wq.weight": ramp(HEADS * 4, DIM, start=1),
-        qkv + "wk.weight": ramp(KV_HEADS * 4, DIM, start=2),
-        qkv + "wv.weight": ramp(KV_HEADS * 4, DIM, start=3),
-        layer + "attention.wo.weight": ramp(DIM, HEADS * 4, start=4),
-        layer + "feed_forward.w1.weight": ramp(96, DIM, start=5),
-        layer + "ffn_norm.weight": ramp(DIM, start=6),
-        "norm.weight": ramp(DIM, start=7),
-        "lm_head.weight": ramp(40, DIM, start=8),
-    }
 
 
 def require_same(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     require_equal(dict(sorted(actual.items())), dict(sorted(expected.items())))
-
-
-def permuted(rows: torch.Tensor, heads: int) -> torch.Tensor:
-    """TorchTitan's `_permute`."""
-    count, width = rows.shape
-    return rows.view(heads, count // heads // 2, 2, width).transpose(1, 2).reshape(count, width)
-
-
-def hugging_face() -> dict[str, torch.Tensor]:
-    state = native()
-    layer, qkv = "layers.0.", "layers.0.attention.qkv_linear."
-    hf_layer = "model.layers.0."
-    return {
-        "model.embed_tokens.weight": state["tok_embeddings.weight"],
-        hf_layer + "self_attn.q_proj.weight": permuted(state[qkv + "wq.weight"], HEADS),
-        hf_layer + "self_attn.k_proj.weight": permuted(state[qkv + "wk.weight"], KV_HEADS),
-        hf_layer + "self_attn.v_proj.weight": state[qkv + "wv.weight"],
-        hf_layer + "self_attn.o_proj.weight": state[layer + "attention.wo.weight"],
-        hf_layer + "mlp.gate_proj.weight": state[layer + "feed_forward.w1.weight"],
-        hf_layer + "post_attention_layernorm.weight": state[layer + "ffn_norm.weight"],
-        "model.norm.weight": state["norm.weight"],
-        "lm_head.weight": state["lm_head.weight"],
-    }
 
 
 @pytest.fixture

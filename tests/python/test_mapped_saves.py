@@ -15,52 +15,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 import dcpcpp
+from support.llama import CONFIG, hugging_face, native
 from support.ranks import RankError, run_on_ranks
 from support.states import bits, blank, ramp, require_equal
 
-HEADS, KV_HEADS, DIM = 32, 8, 64
 FLAVOR = {"model": "llama3", "model_flavor": "8B"}
-LAYER, QKV = "layers.0.", "layers.0.attention.qkv_linear."
-
-
-def native() -> dict[str, torch.Tensor]:
-    return {
-        "tok_embeddings.weight": ramp(41, DIM),
-        QKV + "wq.weight": ramp(HEADS * 4, DIM, start=1),
-        QKV + "wk.weight": ramp(KV_HEADS * 4, DIM, start=2),
-        QKV + "wv.weight": ramp(KV_HEADS * 4, DIM, start=3),
-        LAYER + "attention.wo.weight": ramp(DIM, HEADS * 4, start=4),
-        LAYER + "feed_forward.w1.weight": ramp(96, DIM, start=5),
-        LAYER + "ffn_norm.weight": ramp(DIM, start=6),
-        "norm.weight": ramp(DIM, start=7),
-        "lm_head.weight": ramp(41, DIM, start=8),
-    }
-
-
-def permuted(rows: torch.Tensor, heads: int) -> torch.Tensor:
-    """TorchTitan's `_permute`."""
-    count, width = rows.shape
-    return (
-        rows.view(heads, count // heads // 2, 2, width)
-        .transpose(1, 2)
-        .reshape(count, width)
-        .contiguous()
-    )
-
-
-def hugging_face() -> dict[str, torch.Tensor]:
-    state, layer = native(), "model.layers.0."
-    return {
-        "model.embed_tokens.weight": state["tok_embeddings.weight"],
-        layer + "self_attn.q_proj.weight": permuted(state[QKV + "wq.weight"], HEADS),
-        layer + "self_attn.k_proj.weight": permuted(state[QKV + "wk.weight"], KV_HEADS),
-        layer + "self_attn.v_proj.weight": state[QKV + "wv.weight"],
-        layer + "self_attn.o_proj.weight": state[LAYER + "attention.wo.weight"],
-        layer + "mlp.gate_proj.weight": state[LAYER + "feed_forward.w1.weight"],
-        layer + "post_attention_layernorm.weight": state[LAYER + "ffn_norm.weight"],
-        "model.norm.weight": state["norm.weight"],
-        "lm_head.weight": state["lm_head.weight"],
-    }
 
 
 def whole_file(tensors: dict[str, torch.Tensor]) -> bytes:
@@ -112,8 +71,7 @@ def test_shards_are_loaded_from_hugging_faces_file(
     world_size: int, layout: str, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(whole_file(hugging_face()))
-    numbers = {"num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS}
-    (tmp_path / "config.json").write_text(json.dumps(numbers))
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     run_on_ranks(world_size, load, tmp_path, layout, {"model": "llama3"})
 
 

@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, Def
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.utils import find_state_dict_object
 
-_PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
+from dcpcpp._memory import PLAIN_TYPES
 
 
 def saves_aside(planner: Any) -> bool:
@@ -38,7 +38,7 @@ def _has(planner: Any, default: type[Any], names: tuple[str, ...]) -> bool:
 
 def kept(data: torch.Tensor, planner: Any, index: MetadataIndex) -> torch.Tensor:
     """`data`, which `planner` has resolved for `index`; a copy unless it is the state's."""
-    if type(data) not in _PLAIN_TYPES or data.layout is not torch.strided:
+    if type(data) not in PLAIN_TYPES or data.layout is not torch.strided:
         return data
     try:
         own = find_state_dict_object(planner.state_dict, index)
@@ -51,7 +51,7 @@ def kept(data: torch.Tensor, planner: Any, index: MetadataIndex) -> torch.Tensor
 
 def address_of(target: torch.Tensor | None) -> int | None:
     """Where the memory of a tensor begins; None if it has none, or none of its own."""
-    if target is None or type(target) not in _PLAIN_TYPES:
+    if target is None or type(target) not in PLAIN_TYPES:
         return None
     is_plain = target.layout is torch.strided and target.numel() > 0
     return target.data_ptr() if is_plain else None

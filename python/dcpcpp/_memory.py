@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+# Classes whose memory is their value: a subclass may give its bytes another meaning.
+PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
+
 # dcp::ElementOp
 NO_OP, CONJ, NEG = 0, 1, 2
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from dcpcpp import _core
+from dcpcpp._memory import PLAIN_TYPES
 
 # dcp::Placement::Kind, by the name of torch's class: importing these is slow, and they moved.
 _KINDS = {"Replicate": 0, "Shard": 1, "_StridedShard": 2}
-_PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
 def layouts_for(process_group: Any, *, use_dist: bool) -> MeshLayouts | None:
@@ -45,7 +44,7 @@ class MeshLayouts:
         None for one whose local tensor has another shape than its placements make it, in
         this torch or for a mistake: torch's own protocol tells then where it lies.
         """
-        if not _is_plain_dtensor(value) or type(value._local_tensor) not in _PLAIN_TYPES:
+        if not _is_plain_dtensor(value) or type(value._local_tensor) not in PLAIN_TYPES:
             return None
         mesh, placements = value.device_mesh, value.placements
         size = tuple(value.size())

@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcpcpp import _core
 from dcpcpp._decoded import torch_save
-from dcpcpp._memory import NO_OP, op_of, require_memory, require_own_memory
+from dcpcpp._memory import NO_OP, PLAIN_TYPES, op_of, require_memory, require_own_memory
 from dcpcpp._mesh_layouts import MeshLayouts
 from dcpcpp._shards import (
     chunks_of,
@@ -109,7 +109,7 @@ class EntryMaker:
             NotImplementedError: a meta or sparse tensor, which have no bytes to store.
             ValueError: a DTensor whose local tensor is not what its placements say.
         """
-        if type(value) in _PLAIN_TYPES:
+        if type(value) in PLAIN_TYPES:
             yield self._save_entry(fqn, value, None, None, _TENSOR, value.requires_grad, path)
         elif is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return  # this rank is outside of the tensor's mesh
@@ -135,7 +135,7 @@ class EntryMaker:
         `metadata` is the checkpoint's: objects that do not know their global shape, of
         which torch's protocol asks only for chunks, take the stored one.
         """
-        if type(value) in _PLAIN_TYPES:
+        if type(value) in PLAIN_TYPES:
             yield (fqn, *self.destination(fqn, value), None, None)
         elif is_dtensor(value) and value.device_mesh.get_coordinate() is None:
             return
@@ -191,7 +191,7 @@ class EntryMaker:
 
     def _storable(self, fqn: str, tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
         """`tensor`, or a copy that has plain strided memory on the CPU or on CUDA; its op."""
-        plain_type = type(tensor) in _PLAIN_TYPES and tensor.layout is torch.strided
+        plain_type = type(tensor) in PLAIN_TYPES and tensor.layout is torch.strided
         if plain_type and tensor.is_cpu:
             require_memory(fqn, tensor)
             op = op_of(tensor)
@@ -263,7 +263,6 @@ class EntryMaker:
         return self._streams[device]
 
 
-_PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
 # Several elements a byte: torch can write them, and cannot copy them into what is loaded.
 _PACKED = (torch.quint4x2, torch.quint2x4)
 
@@ -275,7 +274,7 @@ def _encoded(fqn: str, tensor: torch.Tensor) -> bytes:
 
 
 def _needs_torch(tensor: torch.Tensor) -> bool:
-    if type(tensor) in _PLAIN_TYPES:
+    if type(tensor) in PLAIN_TYPES:
         return tensor.is_quantized
     if tensor.is_quantized:
         return True

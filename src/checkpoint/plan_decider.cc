@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/wire.h"
+#include "plan/plan_wire.h"
 
 namespace dcp {
 namespace {
@@ -85,8 +86,7 @@ Digest128 PlanDecider::IdOfAll() const {
   all.PutU8(options_.dedup_to_lowest_rank ? 1 : 0);
   all.PutSigned(options_.split_nbytes);
   for (const AnnouncedState& state : announced_) {
-    all.PutU64(state.digest.low);
-    all.PutU64(state.digest.high);
+    PutDigest(state.digest, &all);
   }
   return DigestOf(all.data());
 }

@@ -32,16 +32,6 @@ constexpr const char* kJoined = "the states of all ranks";
 
 enum class OfferForm : uint8_t { kAnnounced = 0, kPlan = 1 };
 
-void PutDigest(const Digest128& digest, WireWriter* out) {
-  out->PutU64(digest.low);
-  out->PutU64(digest.high);
-}
-
-Digest128 GetDigest(WireReader* in) {
-  const uint64_t low = in->U64();
-  return {.low = low, .high = in->U64()};
-}
-
 bool GetFlag(WireReader* in) {
   const uint8_t flag = in->U8();
   if (flag > 1) in->Fail();

@@ -46,9 +46,8 @@ class KeyBlocks {
   const KeyEntry& FirstOf(uint32_t key) const {
     return EntryOf(keys_[key].first);
   }
-  /// Of the planners of all ranks; of one key, the lowest rank's.
-  const std::optional<PlannerPaths>& paths() const { return paths_; }
-  /// When no block is read any more: they are large.
+  /// Of the planners of all ranks; of one key, the lowest rank's. Moved, since
+  /// they are large: once no block is read any more.
   std::optional<PlannerPaths> TakePaths() {
     return std::exchange(paths_, std::nullopt);
   }

@@ -101,8 +101,7 @@ void PutRecord(const WriteItem& item, const WriteItem* previous,
 
 void PutHead(const Digest128& digest, std::string_view block, WireWriter* out) {
   PutVersion(kVersions, out);
-  out->PutU64(digest.low);
-  out->PutU64(digest.high);
+  PutDigest(digest, out);
   out->PutString(block);
 }
 
@@ -124,8 +123,7 @@ StatusOr<PlanMessage> SplitPlanMessage(std::string_view data) {
   WireReader in(data, "a save plan");
   DCP_RETURN_IF_ERROR(GetVersion("a save plan", kVersions, &in).status());
   PlanMessage message;
-  message.block_digest.low = in.U64();
-  message.block_digest.high = in.U64();
+  message.block_digest = GetDigest(&in);
   message.block = in.String();
   DCP_RETURN_IF_ERROR(in.status());
   message.records = data.substr(data.size() - in.remaining());

@@ -71,6 +71,16 @@ int64_t PlainNbytesOf(const Dims& sizes, int64_t itemsize) {
   return nbytes;
 }
 
+void PutDigest(const Digest128& digest, WireWriter* out) {
+  out->PutU64(digest.low);
+  out->PutU64(digest.high);
+}
+
+Digest128 GetDigest(WireReader* in) {
+  const uint64_t low = in->U64();
+  return {.low = low, .high = in->U64()};
+}
+
 void PutKey(std::string_view key, std::string_view previous, WireWriter* out) {
   const size_t most = std::min({key.size(), previous.size(), kMaxShared});
   const auto differing =

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/digest128.h"
 #include "base/wire.h"
 #include "dcp/dims.h"
 #include "dcp/metadata.h"
@@ -44,6 +45,10 @@ int64_t SourceAfter(int64_t source);
 /// The bytes of a chunk of `sizes` that is stored plainly, -1 if there is no
 /// such number.
 int64_t PlainNbytesOf(const Dims& sizes, int64_t itemsize);
+
+/// Two u64, the low one first.
+void PutDigest(const Digest128& digest, WireWriter* out);
+Digest128 GetDigest(WireReader* in);
 
 /// u8 bytes shared with the key before, string of the others. Sharing is
 /// limited to 255 bytes, so that keys cannot expand beyond a fixed multiple of

@@ -7,6 +7,7 @@
 
 #include "base/wire.h"
 #include "plan/closed_form_plan.h"
+#include "plan/plan_wire.h"
 #include "simulate/cpu_stopwatch.h"
 #include "simulate/metadata_sizer.h"
 #include "simulate/plan_simulation.h"
@@ -31,11 +32,6 @@ double MedianSeconds(Call call) {
   return seconds[kRepeats / 2];
 }
 
-void Put(const Digest128& digest, WireWriter* out) {
-  out->PutU64(digest.low);
-  out->PutU64(digest.high);
-}
-
 /// What ranks of each spec say first: the digests of their state, and of that
 /// of the plan that they remember.
 std::vector<std::string> OffersOf(const SimulatedJob& job) {
@@ -43,8 +39,8 @@ std::vector<std::string> OffersOf(const SimulatedJob& job) {
   offers.reserve(job.specs.size());
   for (const StateSpec& spec : job.specs) {
     WireWriter out;
-    Put(DigestOf(spec), &out);
-    Put(Digest128(), &out);
+    PutDigest(DigestOf(spec), &out);
+    PutDigest(Digest128(), &out);
     offers.push_back(std::move(out).Take());
   }
   return offers;

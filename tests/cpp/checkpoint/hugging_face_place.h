@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/random_state.h"
 #include "checkpoint/rank_threads.h"
 #include "conformance/storage_conformance.h"
 #include "dcp/hugging_face_storage.h"
@@ -63,6 +64,18 @@ struct Place {
             }};
   }
 };
+
+/// Saves a random state, dealt to a random number of ranks, and returns it.
+inline conformance::State SaveRandomState(const Place& place, Random* random) {
+  conformance::State state = RandomTensors(random);
+  AllEntries entries(static_cast<size_t>(random->Between(1, 5)));
+  for (const auto& [fqn, tensor] : state.tensors) {
+    DealTensor(fqn, tensor, random, &entries);
+  }
+  CAPTURE(entries.size());
+  RequireAllSucceed(place.Save(entries));
+  return state;
+}
 
 /// The bytes that safetensors.torch.save_file makes of `state`.
 inline std::string WholeFile(const conformance::State& state) {

@@ -36,13 +36,8 @@ State TwoTensors(uint64_t seed) {
 void CheckRandomSaves(const Place& place, uint64_t seed, int rounds) {
   Random random(seed);
   for (int round = 0; round < rounds; ++round) {
-    const State state = RandomTensors(&random);
-    AllEntries entries(static_cast<size_t>(random.Between(1, 5)));
-    for (const auto& [fqn, tensor] : state.tensors) {
-      DealTensor(fqn, tensor, &random, &entries);
-    }
-    CAPTURE(round, entries.size());
-    RequireAllSucceed(place.Save(entries));
+    CAPTURE(round);
+    const State state = SaveRandomState(place, &random);
     conformance::CheckHolds(place.storage(), state);
     const auto report = Verify(place.directory, {}, {.file_system = place.fs});
     REQUIRE(report.ok());

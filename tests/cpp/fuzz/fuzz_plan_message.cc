@@ -18,7 +18,7 @@ SavePlan ItemsOf(const PlanMessage& message) {
   const auto block = keys.Read(message.block);
   if (!block.ok()) return {};
   RecordReader reader(keys, *block, message.records);
-  SavePlan plan{.planner_data = keys.paths(), .ties = block->ties};
+  SavePlan plan{.planner_data = keys.TakePaths(), .ties = block->ties};
   for (size_t i = 0; i < block->entries.size() && reader.Next(); ++i) {
     plan.items.push_back(reader.Item());
   }

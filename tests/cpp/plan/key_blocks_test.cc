@@ -43,7 +43,7 @@ TEST_CASE("a block keeps paths and ties", "[key_blocks]") {
   KeyBlocks blocks;
   const StatusOr<KeyBlock> block = blocks.Read(bytes);
   REQUIRE(block.ok());
-  CHECK(blocks.paths() == plan.planner_data);
+  CHECK(blocks.TakePaths() == plan.planner_data);
   CHECK(block->ties == plan.ties);
 }
 
@@ -67,11 +67,11 @@ TEST_CASE("a key of a rank's own is all that its block adds", "[key_blocks]") {
   }
   CHECK(blocks.size() == 120 + 120);
   CHECK(blocks.key_count() == 120 + 120);
-  REQUIRE(blocks.paths());
-  CHECK(blocks.paths()->size() == 120 + 120);
-  CHECK(blocks.paths()->at("layers.70") ==
-        ObjectPath{"at", int64_t{0}, "layers.70"});
-  CHECK(blocks.paths()->at("data.rank_7") ==
+  const auto paths = blocks.TakePaths();
+  REQUIRE(paths);
+  CHECK(paths->size() == 120 + 120);
+  CHECK(paths->at("layers.70") == ObjectPath{"at", int64_t{0}, "layers.70"});
+  CHECK(paths->at("data.rank_7") ==
         ObjectPath{"at", int64_t{7}, "data.rank_7"});
 }
 

@@ -1,9 +1,9 @@
 #include "checkpoint/mapped_plan.h"
 
 #include <utility>
-#include <variant>
 
 #include "base/wire.h"
+#include "checkpoint/mapping_source.h"
 
 namespace dcp {
 namespace {
@@ -11,14 +11,7 @@ namespace {
 std::vector<MappingSource> SourcesOf(const Metadata& metadata) {
   std::vector<MappingSource> sources;
   for (const auto& [fqn, entry] : metadata.entries()) {
-    MappingSource source{.name = fqn};
-    const auto* const tensor = std::get_if<TensorStorageMetadata>(&entry);
-    source.is_object = tensor == nullptr;
-    if (tensor != nullptr) {
-      source.sizes = tensor->size;
-      source.dtype = tensor->properties.dtype;
-    }
-    sources.push_back(std::move(source));
+    sources.push_back(MappingSourceOf(fqn, entry));
   }
   return sources;
 }

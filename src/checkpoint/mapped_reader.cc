@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "checkpoint/mapped_view.h"
+#include "checkpoint/mapping_source.h"
 #include "checkpoint/piece_reader.h"
 
 namespace dcp {
@@ -48,20 +49,15 @@ MappedReader::MappedReader(StorageReader& source, const ModelMapping& mapping,
 StatusOr<std::vector<MappingSource>> MappedReader::Sources() {
   std::vector<MappingSource> sources;
   for (const auto& [fqn, stored] : index_.metadata.entries()) {
-    MappingSource source{.name = fqn};
+    MappingSource source = MappingSourceOf(fqn, stored);
     if (rename_) {
       DCP_ASSIGN_OR_RETURN(std::optional<std::string> name, rename_(fqn));
       source.is_left_out = !name;
       if (name) source.name = *std::move(name);
     }
-    const auto* const tensor = std::get_if<TensorStorageMetadata>(&stored);
-    source.is_object = tensor == nullptr;
-    if (tensor != nullptr) {
-      source.sizes = tensor->size;
-      source.dtype = tensor->properties.dtype;
-    }
     sources.push_back(std::move(source));
-    stored_.push_back({.fqn = fqn, .tensor = tensor});
+    stored_.push_back(
+        {.fqn = fqn, .tensor = std::get_if<TensorStorageMetadata>(&stored)});
   }
   return sources;
 }

@@ -96,7 +96,8 @@ class _Template:
         self._state: dict[str, Any] | None = None
         self._maker = EntryMaker()
         self._flat = FlatState()
-        self._rule: Callable[[dict[str, Any]], FlatState] = self._flatten
+        # No bound method: a cycle would keep the state after the load.
+        self._is_of_v2_3 = False
         self._keys: list[str] = []  # of each entry
         self._keys_by_name: dict[str, str] = {}  # names in the checkpoint, where they differ
         self._tensors: list[Any] = []  # that each entry fills, None for objects
@@ -126,7 +127,8 @@ class _Template:
         """Put the objects into the state dict."""
         if any(key not in self._flat.leaves for key, _ in self._objects):
             assert self._state is not None  # an object was stored in place of a tensor
-            self._flat = self._rule(self._state)
+            state = self._state
+            self._flat = self._flatten_v2_3(state) if self._is_of_v2_3 else self._flatten(state)
         for key, value in self._objects:
             self._flat.replace(key, value)
 
@@ -175,7 +177,7 @@ class _Template:
 
     def _flatten_for(self, state: dict[str, Any], stored: set[str]) -> FlatState:
         """By the rule that the checkpoint was saved by."""
-        self._rule = self._flatten
+        self._is_of_v2_3 = False
         flat = self._flatten(state)
         if not getattr(self._planner, "flatten_state_dict", True):
             return flat
@@ -184,7 +186,7 @@ class _Template:
             # A checkpoint of torch 2.3 or older keeps dicts without tensors whole.
             old = self._flatten_v2_3(state)
             if unexpected & {self._selection.stored_name(key) for key in old.leaves}:
-                self._rule = self._flatten_v2_3
+                self._is_of_v2_3 = True
                 return old
         return flat
 

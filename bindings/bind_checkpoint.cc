@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/free_memory.h"
 #include "dcp/checkpoint.h"
 #include "dcp/staging.h"
 #include "entries.h"
@@ -63,7 +64,7 @@ py::bytes SaveFromPython(SaveEntries& entries, const py::object& error,
   StatusOr<SaveResult> saved = [&] {
     const py::gil_scoped_release nogil;
     StatusOr<SaveResult> result = Save(input, writer, transport, options);
-    entries.entries = {};
+    FreeMemory(&entries.entries);
     return result;
   }();
   return ValueOrThrow(std::move(saved)).metadata_pickle;

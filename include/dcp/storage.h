@@ -146,10 +146,10 @@ class StorageWriter {
 
   /// Coordinator (every rank if !use_collectives): publishes the checkpoint.
   /// This is the commit: it happens once or not at all. `metadata` comes
-  /// without storage_data. Returns what was published, as SerializeMetadata
-  /// makes it.
-  virtual StatusOr<std::string> Finish(
-      Metadata metadata, std::span<const WriteOutcome> outcomes) = 0;
+  /// without storage_data; `outcomes` are those of all ranks. Returns what was
+  /// published, as SerializeMetadata makes it.
+  virtual StatusOr<std::string> Finish(Metadata metadata,
+                                       std::vector<WriteOutcome> outcomes) = 0;
 
   /// Coordinator, if !use_collectives, once every rank has published: removes
   /// what loads would still prefer to the ranks' checkpoints.

@@ -138,9 +138,9 @@ StatusOr<WriteOutcome> MappedWriter::WriteData(const SavePlan& plan,
   return outcome;
 }
 
-StatusOr<std::string> MappedWriter::Finish(
-    Metadata, std::span<const WriteOutcome> outcomes) {
-  return target_->Finish(std::move(metadata_), outcomes);
+StatusOr<std::string> MappedWriter::Finish(Metadata,
+                                           std::vector<WriteOutcome> outcomes) {
+  return target_->Finish(std::move(metadata_), std::move(outcomes));
 }
 
 }  // namespace dcp

@@ -32,7 +32,7 @@ class MappedWriter final : public StorageWriter {
   StatusOr<WriteOutcome> WriteData(const SavePlan& plan, std::string_view notes,
                                    WriteSource& source) override;
   StatusOr<std::string> Finish(Metadata native,
-                               std::span<const WriteOutcome> outcomes) override;
+                               std::vector<WriteOutcome> outcomes) override;
   bool commit_attempted() const override { return target_->commit_attempted(); }
   void Abort() override { target_->Abort(); }
   StorageMeta storage_meta() const override { return target_->storage_meta(); }

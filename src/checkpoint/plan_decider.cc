@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/free_memory.h"
 #include "base/wire.h"
 #include "plan/plan_wire.h"
 
@@ -66,7 +67,7 @@ Status PlanDecider::ReadOffers(Messages offers) {
   RankFailures failures{.phase = kPhase, .by_rank = {}};
   for (size_t rank = 0; rank < offers.size(); ++rank) {
     StatusOr<PlanOffer> offer = ParseOffer(offers[rank]);
-    offers[rank] = {};
+    FreeMemory(&offers[rank]);
     if (!offer.ok()) {
       failures.by_rank.emplace(static_cast<int>(rank), offer.status());
       continue;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/free_memory.h"
 #include "base/guarded.h"
 
 namespace dcp {
@@ -23,7 +24,7 @@ StatusOr<std::vector<std::string>> OpenAll(std::vector<std::string> messages,
   RankFailures failures{.phase = std::string(phase), .by_rank = {}};
   for (size_t rank = 0; rank < messages.size(); ++rank) {
     StatusOr<std::string> payload = OpenMessage(messages[rank]);
-    messages[rank] = {};
+    FreeMemory(&messages[rank]);
     if (payload.ok()) {
       payloads.push_back(*std::move(payload));
     } else {

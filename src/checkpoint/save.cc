@@ -226,11 +226,17 @@ class SaveOperation {
 
   StatusOr<std::string> PublishAlone(
       const StatusOr<std::span<const SaveEntry>>& entries) {
-    DCP_ASSIGN_OR_RETURN(const LocalPlan local, PlanLocally(entries));
-    DCP_ASSIGN_OR_RETURN(LocalPlan mine, coordinator_.PlanAlone(local));
-    DCP_ASSIGN_OR_RETURN(std::string outcome, Write(*entries, mine));
+    DCP_ASSIGN_OR_RETURN(std::string outcome, WriteAlone(entries));
     DCP_RETURN_IF_ERROR(CheckStaged());
     return Publish({std::move(outcome)});
+  }
+
+  StatusOr<std::string> WriteAlone(
+      const StatusOr<std::span<const SaveEntry>>& entries) {
+    DCP_ASSIGN_OR_RETURN(LocalPlan local, PlanLocally(entries));
+    DCP_ASSIGN_OR_RETURN(LocalPlan mine,
+                         coordinator_.PlanAlone(std::move(local)));
+    return Write(*entries, mine);
   }
 
   const SaveInput input_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/free_memory.h"
 #include "checkpoint/write_outcome_codec.h"
 #include "plan/column_plan.h"
 #include "plan/plan_message.h"
@@ -30,11 +31,14 @@ StatusOr<SaveCoordinator::Decision> SaveCoordinator::Plan(
   return decision;
 }
 
-StatusOr<LocalPlan> SaveCoordinator::PlanAlone(const LocalPlan& local) {
+StatusOr<LocalPlan> SaveCoordinator::PlanAlone(LocalPlan local) {
   std::string message = SerializePlanMessage(local.plan);
-  DCP_ASSIGN_OR_RETURN(const Decision decision,
+  DCP_ASSIGN_OR_RETURN(Decision decision,
                        Plan({&message, 1}, {&local.notes, 1}));
-  return LocalPlan{.plan = plans_[0], .notes = decision.notes[0]};
+  DCP_ASSIGN_OR_RETURN(local.plan,
+                       ApplyShare(decision.shares[0], std::move(local.plan)));
+  local.notes = std::move(decision.notes[0]);
+  return local;
 }
 
 StatusOr<std::vector<std::string>> SaveCoordinator::Adopt(
@@ -56,27 +60,25 @@ StatusOr<std::vector<std::string>> SaveCoordinator::Prepare(
                     std::to_string(answers.size()) + " of " +
                     std::to_string(notes.size()) + " ranks");
   }
+  DCP_ASSIGN_OR_RETURN(planned_, PlannedItems::Of(global));
   metadata_ = std::move(global.metadata);
-  plans_ = std::move(global.plans);
   return answers;
 }
 
 StatusOr<std::string> SaveCoordinator::Publish(
     std::vector<std::string> messages) {
   std::vector<WriteOutcome> outcomes;
-  ChunkNumbering numbering;
   for (size_t rank = 0; rank < messages.size(); ++rank) {
     DCP_ASSIGN_OR_RETURN(WriteOutcome outcome,
                          ParseWriteOutcome(messages[rank]));
     DCP_RETURN_IF_ERROR(
-        Annotate(RequireExactlyOnce(plans_[rank], outcome.results),
+        Annotate(planned_.Check(rank, metadata_, outcome.results),
                  "rank " + std::to_string(rank)));
-    numbering.Number(plans_[rank], outcome.results);
-    plans_[rank] = {};
-    messages[rank] = {};
+    FreeMemory(&messages[rank]);
     outcomes.push_back(std::move(outcome));
   }
-  return writer_.Finish(std::move(metadata_), outcomes);
+  planned_ = {};
+  return writer_.Finish(std::move(metadata_), std::move(outcomes));
 }
 
 }  // namespace dcp

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/derived_plan.h"
+#include "checkpoint/planned_items.h"
 #include "checkpoint/save_planning.h"
 #include "dcp/checkpoint.h"
 #include "plan/plan_share.h"
@@ -32,7 +33,7 @@ class SaveCoordinator {
   StatusOr<Decision> Plan(std::span<std::string> messages,
                           std::span<const std::string> notes);
   /// The same for one rank.
-  StatusOr<LocalPlan> PlanAlone(const LocalPlan& local);
+  StatusOr<LocalPlan> PlanAlone(LocalPlan local);
   /// Takes the plan that all ranks derive; the storage's notes for each.
   StatusOr<std::vector<std::string>> Adopt(const DerivedPlan& derived,
                                            std::span<const std::string> notes);
@@ -50,7 +51,7 @@ class SaveCoordinator {
   StorageWriter& writer_;
   const SaveOptions& options_;
   Metadata metadata_;
-  std::vector<SavePlan> plans_;
+  PlannedItems planned_;
 };
 
 }  // namespace dcp

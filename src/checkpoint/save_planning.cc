@@ -3,7 +3,6 @@
 #include <limits>
 #include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/wire.h"
@@ -144,38 +143,6 @@ StatusOr<WritePayload> EntrySource::Resolve(const WriteItem& item) {
   const auto& shard = std::get<TensorShard>(entry.value);
   if (shard.encoded) return WritePayload(*shard.encoded);
   return WritePayload(Narrow(shard.view, PartOf(shard, item)));
-}
-
-Status RequireExactlyOnce(const SavePlan& plan,
-                          std::span<const WriteResult> results) {
-  std::unordered_set<MetadataIndex, MetadataIndexHash> expected;
-  for (const WriteItem& item : plan.items) expected.insert(item.index());
-  for (const WriteResult& result : results) {
-    if (expected.erase(result.index) == 0) {
-      return Internal("the storage reported " + ToString(result.index) +
-                      ", which was not planned or was reported before");
-    }
-  }
-  if (expected.empty()) return absl::OkStatus();
-  return Internal("the storage did not report " +
-                  std::to_string(expected.size()) +
-                  " planned items, among "
-                  "them " +
-                  ToString(*expected.begin()));
-}
-
-void ChunkNumbering::Number(const SavePlan& plan,
-                            std::span<WriteResult> results) {
-  std::unordered_map<MetadataIndex, int64_t, MetadataIndexHash> numbers;
-  numbers.reserve(plan.items.size());
-  for (const WriteItem& item : plan.items) {
-    if (item.type == WriteItemType::kByteIo) continue;
-    numbers.emplace(item.index(), counts_[item.fqn]++);
-  }
-  for (WriteResult& result : results) {
-    const auto number = numbers.find(result.index);
-    if (number != numbers.end()) result.index.index = number->second;
-  }
 }
 
 }  // namespace dcp

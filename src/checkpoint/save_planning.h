@@ -7,7 +7,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 #include "dcp/checkpoint.h"
@@ -47,23 +46,6 @@ class EntrySource final : public WriteSource {
   std::span<const SaveEntry> entries_;
   Transport& transport_;
   const std::shared_ptr<Trace> trace_;
-};
-
-/// Checks that `results` are the items of `plan`, each exactly once.
-/// \error kInternal  names the items that are missing or too many
-Status RequireExactlyOnce(const SavePlan& plan,
-                          std::span<const WriteResult> results);
-
-/// Says of each stored chunk where it stands in TensorStorageMetadata::chunks:
-/// MetadataIndex::index. Without it, finding a chunk is a search.
-class ChunkNumbering {
- public:
-  /// Numbers `results`, which are those of `plan`. To be called for the plans
-  /// of all ranks in order, which is the order of the chunks (GlobalPlan).
-  void Number(const SavePlan& plan, std::span<WriteResult> results);
-
- private:
-  std::unordered_map<std::string, int64_t> counts_;  // chunks so far, by fqn
 };
 
 }  // namespace dcp

@@ -45,10 +45,11 @@ class IndexedMetadataWriter {
   /// Adds an item to the last entry: a tensor's chunks in their order, or an
   /// object's place.
   Status Add(IndexedItem item);
-  /// Ends the file. `rest` has what belongs to no entry: planner_data,
-  /// storage_meta, version, and items of storage_data that no entry has.
+  /// Ends the file. What belongs to no entry: planner_data, storage_meta and
+  /// version of `rest`, and items that no entry has.
   /// \error kInvalidArgument  two entries have the same key
-  Status Finish(const Metadata& rest, const MetadataBinding& metadata);
+  Status Finish(const Metadata& rest, std::span<const PlaceTable::Stray> strays,
+                const MetadataBinding& metadata);
 
  private:
   struct Entry {

@@ -30,18 +30,6 @@ IndexedItem ItemOf(const PlaceTable& places, const PlacedItem& placed,
   return item;
 }
 
-/// What belongs to no entry of `metadata`.
-Metadata RestOf(const Metadata& metadata, const PlaceTable& places) {
-  Metadata rest;
-  rest.planner_data = metadata.planner_data;
-  rest.storage_meta = metadata.storage_meta;
-  rest.version = metadata.version;
-  for (const PlaceTable::Item& stray : places.strays()) {
-    rest.storage_data.emplace(*stray.index, *stray.info);
-  }
-  return rest;
-}
-
 }  // namespace
 
 IndexedMetadataWriter::IndexedMetadataWriter(ByteSink sink)
@@ -151,11 +139,12 @@ StatusOr<std::string> IndexedMetadataWriter::Tables() const {
 }
 
 Status IndexedMetadataWriter::Finish(const Metadata& rest,
+                                     std::span<const PlaceTable::Stray> strays,
                                      const MetadataBinding& metadata) {
   DCP_RETURN_IF_ERROR(EndEntry());
   if (nbytes_ == 0) DCP_RETURN_IF_ERROR(Put(IndexedHeader()));
   const std::string files = files_.Serialize();
-  const std::string rest_bytes = SerializeRest(rest);
+  const std::string rest_bytes = SerializeRest(rest, strays);
   DCP_ASSIGN_OR_RETURN(std::string directory, Tables());
   directory += records_;
   directory += files;
@@ -194,7 +183,7 @@ Status WriteIndexedMetadata(const Metadata& metadata, const PlaceTable& places,
           writer.Add(ItemOf(places, slots[i], tensor->chunks[i])));
     }
   }
-  return writer.Finish(RestOf(metadata, places), binding);
+  return writer.Finish(metadata, places.strays(), binding);
 }
 
 }  // namespace dcp

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -12,7 +11,6 @@
 namespace dcp {
 namespace {
 
-using StoredItem = std::pair<const MetadataIndex, StorageInfo>;
 using PlannerEntry = std::pair<const std::string, ObjectPath>;
 
 void PutOptional(const std::optional<std::string>& text, WireWriter* out) {
@@ -94,17 +92,9 @@ void GetPlannerData(WireReader* in, Metadata* metadata) {
   }
 }
 
-void PutStoredItems(const Metadata& metadata, WireWriter* out) {
-  std::vector<const StoredItem*> sorted;
-  sorted.reserve(metadata.storage_data.size());
-  for (const StoredItem& item : metadata.storage_data) sorted.push_back(&item);
-  std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) {
-    return std::tie(a->first.fqn, a->first.offset) <
-           std::tie(b->first.fqn, b->first.offset);
-  });
-  out->PutVarint(sorted.size());
-  for (const StoredItem* item : sorted) {
-    const auto& [index, info] = *item;
+void PutStrays(std::span<const PlaceTable::Stray> strays, WireWriter* out) {
+  out->PutVarint(strays.size());
+  for (const auto& [index, info] : strays) {
     out->PutString(index.fqn);
     out->PutU8(index.offset ? 1 : 0);
     if (index.offset) out->PutDims(*index.offset);
@@ -117,7 +107,7 @@ void PutStoredItems(const Metadata& metadata, WireWriter* out) {
   }
 }
 
-void GetStoredItems(WireReader* in, Metadata* metadata) {
+void GetStrays(WireReader* in, Metadata* metadata) {
   const size_t count = in->Count(7);
   for (size_t i = 0; i < count && in->ok(); ++i) {
     MetadataIndex index{.fqn = std::string(in->String())};
@@ -137,7 +127,8 @@ void GetStoredItems(WireReader* in, Metadata* metadata) {
 
 }  // namespace
 
-std::string SerializeRest(const Metadata& metadata) {
+std::string SerializeRest(const Metadata& metadata,
+                          std::span<const PlaceTable::Stray> strays) {
   WireWriter out;
   PutOptional(metadata.version, &out);
   out.PutU8(metadata.storage_meta ? 1 : 0);
@@ -148,7 +139,7 @@ std::string SerializeRest(const Metadata& metadata) {
     PutStrings(metadata.storage_meta->modules, &out);
   }
   PutPlannerData(metadata, &out);
-  PutStoredItems(metadata, &out);
+  PutStrays(strays, &out);
   return std::move(out).Take();
 }
 
@@ -163,7 +154,7 @@ Status ParseRest(std::string_view data, Metadata* metadata) {
     meta.modules = GetStrings(&in);
   }
   GetPlannerData(&in, metadata);
-  GetStoredItems(&in, metadata);
+  GetStrays(&in, metadata);
   return in.Finish();
 }
 

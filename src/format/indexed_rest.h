@@ -3,19 +3,22 @@
 #ifndef DCP_FORMAT_INDEXED_REST_H_
 #define DCP_FORMAT_INDEXED_REST_H_
 
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "dcp/metadata.h"
 #include "dcp/status.h"
+#include "format/place_table.h"
 
 namespace dcp {
 
-/// planner_data, storage_meta, version and storage_data of `metadata`. Equal
+/// planner_data, storage_meta and version of `metadata`, and `strays`. Equal
 /// ones have equal bytes.
-std::string SerializeRest(const Metadata& metadata);
+std::string SerializeRest(const Metadata& metadata,
+                          std::span<const PlaceTable::Stray> strays);
 
-/// Sets what SerializeRest wrote in `metadata`.
+/// Sets what SerializeRest wrote in `metadata`, strays as its storage_data.
 /// \error kDataLoss  it is not that
 Status ParseRest(std::string_view data, Metadata* metadata);
 

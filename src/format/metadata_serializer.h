@@ -105,7 +105,7 @@ class MetadataSerializer {
   void Path(const ObjectPath& path, std::string_view fqn, PickleMemo memo);
   void StorageData();
   void Item(const PlacedItem& item, PickleMemo fqn, PickleMemo offset);
-  void Stray(const PlaceTable::Item& item);
+  void Stray(const PlaceTable::Stray& stray);
   void BeginIndex();
   void IndexValue(std::optional<int64_t> index);
   void Place(const StorageInfo& place, int64_t offset, int64_t length,

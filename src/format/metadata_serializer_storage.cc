@@ -74,7 +74,7 @@ void MetadataSerializer::StorageData() {
       Item(item, fqn_memos_[position], offset);
     }
   }
-  for (const PlaceTable::Item& stray : places_.strays()) {
+  for (const PlaceTable::Stray& stray : places_.strays()) {
     batches.BeforeEntry();
     Stray(stray);
   }
@@ -96,16 +96,16 @@ void MetadataSerializer::Item(const PlacedItem& item, PickleMemo fqn,
         path_slots_[item.file - 1]);
 }
 
-void MetadataSerializer::Stray(const PlaceTable::Item& item) {
+void MetadataSerializer::Stray(const PlaceTable::Stray& stray) {
+  const auto& [index, info] = stray;
   BeginIndex();
-  Text(item.index->fqn);
-  IndexValue(item.index->index);
-  if (item.index->offset) {
+  Text(index.fqn);
+  IndexValue(index.index);
+  if (index.offset) {
     Repeat(&phrases_.offset, [this] { Word(PickleWord::kOffset); });
-    SizeValue(*item.index->offset);
+    SizeValue(*index.offset);
   }
-  Place(*item.info, item.info->offset, item.info->length,
-        &paths_[item.info->relative_path]);
+  Place(info, info.offset, info.length, &paths_[info.relative_path]);
 }
 
 void MetadataSerializer::BeginIndex() {

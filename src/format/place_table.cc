@@ -4,6 +4,8 @@
 #include <tuple>
 #include <unordered_set>
 
+#include "base/free_memory.h"
+
 namespace dcp {
 namespace {
 
@@ -80,19 +82,23 @@ void PlaceTable::PlacePending() {
 }
 
 void PlaceTable::Place(size_t position, const Item& item) {
-  if (position == metadata_.entries().size()) return strays_.push_back(item);
+  if (position == metadata_.entries().size()) return AddStray(item);
   const TensorStorageMetadata* tensor = TensorAt(position);
   if ((tensor == nullptr) == item.index->offset.has_value()) {
-    return strays_.push_back(item);
+    return AddStray(item);
   }
   if (tensor == nullptr) return Fill(first_slots_[position], item);
   const size_t chunk = ChunkOf(*tensor, *item.index);
-  if (chunk == tensor->chunks.size()) return strays_.push_back(item);
+  if (chunk == tensor->chunks.size()) return AddStray(item);
   if (IsEmpty(tensor->chunks[chunk])) {
     return empty_chunks_.push_back(
         {.position = position, .chunk = chunk, .item = item});
   }
   Fill(first_slots_[position] + chunk, item);
+}
+
+void PlaceTable::AddStray(const Item& item) {
+  strays_.emplace_back(*item.index, *item.info);
 }
 
 void PlaceTable::Fill(size_t slot, const Item& item) {
@@ -150,16 +156,18 @@ void PlaceTable::PlaceEmptyChunks() {
       Fill(first_slot + empty.chunk, empty.item);
     }
   }
-  empty_chunks_ = {};
+  FreeMemory(&empty_chunks_);
 }
 
 void PlaceTable::Finish() {
   PlacePending();
   PlaceEmptyChunks();
-  std::sort(strays_.begin(), strays_.end(), [](const Item& a, const Item& b) {
-    return std::tie(a.index->fqn, a.index->offset) <
-           std::tie(b.index->fqn, b.index->offset);
+  std::ranges::stable_sort(strays_, [](const Stray& a, const Stray& b) {
+    return std::tie(a.first.fqn, a.first.offset) <
+           std::tie(b.first.fqn, b.first.offset);
   });
+  const auto repeated = std::ranges::unique(strays_, {}, &Stray::first);
+  strays_.erase(repeated.begin(), repeated.end());
 }
 
 PlaceTable PlacesIn(const Metadata& metadata) {

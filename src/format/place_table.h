@@ -43,16 +43,13 @@ struct PlacedItem {
 class PlaceTable {
  public:
   /// An entry of storage_data.
-  struct Item {
-    const MetadataIndex* index = nullptr;
-    const StorageInfo* info = nullptr;
-  };
+  using Stray = std::pair<MetadataIndex, StorageInfo>;
 
   /// For the items of `metadata`, which outlives the table and stays as it is.
   /// Its storage_data is not looked at.
   explicit PlaceTable(const Metadata& metadata);
 
-  /// Adds an item. Both arguments outlive the table. Of items that have one key
+  /// Adds an item. Both arguments stay until Finish. Of items that have one key
   /// the first counts; but of chunks at one offset, of which all but one are
   /// empty, that one has the place.
   void Add(const MetadataIndex& index, const StorageInfo& info);
@@ -69,9 +66,13 @@ class PlaceTable {
   /// Files, each with the transforms of its items, as places of no length.
   const std::vector<StorageInfo>& files() const { return files_; }
   /// Items that no entry has, by key and offset.
-  const std::vector<Item>& strays() const { return strays_; }
+  const std::vector<Stray>& strays() const { return strays_; }
 
  private:
+  struct Item {
+    const MetadataIndex* index = nullptr;
+    const StorageInfo* info = nullptr;
+  };
   struct Pending {
     size_t position = 0;
     Item item;
@@ -86,6 +87,7 @@ class PlaceTable {
   void PlacePending();
   void Place(size_t position, const Item& item);
   void PlaceEmptyChunks();
+  void AddStray(const Item& item);
   void Fill(size_t slot, const Item& item);
   uint32_t NumberOf(const StorageInfo& info);
   const TensorStorageMetadata* TensorAt(size_t position) const;
@@ -97,7 +99,7 @@ class PlaceTable {
   std::array<Pending, 32> pending_;
   size_t pending_count_ = 0;
   std::vector<EmptyChunk> empty_chunks_;
-  std::vector<Item> strays_;
+  std::vector<Stray> strays_;
 
   std::vector<StorageInfo> files_;
   uint32_t last_file_ = 0;  // items of one file mostly follow each other

@@ -2,6 +2,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/free_memory.h"
 #include "dcp/plan.h"
 #include "plan/item_balance.h"
 #include "plan/item_groups.h"
@@ -110,7 +111,7 @@ std::vector<SavePlan> TakeItems(std::span<Plan> local, const Verdict& verdict) {
         CutToRows(piece.row_begin, piece.rows, &to.back());
       }
     }
-    if constexpr (kMoves) std::vector<WriteItem>().swap(from);  // frees it
+    if constexpr (kMoves) FreeMemory(&from);
   }
   return plans;
 }

@@ -3,6 +3,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/free_memory.h"
 #include "plan/item_checks.h"
 
 namespace dcp {
@@ -42,7 +43,7 @@ StatusOr<PlanColumns> PlanColumnsReader::Read() && {
   Allocate();
   for (uint32_t rank = 0; rank < messages_.size(); ++rank) {
     DCP_RETURN_IF_ERROR(ReadRecords(rank));
-    std::string().swap(messages_[rank]);
+    FreeMemory(&messages_[rank]);
   }
   return std::move(columns_);
 }

@@ -184,8 +184,7 @@ class CompressedFile {
 
   void AddItem(const WriteItem& item, int64_t offset) {
     work_.file->AddItem(
-        item, {.offset = offset, .length = appender_.position() - offset},
-        {std::string(kZstdDescriptor)});
+        item, {.offset = offset, .length = appender_.position() - offset});
   }
 
   const ItemWriter& writer_;
@@ -201,6 +200,7 @@ Status WriteCompressedItems(const ItemWriter& writer,
   Status written;
   RunPlaced(writer.options.io.placement, [&] {
     for (size_t i = 0; written.ok() && i < work.size(); ++i) {
+      work[i].file->SetTransforms({std::string(kZstdDescriptor)});
       written = CompressedFile(writer, work[i]).Write();
     }
   });

@@ -15,17 +15,10 @@ StatusOr<std::unique_ptr<DataFile>> DataFile::Create(
       new DataFile(std::move(name), std::move(file)));
 }
 
-void DataFile::AddItem(const WriteItem& item, const SidecarItem& placed,
-                       std::vector<std::string> transforms) {
+void DataFile::AddItem(const WriteItem& item, const SidecarItem& placed) {
   end_ = placed.offset + placed.length;
-  items_.push_back(placed);
-  results_.push_back(
-      {.index = item.index(),
-       .size_in_bytes = placed.length,
-       .storage_info = {.relative_path = name_,
-                        .offset = placed.offset,
-                        .length = placed.length,
-                        .transform_descriptors = std::move(transforms)}});
+  items_.push_back(&item);
+  places_.push_back(placed);
 }
 
 Status DataFile::Finish(SyncMode sync) {
@@ -36,11 +29,19 @@ Status DataFile::Finish(SyncMode sync) {
 
 void DataFile::TakeResults(std::vector<WriteResult>* results,
                            SidecarFile* record) {
+  for (size_t i = 0; i < items_.size(); ++i) {
+    results->push_back(
+        {.index = items_[i]->index(),
+         .size_in_bytes = places_[i].length,
+         .storage_info = {.relative_path = name_,
+                          .offset = places_[i].offset,
+                          .length = places_[i].length,
+                          .transform_descriptors = transforms_}});
+  }
   record->name = name_;
   record->nbytes = end_;
   record->block_crcs = checksums_.Finish(end_);
-  record->items = std::move(items_);
-  for (WriteResult& result : results_) results->push_back(std::move(result));
+  record->items = std::move(places_);
 }
 
 }  // namespace dcp

@@ -35,14 +35,18 @@ class DataFile {
   /// End of the last item.
   int64_t end() const { return end_; }
 
-  /// Records that `item` occupies `placed`; items are added in file order.
-  void AddItem(const WriteItem& item, const SidecarItem& placed,
-               std::vector<std::string> transforms);
+  /// What all items go through: StorageInfo::transform_descriptors.
+  void SetTransforms(std::vector<std::string> transforms) {
+    transforms_ = std::move(transforms);
+  }
+  /// Records that `item`, which stays until TakeResults, occupies `placed`;
+  /// items are added in file order.
+  void AddItem(const WriteItem& item, const SidecarItem& placed);
 
   /// Cuts padding, syncs if asked, closes. The file is complete then.
   Status Finish(SyncMode sync);
 
-  /// Moves results and the sidecar record out. After Finish.
+  /// Adds to `results`, and moves the sidecar record out. After Finish.
   void TakeResults(std::vector<WriteResult>* results, SidecarFile* record);
 
  private:
@@ -56,8 +60,9 @@ class DataFile {
   const bool may_be_padded_;  // also if direct I/O was refused later
   BlockChecksums checksums_;
   int64_t end_ = 0;
-  std::vector<SidecarItem> items_;
-  std::vector<WriteResult> results_;
+  std::vector<std::string> transforms_;
+  std::vector<const WriteItem*> items_;
+  std::vector<SidecarItem> places_;  // of items_
 };
 
 }  // namespace dcp

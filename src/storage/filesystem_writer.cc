@@ -156,6 +156,7 @@ StatusOr<WriteOutcome> FileSystemWriter::WriteData(const SavePlan& plan,
     return written;
   }
   WriteOutcome outcome;
+  outcome.results.reserve(plan.items.size());
   std::vector<SidecarFile> records(files_.size());
   for (size_t i = 0; i < files_.size(); ++i) {
     files_[i]->TakeResults(&outcome.results, &records[i]);
@@ -205,18 +206,18 @@ Status FileSystemWriter::WriteSomeFiles(
 }
 
 StatusOr<std::string> FileSystemWriter::Finish(
-    Metadata metadata, std::span<const WriteOutcome> outcomes) {
+    Metadata metadata, std::vector<WriteOutcome> outcomes) {
   metadata.storage_meta = storage_meta();
   metadata.version = std::string(kMetadataVersion);
   // Each rank reads all of what it has saved for itself.
   DCP_ASSIGN_OR_RETURN(
       MetadataFiles files,
-      MakeMetadataFiles(metadata, outcomes,
+      MakeMetadataFiles(metadata, &outcomes,
                         role_.use_collectives ? min_indexed_items_ : kNoIndex));
   metadata = {};  // large, and no longer needed
   std::vector<std::string> storage_data;
-  for (const WriteOutcome& outcome : outcomes) {
-    storage_data.push_back(outcome.storage_data);
+  for (WriteOutcome& outcome : outcomes) {
+    storage_data.push_back(std::move(outcome.storage_data));
   }
   DCP_RETURN_IF_ERROR(PublishFiles(files.pickle, files.index, storage_data));
   return std::move(files.pickle);

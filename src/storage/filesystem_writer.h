@@ -36,7 +36,7 @@ class FileSystemWriter final : public StorageWriter {
   StatusOr<WriteOutcome> WriteData(const SavePlan& plan, std::string_view notes,
                                    WriteSource& source) override;
   StatusOr<std::string> Finish(Metadata metadata,
-                               std::span<const WriteOutcome> outcomes) override;
+                               std::vector<WriteOutcome> outcomes) override;
   /// The commit alone, with metadata that another planner made.
   /// `storage_data` holds that of every rank's outcome.
   Status Publish(std::string_view metadata_pickle,

@@ -238,7 +238,7 @@ StatusOr<std::vector<SidecarFile>> HuggingFaceWriter::JoinOutcomes(
 }
 
 StatusOr<std::string> HuggingFaceWriter::Finish(
-    Metadata planned, std::span<const WriteOutcome> outcomes) {
+    Metadata planned, std::vector<WriteOutcome> outcomes) {
   std::vector<std::string> names;
   names.reserve(places_.size());
   for (const ShardPlace& place : places_) names.push_back(place.name);

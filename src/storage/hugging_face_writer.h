@@ -32,7 +32,7 @@ class HuggingFaceWriter final : public StorageWriter {
   StatusOr<WriteOutcome> WriteData(const SavePlan& plan, std::string_view notes,
                                    WriteSource& source) override;
   StatusOr<std::string> Finish(Metadata planned,
-                               std::span<const WriteOutcome> outcomes) override;
+                               std::vector<WriteOutcome> outcomes) override;
   bool commit_attempted() const override {
     return publisher_ && publisher_->commit_attempted();
   }

@@ -5,8 +5,8 @@
 
 #include <cstddef>
 #include <limits>
-#include <span>
 #include <string>
+#include <vector>
 
 #include "dcp/metadata.h"
 #include "dcp/status.h"
@@ -21,12 +21,13 @@ struct MetadataFiles {
 
 inline constexpr size_t kNoIndex = std::numeric_limits<size_t>::max();
 
-/// `metadata` comes without storage_data: `outcomes` say where items lie. With
-/// `min_indexed_items` items or more there is an index.
+/// `metadata` comes without storage_data: `outcomes` say where items lie; their
+/// results, which are large, are freed. With `min_indexed_items` items or more
+/// there is an index.
 /// \error kInvalidArgument  see SerializeMetadata
-StatusOr<MetadataFiles> MakeMetadataFiles(
-    const Metadata& metadata, std::span<const WriteOutcome> outcomes,
-    size_t min_indexed_items);
+StatusOr<MetadataFiles> MakeMetadataFiles(const Metadata& metadata,
+                                          std::vector<WriteOutcome>* outcomes,
+                                          size_t min_indexed_items);
 
 }  // namespace dcp
 

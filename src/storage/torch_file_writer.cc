@@ -219,7 +219,7 @@ Status TorchFileWriter::WriteImage(TorchFileImage& image, WriteSource& source) {
 }
 
 StatusOr<std::string> TorchFileWriter::Finish(
-    Metadata metadata, std::span<const WriteOutcome> outcomes) {
+    Metadata metadata, std::vector<WriteOutcome> outcomes) {
   for (const WriteOutcome& outcome : outcomes) {
     for (const WriteResult& result : outcome.results) {
       metadata.storage_data.emplace(result.index, result.storage_info);

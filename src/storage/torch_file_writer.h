@@ -32,7 +32,7 @@ class TorchFileWriter final : public StorageWriter {
   StatusOr<WriteOutcome> WriteData(const SavePlan& plan, std::string_view notes,
                                    WriteSource& source) override;
   StatusOr<std::string> Finish(Metadata metadata,
-                               std::span<const WriteOutcome> outcomes) override;
+                               std::vector<WriteOutcome> outcomes) override;
   bool commit_attempted() const override { return commit_attempted_; }
   void Abort() override;
   StorageMeta storage_meta() const override;

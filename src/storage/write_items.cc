@@ -147,7 +147,7 @@ Status WriteWave(const ItemWriter& writer, std::vector<WaveFile> wave) {
     regions.push_back(
         {.file = part.file->unwatched(), .begin = part.begin, .end = part.end});
     for (size_t i = 0; i < part.items.size(); ++i) {
-      part.file->AddItem(*part.planned[i], PlaceOf(part.items[i]), {});
+      part.file->AddItem(*part.planned[i], PlaceOf(part.items[i]));
     }
     filler.Add(std::move(part.items), writer.device, part.file->checksums());
   }

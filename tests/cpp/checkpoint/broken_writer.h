@@ -58,10 +58,10 @@ class BrokenWriter final : public StorageWriter {
     DCP_RETURN_IF_ERROR(FailIn(SaveStep::kWriteData));
     return outcome;
   }
-  StatusOr<std::string> Finish(
-      Metadata metadata, std::span<const WriteOutcome> outcomes) override {
+  StatusOr<std::string> Finish(Metadata metadata,
+                               std::vector<WriteOutcome> outcomes) override {
     DCP_RETURN_IF_ERROR(FailIn(SaveStep::kFinish));
-    return base_->Finish(std::move(metadata), outcomes);
+    return base_->Finish(std::move(metadata), std::move(outcomes));
   }
   bool commit_attempted() const override { return base_->commit_attempted(); }
   void Abort() override { base_->Abort(); }

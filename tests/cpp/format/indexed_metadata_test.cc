@@ -106,7 +106,7 @@ TEST_CASE("entries of one key are refused", "[indexed]") {
       [](std::string_view) { return absl::OkStatus(); });
   CHECK(writer.BeginObject("a").ok());
   CHECK(writer.BeginTensor("a", {}, {}).ok());
-  const Status status = writer.Finish(Metadata(), kBinding);
+  const Status status = writer.Finish(Metadata(), {}, kBinding);
   CHECK(status.code() == absl::StatusCode::kInvalidArgument);
   CHECK_THAT(std::string(Message(status)), Contains("two entries \"a\""));
 }

@@ -106,8 +106,8 @@ TEST_CASE("items that no entry has are strays, by key and offset", "[places]") {
                        {{.fqn = "absent"}, {}}};
   const PlaceTable places = TableOf(metadata, items);
   std::vector<std::string> strays;
-  for (const PlaceTable::Item& stray : places.strays()) {
-    strays.push_back(ToString(*stray.index));
+  for (const auto& [index, info] : places.strays()) {
+    strays.push_back(ToString(index));
   }
   CHECK(strays == std::vector<std::string>{"absent", "step [offset=[0]]", "w",
                                            "w [offset=[1]]", "w [offset=[3]]"});

@@ -33,11 +33,13 @@ TEST_CASE("padding is cut off, and results and record tell what is where",
   const std::string bytes = conformance::RandomBytes(1, 8192);
   DCP_CHECK_OK(conformance::WriteAt((*file)->file(), 0, bytes));
   (*file)->checksums().Add(0, 5000, Crc32(0, AsBytes(bytes.substr(0, 5000))));
-  (*file)->AddItem(Item("a"), {.offset = 0, .length = 100}, {});
+  const WriteItem a = Item("a");
+  const WriteItem b = Item("b");
+  (*file)->SetTransforms({"stream.zstd/1"});
+  (*file)->AddItem(a, {.offset = 0, .length = 100});
   (*file)->AddItem(
-      Item("b"),
-      {.offset = 128, .length = 4872, .data_offset = 64, .data_nbytes = 100},
-      {"stream.zstd/1"});
+      b,
+      {.offset = 128, .length = 4872, .data_offset = 64, .data_nbytes = 100});
   CHECK((*file)->end() == 5000);
   DCP_CHECK_OK((*file)->Finish(SyncMode::kSync));
   CHECK(conformance::MustReadFile(fs, "/__0_0.distcp") ==
@@ -47,6 +49,7 @@ TEST_CASE("padding is cut off, and results and record tell what is where",
   SidecarFile record;
   (*file)->TakeResults(&results, &record);
   REQUIRE(results.size() == 2);
+  CHECK(results[0].storage_info.length == 100);
   CHECK(results[1].index.fqn == "b");
   CHECK(results[1].size_in_bytes == 4872);
   CHECK(results[1].storage_info ==

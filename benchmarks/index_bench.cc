@@ -50,7 +50,7 @@ StatusOr<std::string> IndexOf(int64_t ranks) {
           AddTensor("optim.state." + fqn + suffix, size, &ends, &writer));
     }
   }
-  DCP_RETURN_IF_ERROR(writer.Finish(Metadata(), MetadataBinding()));
+  DCP_RETURN_IF_ERROR(writer.Finish(Metadata(), {}, MetadataBinding()));
   return data;
 }
 

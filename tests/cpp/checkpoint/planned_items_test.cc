@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "matchers.h"
+#include "conformance/check_files.h"
 
 namespace dcp {
 namespace {

@@ -2,8 +2,8 @@
 //
 // The job is a published model with AdamW's state, laid out over a mesh as
 // TorchTitan does it. Its ranks come one after the other, in one thread; what
-// they and the coordinator compute is computed by the code that plans saves,
-// and what they would send each other is counted.
+// they and the coordinator compute and send is computed by the code that plans
+// saves, and counted.
 
 #ifndef DCP_SIMULATE_H_
 #define DCP_SIMULATE_H_
@@ -110,14 +110,15 @@ StatusOr<std::vector<SimulatedTensor>> SimulatedTensors(std::string_view model);
 /// The layout is TorchTitan's: FSDP2 over dp, tensor parallelism by columns and
 /// rows, layers divided into stages with the embeddings and the output counted
 /// as a layer each, experts over ep. In closed form each rank sends the digests
-/// of its state and of that of the plan that it remembers, and gets a reply of
-/// a byte. If states are new and differ, the lowest rank of each then sends it,
-/// all ranks get all of them, and say when they have planned.
+/// of its state and of the plan that it remembers, and is told the plan's. If
+/// states are new and differ, the lowest rank of each sends it before that, all
+/// ranks get all of them, and say when they have planned.
 ///
 /// Deterministic but for the seconds.
 /// \error kInvalidArgument  no such model; degrees that the model or each other
 ///     do not allow, or more than 2^24 ranks in all; `max_items` below 1
-/// \error kUnimplemented  the layout has no plan in closed form
+/// \error kUnimplemented  in closed form: ranks would send their plans, because
+///     the layout has none, or too many states differ
 StatusOr<PlanSimulation> SimulatePlan(const PlanSimulationOptions& options);
 
 }  // namespace dcp

@@ -40,12 +40,12 @@ GlobalPlanOptions PlanOptionsOf(const SaveOptions& options) {
 
 }  // namespace
 
-PlanAgreement::PlanAgreement(Transport& transport, SaveCoordinator& coordinator,
+PlanAgreement::PlanAgreement(Transport& transport, PlanKeeper& keeper,
                              const SaveOptions& options)
     : transport_(transport),
       options_(options),
       plan_options_(PlanOptionsOf(options)),
-      decider_(coordinator, plan_options_, last()) {}
+      decider_(keeper, plan_options_, last()) {}
 
 Status PlanAgreement::Reach(StatusOr<Proposal> mine) {
   StatusOr<std::string> offer =

@@ -11,7 +11,9 @@
 
 #include "checkpoint/derived_plan.h"
 #include "checkpoint/plan_decider.h"
+#include "checkpoint/plan_keeper.h"
 #include "checkpoint/planning_messages.h"
+#include "checkpoint/save_planning.h"
 #include "dcp/transport.h"
 
 namespace dcp {
@@ -25,8 +27,8 @@ class PlanAgreement {
     std::optional<StateSpec> spec;  ///< of `local`, if it has one
   };
 
-  /// `coordinator` plans, on the coordinating rank.
-  PlanAgreement(Transport& transport, SaveCoordinator& coordinator,
+  /// `keeper` is asked on the coordinating rank.
+  PlanAgreement(Transport& transport, PlanKeeper& keeper,
                 const SaveOptions& options);
 
   /// Collective: all ranks succeed, or all get the same failures. What only

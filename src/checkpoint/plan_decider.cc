@@ -143,7 +143,7 @@ StatusOr<bool> PlanDecider::Derive(std::vector<StateSpec> specs) {
 }
 
 StatusOr<PlanDecider::Messages> PlanDecider::AnswerDerived() {
-  DCP_ASSIGN_OR_RETURN(Messages notes, coordinator_.Adopt(*derived_, notes_));
+  DCP_ASSIGN_OR_RETURN(Messages notes, keeper_.Adopt(*derived_, notes_));
   Messages replies;
   for (std::string& note : notes) {
     replies.push_back(SerializeReply(
@@ -160,8 +160,8 @@ StatusOr<PlanDecider::Messages> PlanDecider::AnswerPlans(Messages messages) {
 }
 
 StatusOr<PlanDecider::Messages> PlanDecider::Shares() {
-  DCP_ASSIGN_OR_RETURN(SaveCoordinator::Decision decision,
-                       coordinator_.Plan(plans_, notes_));
+  DCP_ASSIGN_OR_RETURN(PlanKeeper::Decision decision,
+                       keeper_.Plan(plans_, notes_));
   Messages replies;
   for (size_t rank = 0; rank < decision.shares.size(); ++rank) {
     replies.push_back(SerializeReply(

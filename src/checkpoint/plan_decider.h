@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "checkpoint/derived_plan.h"
+#include "checkpoint/plan_keeper.h"
 #include "checkpoint/planning_messages.h"
-#include "checkpoint/save_coordinator.h"
 
 namespace dcp {
 
@@ -26,9 +26,9 @@ class PlanDecider {
   using Messages = std::vector<std::string>;
 
   /// `last` is the plan that this rank remembers; may be null.
-  PlanDecider(SaveCoordinator& coordinator, const GlobalPlanOptions& options,
+  PlanDecider(PlanKeeper& keeper, const GlobalPlanOptions& options,
               std::shared_ptr<const DerivedPlan> last)
-      : coordinator_(coordinator), options_(options), last_(std::move(last)) {}
+      : keeper_(keeper), options_(options), last_(std::move(last)) {}
 
   /// From PlanOffers to PlanReplies. `own` is the coordinating rank's spec, if
   /// it announced one.
@@ -56,7 +56,7 @@ class PlanDecider {
   StatusOr<bool> Derive(std::vector<StateSpec> specs);
   StatusOr<Messages> Shares();
 
-  SaveCoordinator& coordinator_;
+  PlanKeeper& keeper_;
   const GlobalPlanOptions options_;
   const std::shared_ptr<const DerivedPlan> last_;
   std::shared_ptr<const DerivedPlan> derived_;

@@ -7,36 +7,26 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/derived_plan.h"
+#include "checkpoint/plan_keeper.h"
 #include "checkpoint/planned_items.h"
 #include "checkpoint/save_planning.h"
 #include "dcp/checkpoint.h"
-#include "plan/plan_share.h"
 
 namespace dcp {
 
 /// The coordinator's part in one save; without collectives, every rank's in its
 /// own.
-class SaveCoordinator {
+class SaveCoordinator final : public PlanKeeper {
  public:
   SaveCoordinator(StorageWriter& writer, const SaveOptions& options)
       : writer_(writer), options_(options) {}
 
-  /// What each rank is to know of the global plan.
-  struct Decision {
-    std::vector<PlanShare> shares;
-    std::vector<std::string> notes;
-  };
-
-  /// Plans from all ranks' plan messages (SerializePlanMessage), which it
-  /// frees, and their storages' notes.
   StatusOr<Decision> Plan(std::span<std::string> messages,
-                          std::span<const std::string> notes);
+                          std::span<const std::string> notes) override;
   /// The same for one rank.
   StatusOr<LocalPlan> PlanAlone(LocalPlan local);
-  /// Takes the plan that all ranks derive; the storage's notes for each.
-  StatusOr<std::vector<std::string>> Adopt(const DerivedPlan& derived,
-                                           std::span<const std::string> notes);
+  StatusOr<std::vector<std::string>> Adopt(
+      const DerivedPlan& derived, std::span<const std::string> notes) override;
 
   /// The commit, once every rank's outcome is there: it must be what was
   /// planned. Returns the metadata as published.

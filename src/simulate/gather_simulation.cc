@@ -6,6 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/plan_agreement.h"
+#include "checkpoint/plan_keeper.h"
+#include "checkpoint/planning_messages.h"
+#include "checkpoint/rank_exchange.h"
 #include "plan/column_plan.h"
 #include "plan/plan_message.h"
 #include "plan/plan_share.h"
@@ -17,29 +21,29 @@
 namespace dcp {
 namespace {
 
-/// The plans of a sample's ranks, as the coordinator gets them.
-class Gathering {
+/// The plans of a sample's ranks, as they send them.
+class LocalPlanSender {
  public:
-  Gathering(const SimulatedJob& job, const RankSample& sample)
+  LocalPlanSender(const SimulatedJob& job, const RankSample& sample)
       : sample_(sample), plans_(job) {}
 
-  StatusOr<std::vector<std::string>> Run(SimulatedTransport* transport) {
-    transport->SetMessages([this](int i) { return MessageOf(i); });
-    return transport->Gather(MessageOf(0));
-  }
-  const SavePlan& PlanOf(int64_t i) { return plans_.Of(sample_.RankAt(i)); }
-  /// That all ranks took for their messages.
-  double seconds() const { return seconds_; }
-
- private:
+  /// Of rank `i` of the sample, sealed.
   std::string MessageOf(int i) {
     const SavePlan& plan = PlanOf(i);
     CpuStopwatch watch;
-    std::string message = SerializePlanMessage(plan);
+    std::string message =
+        SealMessage(SerializeOffer({.state = SerializePlanMessage(plan)}));
     seconds_ += watch.Lap();
     return message;
   }
+  const SavePlan& PlanOf(int64_t i) { return plans_.Of(sample_.RankAt(i)); }
+  /// What a rank but the first took for its message.
+  double mean_seconds() const {
+    return seconds_ /
+           static_cast<double>(std::max<int64_t>(sample_.size() - 1, 1));
+  }
 
+ private:
   const RankSample& sample_;
   LocalPlans plans_;
   double seconds_ = 0;
@@ -63,10 +67,52 @@ int64_t CountItems(std::span<const PlanShare> shares) {
   return static_cast<int64_t>(count);
 }
 
+/// Plans, and says how long it took.
+class TimedKeeper final : public PlanKeeper {
+ public:
+  explicit TimedKeeper(const RankSample& sample) : sample_(sample) {}
+
+  StatusOr<Decision> Plan(std::span<std::string> messages,
+                          std::span<const std::string> notes) override {
+    CpuStopwatch watch;
+    DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(messages));
+    read_seconds_ = watch.Lap();
+    // Of a sample the chunks do not cover their tensors.
+    DCP_ASSIGN_OR_RETURN(
+        const ColumnPlan plan,
+        ColumnPlan::Make(std::move(columns),
+                         {.require_full_coverage = sample_.is_all()}));
+    for (size_t rank = 0; rank < plan.rank_count(); ++rank) {
+      shares_.push_back(plan.ShareOf(rank));
+    }
+    plan_seconds_ = watch.Lap();
+    loads_ = plan.loads();
+    return Decision{.shares = shares_,
+                    .notes = std::vector<std::string>(notes.size())};
+  }
+  StatusOr<std::vector<std::string>> Adopt(
+      const DerivedPlan& /*derived*/,
+      std::span<const std::string> /*notes*/) override {
+    return Internal("simulated ranks sent plans, and none was made of them");
+  }
+  double read_seconds() const { return read_seconds_; }
+  double plan_seconds() const { return plan_seconds_; }
+  const std::vector<PlanShare>& shares() const { return shares_; }
+  const std::vector<int64_t>& loads() const { return loads_; }
+
+ private:
+  const RankSample& sample_;
+  double read_seconds_ = 0;
+  double plan_seconds_ = 0;
+  std::vector<PlanShare> shares_;
+  std::vector<int64_t> loads_;
+};
+
 StatusOr<PlanOutcome> OutcomeOf(const SimulatedJob& job,
-                                std::span<const int64_t> loads,
-                                std::span<const PlanShare> shares,
-                                Gathering* ranks) {
+                                const TimedKeeper& keeper,
+                                LocalPlanSender* ranks) {
+  const std::vector<PlanShare>& shares = keeper.shares();
+  const std::vector<int64_t>& loads = keeper.loads();
   const RankSample all(job.ranks(), job.ranks());
   MetadataSizer sizer(job, all);
   for (int64_t rank = 0; rank < job.ranks(); ++rank) {
@@ -86,44 +132,43 @@ StatusOr<PlanOutcome> OutcomeOf(const SimulatedJob& job,
   return outcome;
 }
 
+/// Fills the traffic and the steps.
+Status Agree(const SimulatedJob& job, const RankSample& sample,
+             LocalPlanSender* ranks, TimedKeeper* keeper,
+             PlanSimulation* result) {
+  SimulatedTransport transport(static_cast<int>(sample.size()));
+  transport.SetMessages(
+      [&](int /*round*/, int rank) { return ranks->MessageOf(rank); });
+  PlanAgreement::Proposal mine{.local = {.plan = ranks->PlanOf(0)}};
+  const SaveOptions options;
+  CpuStopwatch watch;
+  PlanAgreement agreement(transport, *keeper, options);
+  DCP_RETURN_IF_ERROR(agreement.Reach(std::move(mine)));
+  const double others = watch.Lap() - transport.gather_seconds() -
+                        keeper->read_seconds() - keeper->plan_seconds();
+  result->first_save = Scaled(transport.traffic(), job.ranks(), sample);
+  result->unchanged_save = result->first_save;
+  result->rank_steps = {
+      {.name = "its plan as a message", .seconds = ranks->mean_seconds()}};
+  result->coordinator_steps = {
+      {.name = "reads the plans",
+       .seconds = keeper->read_seconds() * sample.scale()},
+      {.name = "who writes what",
+       .seconds = keeper->plan_seconds() * sample.scale()},
+      {.name = "opens the messages and writes the answers",
+       .seconds = others * sample.scale()}};
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Status SimulateGather(const SimulatedJob& job, const RankSample& sample,
                       PlanSimulation* result) {
-  SimulatedTransport transport(static_cast<int>(sample.size()));
-  Gathering ranks(job, sample);
-  DCP_ASSIGN_OR_RETURN(std::vector<std::string> messages,
-                       ranks.Run(&transport));
-  CpuStopwatch watch;
-  const auto lap = [&] { return watch.Lap() * sample.scale(); };
-  DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(messages));
-  const double read = lap();
-  // Of a sample the chunks do not cover their tensors.
-  DCP_ASSIGN_OR_RETURN(
-      const ColumnPlan plan,
-      ColumnPlan::Make(std::move(columns),
-                       {.require_full_coverage = sample.is_all()}));
-  const double make = lap();
-  std::vector<PlanShare> shares;
-  std::vector<std::string> answers;
-  for (size_t rank = 0; rank < plan.rank_count(); ++rank) {
-    shares.push_back(plan.ShareOf(rank));
-    answers.push_back(SerializePlanShare(shares.back()));
-  }
-  const double write = lap();
-  DCP_RETURN_IF_ERROR(transport.Scatter(answers).status());
-  result->first_save = Scaled(transport.traffic(), job.ranks(), sample);
-  result->unchanged_save = result->first_save;
-  result->rank_steps = {
-      {.name = "its plan as a message",
-       .seconds = ranks.seconds() / static_cast<double>(sample.size())}};
-  result->coordinator_steps = {
-      {.name = "reads the plans", .seconds = read},
-      {.name = "who writes what", .seconds = make},
-      {.name = "writes the answers", .seconds = write}};
+  LocalPlanSender ranks(job, sample);
+  TimedKeeper keeper(sample);
+  DCP_RETURN_IF_ERROR(Agree(job, sample, &ranks, &keeper, result));
   if (!sample.is_all()) return absl::OkStatus();
-  DCP_ASSIGN_OR_RETURN(result->outcome,
-                       OutcomeOf(job, plan.loads(), shares, &ranks));
+  DCP_ASSIGN_OR_RETURN(result->outcome, OutcomeOf(job, keeper, &ranks));
   return absl::OkStatus();
 }
 

@@ -11,7 +11,7 @@
 namespace dcp {
 
 // Each fills the steps, the traffic and the outcome of `result`. \error
-// kUnimplemented  of the first: the job has no plan in closed form.
+// kUnimplemented  of the first: the job's ranks would send their plans.
 Status SimulateClosedForm(const SimulatedJob& job, const RankSample& sample,
                           PlanSimulation* result);
 Status SimulateGather(const SimulatedJob& job, const RankSample& sample,

@@ -1,5 +1,7 @@
 #include "simulate/simulated_transport.h"
 
+#include "simulate/cpu_stopwatch.h"
+
 namespace dcp {
 
 StatusOr<std::vector<std::string>> SimulatedTransport::Gather(
@@ -7,17 +9,20 @@ StatusOr<std::vector<std::string>> SimulatedTransport::Gather(
   if (!message_of_ && world_size_ > 1) {
     return FailedPrecondition("a simulated rank has nothing to send");
   }
+  CpuStopwatch watch;
   std::vector<std::string> gathered;
   gathered.reserve(static_cast<size_t>(world_size_));
   gathered.emplace_back(message);
   size_t nbytes = 0;
   for (int rank = 1; rank < world_size_; ++rank) {
-    DCP_ASSIGN_OR_RETURN(std::string theirs, message_of_(rank));
+    DCP_ASSIGN_OR_RETURN(std::string theirs, message_of_(round_, rank));
     nbytes += theirs.size();
     theirs.shrink_to_fit();  // there may be a gibibyte of them
     gathered.push_back(std::move(theirs));
   }
   Count(nbytes);
+  ++round_;
+  gather_seconds_ += watch.Lap();
   return gathered;
 }
 

@@ -14,20 +14,25 @@
 
 namespace dcp {
 
-/// Asks for what the other ranks send, and counts what goes by.
+/// Asks for what the other ranks send, and counts what goes by. One thread.
 class SimulatedTransport final : public Transport {
  public:
-  /// What a rank other than the coordinator sends in a Gather.
-  using MessageOf = std::function<StatusOr<std::string>(int rank)>;
+  /// What a rank other than the coordinator sends in a Gather; `round` of them
+  /// came before it. Ranks are asked in order.
+  using MessageOf = std::function<StatusOr<std::string>(int round, int rank)>;
 
   /// `world_size` is at least 1.
   explicit SimulatedTransport(int world_size) : world_size_(world_size) {}
 
-  /// What ranks send from now on.
+  /// What ranks send from now on; rounds begin at 0.
   void SetMessages(MessageOf message_of) {
     message_of_ = std::move(message_of);
+    round_ = 0;
   }
   const PlanTraffic& traffic() const { return traffic_; }
+  /// The processor's, that gathering took: the other ranks' and the network's
+  /// in a job that is there.
+  double gather_seconds() const { return gather_seconds_; }
 
   int rank() const override { return 0; }
   int world_size() const override { return world_size_; }
@@ -49,7 +54,9 @@ class SimulatedTransport final : public Transport {
 
   const int world_size_;
   MessageOf message_of_;
+  int round_ = 0;
   PlanTraffic traffic_;
+  double gather_seconds_ = 0;
 };
 
 }  // namespace dcp

@@ -28,7 +28,7 @@ def test_a_plan_is_reported_as_json(mode: str) -> None:
     assert outcome["metadata_ranks"] == 8
     first, unchanged = report["first_save"], report["unchanged_save"]
     if mode == "closed-form":
-        assert unchanged == {"messages": 14, "nbytes": 7 * 33}
+        assert unchanged == {"messages": 14, "nbytes": 7 * 58}
         assert first["messages"] == 42
     else:
         assert unchanged == first
@@ -42,7 +42,7 @@ def test_a_plan_is_told_in_words() -> None:
     assert lines[2] == "state    847 GB with AdamW's, 11,568 items held, 2 different states"
     assert lines[3] == "planned  in closed form"
     assert lines[5].startswith("first save       42 messages, ")
-    assert lines[6] == "unchanged save   14 messages, 231 B"
+    assert lines[6] == "unchanged save   14 messages, 406 B"
     assert any("ms: who writes what" in line for line in lines)
 
 

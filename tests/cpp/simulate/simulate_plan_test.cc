@@ -57,12 +57,15 @@ TEST_CASE("shards of one size are an even load", "[simulate]") {
         1.05 * static_cast<double>(flat.outcome->mean_load_nbytes));
 }
 
-TEST_CASE("an unchanged state costs two digests a rank and a reply of a byte",
+// What a rank offers, and the name of the plan in reply, sealed.
+constexpr int64_t kAgreementNbytes = 37 + 21;
+
+TEST_CASE("an unchanged state costs an offer a rank and the name of its plan",
           "[simulate]") {
   const PlanSimulation result =
       Simulate({.model = "llama3-70b", .degrees = {.dp = 8, .pp = 2}});
   CHECK(result.unchanged_save.messages == 2 * 15);
-  CHECK(result.unchanged_save.nbytes == 33 * 15);
+  CHECK(result.unchanged_save.nbytes == kAgreementNbytes * 15);
   // Both states to each rank, and the second one to the coordinator.
   CHECK(result.first_save.messages == 6 * 15);
   CHECK(result.first_save.nbytes > 15 * 100'000);
@@ -73,8 +76,17 @@ TEST_CASE("a state that all ranks have is not sent", "[simulate]") {
   const PlanSimulation result =
       Simulate({.model = "llama3-70b", .degrees = {.dp = 16}});
   CHECK(result.first_save.messages == 2 * 15);
-  CHECK(result.first_save.nbytes == 33 * 15);
-  CHECK(result.unchanged_save.nbytes == 33 * 15);
+  CHECK(result.first_save.nbytes == kAgreementNbytes * 15);
+  CHECK(result.unchanged_save.nbytes == kAgreementNbytes * 15);
+}
+
+TEST_CASE("what would not be planned in closed form is told", "[simulate]") {
+  // 32 states, where 16 are the most for so few ranks (plan_decider.cc).
+  const auto result =
+      SimulatePlan({.model = "llama3-70b", .degrees = {.pp = 32}});
+  CHECK(result.status().code() == absl::StatusCode::kUnimplemented);
+  CHECK_THAT(std::string(Message(result.status())),
+             Catch::Contains("32 ranks would send their plans"));
 }
 
 TEST_CASE("gathered plans cost the same with every save", "[simulate]") {

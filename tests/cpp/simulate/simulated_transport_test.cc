@@ -9,13 +9,17 @@ TEST_CASE(
     "the coordinator gathers what simulated ranks send, and it is counted",
     "[simulate]") {
   SimulatedTransport transport(3);
-  transport.SetMessages(
-      [](int rank) { return std::string(static_cast<size_t>(rank), 'x'); });
+  transport.SetMessages([](int round, int rank) {
+    return std::string(static_cast<size_t>(rank), "xy"[round]);
+  });
   const auto gathered = transport.Gather("mine");
   REQUIRE(gathered.ok());
   CHECK(*gathered == std::vector<std::string>{"mine", "x", "xx"});
   CHECK(transport.traffic().messages == 2);
   CHECK(transport.traffic().nbytes == 3);
+  CHECK(transport.Gather("mine")->back() == "yy");
+  CHECK(transport.traffic().nbytes == 6);
+  CHECK(transport.gather_seconds() > 0);
 }
 
 TEST_CASE("what the coordinator sends is counted but for what it keeps",
@@ -43,7 +47,7 @@ TEST_CASE("a gather that cannot be is an error", "[simulate]") {
   SimulatedTransport transport(2);
   CHECK(transport.Gather("mine").status().code() ==
         absl::StatusCode::kFailedPrecondition);
-  transport.SetMessages([](int) -> StatusOr<std::string> {
+  transport.SetMessages([](int, int) -> StatusOr<std::string> {
     return InvalidArgument("a rank has no plan");
   });
   CHECK(Message(transport.Gather("mine").status()) == "a rank has no plan");

@@ -73,6 +73,7 @@ struct PlanOutcome {
   int64_t metadata_ranks = 0;
   int64_t mean_load_nbytes = 0;  ///< that a rank writes
   int64_t max_load_nbytes = 0;
+  std::vector<int64_t> load_nbytes;  ///< of each rank that was planned
 };
 
 struct PlanSimulation {

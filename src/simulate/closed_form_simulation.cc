@@ -57,6 +57,7 @@ StatusOr<PlanOutcome> PlanShares(const SimulatedJob& job,
     items += static_cast<int64_t>(share.items.size());
     nbytes += load;
     outcome.max_load_nbytes = std::max(outcome.max_load_nbytes, load);
+    outcome.load_nbytes.push_back(load);
     if (sizer.Takes(i)) sizer.Add(rank, share);
   }
   outcome.items = std::llround(static_cast<double>(items) * sample.scale());

@@ -127,7 +127,8 @@ StatusOr<PlanOutcome> OutcomeOf(const SimulatedJob& job,
       .metadata_ranks = sizer.ranks_taken(),
       .mean_load_nbytes =
           std::accumulate(loads.begin(), loads.end(), int64_t{0}) / job.ranks(),
-      .max_load_nbytes = *std::max_element(loads.begin(), loads.end())};
+      .max_load_nbytes = *std::max_element(loads.begin(), loads.end()),
+      .load_nbytes = loads};
   DCP_ASSIGN_OR_RETURN(outcome.metadata_nbytes, sizer.NbytesOf(outcome.items));
   return outcome;
 }

@@ -3,12 +3,18 @@
 #ifndef DCP_SIMULATE_PLAN_SIMULATION_H_
 #define DCP_SIMULATE_PLAN_SIMULATION_H_
 
+#include <cstdint>
+
 #include "dcp/simulate.h"
 #include "dcp/status.h"
 #include "simulate/rank_sample.h"
 #include "simulate/simulated_job.h"
 
 namespace dcp {
+
+/// The ranks of `job` that are planned, so that they have `max_items` at most;
+/// one, if that has more.
+RankSample SampleOf(const SimulatedJob& job, int64_t max_items);
 
 // Each fills the steps, the traffic and the outcome of `result`. \error
 // kUnimplemented  of the first: the job's ranks would send their plans.

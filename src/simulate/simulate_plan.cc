@@ -29,6 +29,16 @@ int64_t TensorNbytes(const SimulatedJob& job) {
 
 }  // namespace
 
+RankSample SampleOf(const SimulatedJob& job, int64_t max_items) {
+  const int64_t items = job.items();
+  if (max_items >= items) return {job.ranks(), job.ranks()};
+  const double share =
+      static_cast<double>(max_items) / static_cast<double>(items);
+  const auto wanted =
+      static_cast<int64_t>(share * static_cast<double>(job.ranks()));
+  return {job.ranks(), std::max<int64_t>(wanted, 1)};
+}
+
 StatusOr<PlanSimulation> SimulatePlan(const PlanSimulationOptions& options) {
   if (options.max_items < 1) {
     return InvalidArgument("a simulation needs at least 1 item, not " +
@@ -45,13 +55,7 @@ StatusOr<PlanSimulation> SimulatePlan(const PlanSimulationOptions& options) {
   for (const ModelTensor& tensor : model.tensors) {
     result.elements += Numel(tensor.shape);
   }
-  int64_t wanted = result.ranks;
-  if (options.max_items < result.items) {
-    const double share = static_cast<double>(options.max_items) /
-                         static_cast<double>(result.items);
-    wanted = static_cast<int64_t>(share * static_cast<double>(result.ranks));
-  }
-  const RankSample sample(result.ranks, std::max<int64_t>(wanted, 1));
+  const RankSample sample = SampleOf(job, options.max_items);
   result.ranks_planned = sample.size();
   DCP_RETURN_IF_ERROR(options.mode == PlanningMode::kGather
                           ? SimulateGather(job, sample, &result)

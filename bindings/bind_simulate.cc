@@ -10,36 +10,12 @@
 #include "dcp/simulate.h"
 #include "python_status.h"
 #include "registrars.h"
+#include "simulated_job.h"
 
 namespace py = pybind11;
 
 namespace dcp {
 namespace {
-
-StatusOr<ParallelDegrees> ToDegrees(
-    const std::map<std::string, int64_t>& given) {
-  ParallelDegrees degrees;
-  const std::map<std::string, int64_t*> fields = {
-      {"dp_replicate", &degrees.dp_replicate},
-      {"dp", &degrees.dp},
-      {"tp", &degrees.tp},
-      {"pp", &degrees.pp},
-      {"ep", &degrees.ep}};
-  for (const auto& [name, degree] : given) {
-    const auto field = fields.find(name);
-    if (field == fields.end()) {
-      return InvalidArgument("a mesh has no " + name);
-    }
-    *field->second = degree;
-  }
-  return degrees;
-}
-
-StatusOr<PlanningMode> ToMode(const std::string& name) {
-  if (name == "closed-form") return PlanningMode::kClosedForm;
-  if (name == "gather") return PlanningMode::kGather;
-  return InvalidArgument("there is no planning mode " + name);
-}
 
 /// (name, seconds) each.
 std::vector<std::pair<std::string, double>> ToPairs(
@@ -116,11 +92,8 @@ void BindSimulate(py::module_& m) {
       [](const std::string& model, const std::map<std::string, int64_t>& mesh,
          const std::string& mode, int64_t max_items) {
         const py::gil_scoped_release nogil;
-        return ValueOrThrow(
-            SimulatePlan({.model = model,
-                          .degrees = ValueOrThrow(ToDegrees(mesh)),
-                          .mode = ValueOrThrow(ToMode(mode)),
-                          .max_items = max_items}));
+        return ValueOrThrow(SimulatePlan(
+            ValueOrThrow(ToPlanOptions(model, mesh, mode, max_items))));
       },
       py::arg("model"), py::arg("mesh"), py::arg("mode"), py::arg("max_items"),
       "Plan the save of a job that is not there (dcp/simulate.h). `mesh`: "

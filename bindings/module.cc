@@ -22,4 +22,5 @@ PYBIND11_MODULE(_core, m) {
   dcp::BindVerify(m);
   dcp::BindManager(m);
   dcp::BindSimulate(m);
+  dcp::BindSimulateSave(m);
 }

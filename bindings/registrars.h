@@ -27,6 +27,7 @@ void BindLayout(pybind11::module_& m);
 void BindVerify(pybind11::module_& m);
 void BindManager(pybind11::module_& m);
 void BindSimulate(pybind11::module_& m);
+void BindSimulateSave(pybind11::module_& m);  // after BindSimulate
 
 }  // namespace dcp
 

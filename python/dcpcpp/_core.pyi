@@ -4,7 +4,7 @@ libdcp: the C++ core of dcpcpp. Private; use dcpcpp.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'DeviceMesh', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'MeshLayout', 'Metadata', 'ModelMapping', 'NotRemoved', 'PlanCache', 'PlanOutcome', 'PlanSimulation', 'PlanTraffic', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveEntries', 'SaveOptions', 'SaveRules', 'Saver', 'SkippedStep', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_mapped_hugging_face_reader', 'make_mapped_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'simulate_plan', 'simulated_models', 'simulated_tensors', 'single_process_transport', 'staging_memory_nbytes', 'verify']
+__all__: list[str] = ['Checkpoint', 'CheckpointDescription', 'CheckpointDifference', 'CheckpointIndex', 'CheckpointLayout', 'CheckpointManager', 'ConvertPaths', 'ConvertResult', 'CopyResult', 'Damage', 'DescribedFile', 'DescribedObject', 'DescribedTensor', 'DeviceCopying', 'DeviceMesh', 'FileLayout', 'FileNotCopied', 'FileSystem', 'FileSystemReader', 'FileSystemReaderOptions', 'FileSystemWriter', 'FileSystemWriterOptions', 'FormDifference', 'HuggingFaceWriterOptions', 'InitialCheckpoint', 'IoOptions', 'KeptStep', 'LatestStep', 'LoadEntries', 'LoadedStep', 'ManagerOptions', 'MeshLayout', 'Metadata', 'ModelMapping', 'NotRemoved', 'PlanCache', 'PlanOutcome', 'PlanSimulation', 'PlanTraffic', 'RankLayout', 'RetentionDecision', 'RetentionReport', 'SaveCosts', 'SaveEntries', 'SaveLoss', 'SaveOptions', 'SaveRates', 'SaveRules', 'SaveSimulation', 'SaveSimulationOptions', 'SaveTimeouts', 'SaveWork', 'Saver', 'SkippedStep', 'Spread', 'StagedState', 'StagingLimit', 'Status', 'StepDirectory', 'StorageReader', 'StorageRegistry', 'StorageWriter', 'StoredPart', 'TensorHistogram', 'TensorStatistics', 'TensorTotal', 'Trace', 'Transport', 'ValueDifference', 'VerifyReport', 'as_buffer', 'check_manager_options', 'clean', 'compare', 'compute_histogram', 'compute_statistics', 'convert', 'copy_checkpoint', 'cuda', 'describe', 'describe_layout', 'direct_io', 'dtype_codes', 'find_latest', 'io_engine', 'kept_buffer_nbytes', 'load', 'make_hugging_face_reader', 'make_hugging_face_writer', 'make_mapped_hugging_face_reader', 'make_mapped_hugging_face_writer', 'make_model_mapping', 'make_reader_by_content', 'memory_file_system', 'pack_kernel', 'parse_metadata', 'parse_shard_nbytes', 'plan_save_work', 'posix_file_system', 'prewarm_staging', 'raw_read', 'raw_write', 'release_staging_memory', 'reshard_checkpoint', 'safetensors_overwrite', 'save', 'serialize_metadata', 'simulate_plan', 'simulate_save', 'simulated_models', 'simulated_tensors', 'single_process_transport', 'staging_memory_nbytes', 'verify']
 class Status:
     """
     What went wrong in libdcp.
@@ -1069,6 +1069,267 @@ class PlanSimulation:
     @property
     def unchanged_save(self) -> PlanTraffic:
         ...
+class SaveRates:
+    """
+    dcp::SaveRates
+    """
+    @property
+    def device(self) -> float:
+        ...
+    @device.setter
+    def device(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def memory(self) -> float:
+        ...
+    @memory.setter
+    def memory(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def messages(self) -> float:
+        ...
+    @messages.setter
+    def messages(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def node(self) -> float:
+        ...
+    @node.setter
+    def node(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def rank(self) -> float:
+        ...
+    @rank.setter
+    def rank(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def storage(self) -> float:
+        ...
+    @storage.setter
+    def storage(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class SaveCosts:
+    """
+    dcp::SaveCosts
+    """
+    @property
+    def file(self) -> float:
+        ...
+    @file.setter
+    def file(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def item(self) -> float:
+        ...
+    @item.setter
+    def item(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def latency(self) -> float:
+        ...
+    @latency.setter
+    def latency(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def message(self) -> float:
+        ...
+    @message.setter
+    def message(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def metadata_byte(self) -> float:
+        ...
+    @metadata_byte.setter
+    def metadata_byte(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def poll(self) -> float:
+        ...
+    @poll.setter
+    def poll(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def publish(self) -> float:
+        ...
+    @publish.setter
+    def publish(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def start(self) -> float:
+        ...
+    @start.setter
+    def start(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class SaveTimeouts:
+    """
+    dcp::SaveTimeouts
+    """
+    @property
+    def heartbeat(self) -> float:
+        ...
+    @heartbeat.setter
+    def heartbeat(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def look(self) -> float:
+        ...
+    @look.setter
+    def look(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def stall(self) -> float:
+        ...
+    @stall.setter
+    def stall(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class SaveSimulationOptions:
+    """
+    dcp::SaveSimulationOptions
+    """
+    costs: SaveCosts
+    is_async: bool
+    rates: SaveRates
+    timeouts: SaveTimeouts
+    def __init__(self) -> None:
+        ...
+    def fail(self, kind: str, number: typing.SupportsInt | typing.SupportsIndex, at: typing.SupportsFloat | typing.SupportsIndex | str) -> None:
+        """
+        Have a rank killed (kill) or stopped (hang), or a node lost (lose-node) or without its storage (stall-node), so many seconds after the begin or in the middle of a phase.
+        """
+    def slow_down(self, who: str, number: typing.SupportsInt | typing.SupportsIndex, factor: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        """
+        Make a rank or a node so many times slower.
+        """
+    @property
+    def buffer_nbytes(self) -> int:
+        ...
+    @buffer_nbytes.setter
+    def buffer_nbytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def ranks_per_node(self) -> int:
+        ...
+    @ranks_per_node.setter
+    def ranks_per_node(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def seed(self) -> int:
+        ...
+    @seed.setter
+    def seed(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def straggler_factor(self) -> float:
+        ...
+    @straggler_factor.setter
+    def straggler_factor(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def stragglers(self) -> int:
+        ...
+    @stragglers.setter
+    def stragglers(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class SaveWork:
+    """
+    dcp::SaveWork
+    """
+    def __init__(self, written_nbytes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], held_nbytes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], items: typing.SupportsInt | typing.SupportsIndex, metadata_nbytes: typing.SupportsInt | typing.SupportsIndex, planning: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]) -> None:
+        """
+        `planning`: messages and bytes of all ranks.
+        """
+    @property
+    def items(self) -> int:
+        ...
+    @property
+    def metadata_nbytes(self) -> int:
+        ...
+    @property
+    def planning(self) -> PlanTraffic:
+        ...
+    @property
+    def ranks_planned(self) -> int:
+        ...
+class Spread:
+    """
+    dcp::Spread
+    """
+    @property
+    def least(self) -> float:
+        ...
+    @property
+    def mean(self) -> float:
+        ...
+    @property
+    def median(self) -> float:
+        ...
+    @property
+    def most(self) -> float:
+        ...
+    @property
+    def p99(self) -> float:
+        ...
+class SaveLoss:
+    """
+    dcp::SaveLoss
+    """
+    @property
+    def noticed(self) -> float:
+        ...
+    @property
+    def ranks(self) -> int:
+        ...
+    @property
+    def seconds(self) -> float:
+        ...
+    @property
+    def writing(self) -> int:
+        ...
+class SaveSimulation:
+    """
+    dcp::SaveSimulation
+    """
+    @property
+    def end(self) -> str:
+        """
+        saved, failed or in doubt.
+        """
+    @property
+    def even_seconds(self) -> float:
+        ...
+    @property
+    def files(self) -> int:
+        ...
+    @property
+    def last_rank(self) -> int:
+        ...
+    @property
+    def loss(self) -> SaveLoss | None:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def node_nbytes(self) -> Spread:
+        ...
+    @property
+    def nodes(self) -> int:
+        ...
+    @property
+    def parts(self) -> list[tuple[str, Spread]]:
+        """
+        (name, seconds of ranks) each.
+        """
+    @property
+    def rank_nbytes(self) -> Spread:
+        ...
+    @property
+    def ranks(self) -> int:
+        ...
+    @property
+    def seconds(self) -> float:
+        ...
 def as_buffer(address: typing.SupportsInt | typing.SupportsIndex, nbytes: typing.SupportsInt | typing.SupportsIndex) -> memoryview:
     """
     A read-only view of memory that the caller keeps alive.
@@ -1177,6 +1438,10 @@ def parse_shard_nbytes(text: str) -> int:
     """
     Bytes of a size such as "5GB".
     """
+def plan_save_work(model: str, mesh: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex], mode: str, max_items: typing.SupportsInt | typing.SupportsIndex) -> SaveWork:
+    """
+    What the ranks of a job that is not there have to save; arguments as of simulate_plan (dcp/simulate_save.h).
+    """
 def posix_file_system() -> FileSystem:
     """
     The machine's own files.
@@ -1224,6 +1489,10 @@ def serialize_metadata(metadata: Metadata) -> bytes:
 def simulate_plan(model: str, mesh: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex], mode: str, max_items: typing.SupportsInt | typing.SupportsIndex) -> PlanSimulation:
     """
     Plan the save of a job that is not there (dcp/simulate.h). `mesh`: degrees by name. `mode`: closed-form or gather.
+    """
+def simulate_save(work: SaveWork, options: SaveSimulationOptions) -> SaveSimulation:
+    """
+    Carry out a save on a virtual clock (dcp/simulate_save.h).
     """
 def simulated_models() -> list[str]:
     """

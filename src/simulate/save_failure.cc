@@ -75,15 +75,15 @@ class Disturbance {
         options_(options),
         conditions_(conditions),
         before_(timeline),
-        gone_(RanksOf(*options.failure, options.ranks_per_node,
-                      timeline.ended.size())),
-        seconds_(SecondsOf(*options.failure, timeline, gone_)) {
+        failure_(options.failure.value_or(SaveFailure())),
+        gone_(RanksOf(failure_, options.ranks_per_node, timeline.ended.size())),
+        seconds_(SecondsOf(failure_, timeline, gone_)) {
     result_.timeline = timeline;
     result_.is_gone.assign(timeline.ended.size(), false);
   }
 
   DisturbedSave Run() && {
-    if (options_.failure->kind == SaveFailureKind::kNodeStalls) {
+    if (failure_.kind == SaveFailureKind::kNodeStalls) {
       Stall();
     } else if (seconds_ < MostOf(before_.ended, gone_)) {
       Lose();
@@ -137,7 +137,7 @@ class Disturbance {
   }
 
   double Noticed() const {
-    const bool has_ended = options_.failure->kind == SaveFailureKind::kKilled;
+    const bool has_ended = failure_.kind == SaveFailureKind::kKilled;
     const auto each = static_cast<size_t>(options_.ranks_per_node);
     const size_t first = gone_.begin / each * each;
     const size_t of_node = std::min(first + each, before_.ended.size()) - first;
@@ -166,14 +166,15 @@ class Disturbance {
     if (seconds_ < MostOf(before_.written, gone_)) {
       timeline.met.assign(timeline.met.size(), kNever);
     }
-    Note(Noticed());
-    EndAll();
+    const double noticed = Noticed();
+    Note(noticed);
+    EndAll(noticed + options_.timeouts.look);
   }
 
-  void EndAll() {
+  /// Those who live learn of it at `told`.
+  void EndAll(double told) {
     const bool is_published = IsPublished();
     if (!is_published) result_.timeline.published = kNever;
-    const double told = result_.loss->noticed + options_.timeouts.look;
     // The last moment at which a verdict can be had.
     const double until = coordinator_is_gone() ? seconds_ : told;
     bool all_know = is_published;
@@ -205,6 +206,7 @@ class Disturbance {
   const SaveSimulationOptions& options_;
   WriteConditions conditions_;
   const SaveTimeline& before_;
+  const SaveFailure failure_;
   const RankRange gone_;
   const double seconds_;
   DisturbedSave result_;

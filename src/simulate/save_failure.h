@@ -19,7 +19,8 @@ struct DisturbedSave {
   std::optional<SaveLoss> loss;
 };
 
-/// `conditions` are those of `timeline`, in which nothing failed.
+/// `options` have a failure. `conditions` are those of `timeline`, in which
+/// nothing failed.
 DisturbedSave Disturb(const SaveWork& work,
                       const SaveSimulationOptions& options,
                       const WriteConditions& conditions,

@@ -76,21 +76,18 @@ void BindDescription(py::module_& m) {
       .def_readonly("nbytes", &CheckpointDescription::nbytes)
       .def_readonly("by_dtype", &CheckpointDescription::by_dtype)
       .def_readonly("by_module", &CheckpointDescription::by_module)
-      .def_property_readonly(
-          "tensor_count",
-          [](const CheckpointDescription& self) { return self.tensors.size(); },
-          "len(tensors), without making them.")
-      .def_property_readonly(
-          "object_count",
-          [](const CheckpointDescription& self) { return self.objects.size(); },
-          "len(objects), without making them.");
+      .def_readonly("tensor_count", &CheckpointDescription::tensor_count)
+      .def_readonly("object_count", &CheckpointDescription::object_count);
   m.def(
       "describe",
-      [](const std::string& path) {
+      [](const std::string& path, bool items) {
         const py::gil_scoped_release nogil;
-        return ValueOrThrow(Describe(path));
+        return ValueOrThrow(Describe(
+            path,
+            {.depth = items ? DescribeDepth::kItems : DescribeDepth::kTotals}));
       },
-      py::arg("path"), "What a checkpoint holds (dcp/describe.h).");
+      py::arg("path"), py::arg("items") = true,
+      "What a checkpoint holds (dcp/describe.h).");
 }
 
 void BindComparison(py::module_& m) {

@@ -55,7 +55,10 @@ struct CheckpointDescription {
   std::optional<int64_t> step;
   /// How many ranks have files of their own; nullopt: the names do not say.
   std::optional<int64_t> ranks;
-  std::vector<DescribedTensor> tensors;  ///< in the checkpoint's order
+  int64_t tensor_count = 0;
+  int64_t object_count = 0;
+  /// In the checkpoint's order. Empty with DescribeDepth::kTotals.
+  std::vector<DescribedTensor> tensors;
   std::vector<DescribedObject> objects;  ///< likewise
   std::vector<DescribedFile> files;      ///< with data, by name
   int64_t elements = 0;                  ///< of all tensors
@@ -65,7 +68,13 @@ struct CheckpointDescription {
   std::vector<TensorTotal> by_module;
 };
 
+enum class DescribeDepth : uint8_t {
+  kItems,   ///< all
+  kTotals,  ///< all but the tensors and objects themselves
+};
+
 struct DescribeOptions {
+  DescribeDepth depth = DescribeDepth::kItems;
   IoOptions io;
 };
 
@@ -74,7 +83,9 @@ struct DescribeOptions {
 /// tensor that has several names counts for each.
 ///
 /// Reads metadata, headers, and of a torch file its pickle and objects; it runs
-/// nothing that these name.
+/// nothing that these name. Totals of a checkpoint with indexed metadata come
+/// from these alone, without a read of `.metadata` but for its size and its
+/// last bytes: who wants to know that it is whole verifies the checkpoint.
 /// \error kNotFound  there is no checkpoint
 /// \error kInvalidArgument  the directory holds both formats
 /// \error kDataLoss  what was read is damaged

@@ -593,9 +593,7 @@ class CheckpointDescription:
         ...
     @property
     def object_count(self) -> int:
-        """
-        len(objects), without making them.
-        """
+        ...
     @property
     def objects(self) -> list[DescribedObject]:
         ...
@@ -610,9 +608,7 @@ class CheckpointDescription:
         ...
     @property
     def tensor_count(self) -> int:
-        """
-        len(tensors), without making them.
-        """
+        ...
     @property
     def tensors(self) -> list[DescribedTensor]:
         ...
@@ -1366,7 +1362,7 @@ def cuda() -> str:
     """
     What was found of CUDA.
     """
-def describe(path: str) -> CheckpointDescription:
+def describe(path: str, items: bool = True) -> CheckpointDescription:
     """
     What a checkpoint holds (dcp/describe.h).
     """

@@ -70,11 +70,11 @@ def local_path(path: str | os.PathLike[str]) -> str:
     return place
 
 
-def describe(path: str) -> _core.CheckpointDescription:
-    """What the checkpoint at `path` holds."""
+def describe(path: str, *, items: bool = True) -> _core.CheckpointDescription:
+    """What the checkpoint at `path` holds; without `items` no tensors and objects are listed."""
     from dcpcpp import _core
 
-    return _core.describe(local_path(path))
+    return _core.describe(local_path(path), items)
 
 
 def print_json(report: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ def info(path: CheckpointPath, as_json: AsJson = False) -> None:
     `name`, `tensors`, `elements`, `nbytes`).
     """
     with told():
-        about = describe(path)
+        about = describe(path, items=False)
         if as_json:
             print_json(info_json(path, about))
         else:

@@ -170,4 +170,4 @@ def _compare_json(path: str, wanted: Wanted) -> dict[str, Any]:
         report[f"{name}_count"] = None if values is None else len(values)
         if values is not None:
             report[name] = values[:MAX_LISTED]
-    return {**report, "other": {**info_json(other, describe(other)), "files": None}}
+    return {**report, "other": {**info_json(other, describe(other, items=False)), "files": None}}

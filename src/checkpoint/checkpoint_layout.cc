@@ -138,7 +138,8 @@ StatusOr<CheckpointLayout> DescribeLayout(const std::string& path,
                                           StorageEnvironment environment) {
   return Guarded([&]() -> StatusOr<CheckpointLayout> {
     const StorageEnvironment seams = WithDefaults(std::move(environment));
-    DCP_ASSIGN_OR_RETURN(const auto opened, OpenPath(path, options.io, seams));
+    DCP_ASSIGN_OR_RETURN(const auto opened,
+                         OpenToLook(path, options.io, seams));
     DCP_ASSIGN_OR_RETURN(CheckpointLayout layout,
                          LayoutBuilder(opened->index.metadata).Build());
     layout.format = opened->format;

@@ -221,8 +221,8 @@ StatusOr<CheckpointDifference> Compare(const std::string& a,
                                        StorageEnvironment environment) {
   return Guarded([&]() -> StatusOr<CheckpointDifference> {
     const StorageEnvironment seams = WithDefaults(std::move(environment));
-    DCP_ASSIGN_OR_RETURN(const auto in_a, OpenPath(a, options.io, seams));
-    DCP_ASSIGN_OR_RETURN(const auto in_b, OpenPath(b, options.io, seams));
+    DCP_ASSIGN_OR_RETURN(const auto in_a, OpenToLook(a, options.io, seams));
+    DCP_ASSIGN_OR_RETURN(const auto in_b, OpenToLook(b, options.io, seams));
     Comparer comparer(*in_a, *in_b);
     comparer.CompareForms();
     if (options.depth == CompareDepth::kValues) {

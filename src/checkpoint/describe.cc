@@ -1,7 +1,6 @@
 #include "dcp/describe.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -14,6 +13,7 @@
 
 #include "base/guarded.h"
 #include "checkpoint/opened_path.h"
+#include "checkpoint/tensor_totals.h"
 #include "format/file_names.h"
 #include "format/sidecar.h"
 #include "io/paths.h"
@@ -23,31 +23,6 @@
 
 namespace dcp {
 namespace {
-
-/// `nbytes` more for `sum`; false if int64 cannot hold that.
-bool AddTo(int64_t* sum, int64_t nbytes) {
-  if (nbytes > std::numeric_limits<int64_t>::max() - *sum) return false;
-  *sum += nbytes;
-  return true;
-}
-
-std::string_view ModuleOf(std::string_view fqn) {
-  return fqn.substr(0, fqn.find('.'));
-}
-
-using Totals = std::map<std::string_view, TensorTotal>;
-
-std::vector<TensorTotal> LargestFirst(const Totals& totals) {
-  std::vector<TensorTotal> sorted;
-  for (const auto& [name, total] : totals) {
-    sorted.push_back(total);
-    sorted.back().name = name;
-  }
-  std::stable_sort(
-      sorted.begin(), sorted.end(),
-      [](const auto& a, const auto& b) { return a.nbytes > b.nbytes; });
-  return sorted;
-}
 
 /// Where a stored chunk or object lies.
 struct Part {
@@ -62,33 +37,27 @@ struct Part {
 /// Puts together what the metadata says.
 class Describer {
  public:
-  explicit Describer(const Metadata& metadata)
-      : metadata_(metadata), files_of_(metadata.entries().size()) {}
+  Describer(const Metadata& metadata, DescribeDepth depth)
+      : metadata_(metadata),
+        lists_items_(depth == DescribeDepth::kItems),
+        files_of_(lists_items_ ? metadata.entries().size() : 0) {}
 
   StatusOr<CheckpointDescription> Describe() && {
-    std::vector<Part> parts = ListParts();
-    DCP_RETURN_IF_ERROR(MeasureFiles(std::move(parts)));
-    size_t position = 0;
-    for (const auto& [fqn, stored] : metadata_.entries()) {
-      std::vector<size_t>& files = files_of_[position++];
+    DCP_RETURN_IF_ERROR(MeasureFiles(ListParts()));
+    for (size_t position = 0; position < metadata_.entries().size();
+         ++position) {
+      const auto& [fqn, stored] = metadata_.entries()[position];
       if (const auto* tensor = std::get_if<TensorStorageMetadata>(&stored)) {
-        DCP_RETURN_IF_ERROR(AddTensor(fqn, *tensor, std::move(files)));
+        DCP_RETURN_IF_ERROR(AddTensor(position, fqn, *tensor));
       } else {
-        AddObject(fqn, std::move(files));
+        AddObject(position, fqn);
       }
     }
-    about_.by_dtype = LargestFirst(by_dtype_);
-    about_.by_module = LargestFirst(by_module_);
-    CountRanks();
+    std::move(totals_).MoveTo(&about_);
     return std::move(about_);
   }
 
  private:
-  static Status TooLarge(const std::string& what) {
-    return DataLoss("the metadata is damaged: " + what +
-                    " would have 2^63 bytes or more");
-  }
-
   /// Also lists the files. There may be millions of parts, so each is looked at
   /// once.
   std::vector<Part> ListParts() {
@@ -97,10 +66,11 @@ class Describer {
     parts.reserve(metadata_.storage_data.size());
     for (const auto& [index, info] : metadata_.storage_data) {
       const auto file = met.try_emplace(info.relative_path, met.size()).first;
-      parts.push_back({.entry = metadata_.Position(index.fqn),
-                       .file = file->second,
-                       .byte_offset = info.offset,
-                       .nbytes = info.length});
+      parts.push_back(
+          {.entry = lists_items_ ? metadata_.Position(index.fqn) : 0,
+           .file = file->second,
+           .byte_offset = info.offset,
+           .nbytes = info.length});
     }
     std::vector<size_t> positions(met.size());
     for (const auto& [name, number] : met) {
@@ -127,72 +97,80 @@ class Describer {
       if (last != nullptr && last->place() == part.place()) continue;
       last = &part;
       DescribedFile& file = about_.files[part.file];
-      if (part.nbytes < 0 || !AddTo(&file.nbytes, part.nbytes)) {
-        return TooLarge("the file " + file.name);
+      if (part.nbytes < 0 || !AddNbytes(part.nbytes, &file.nbytes)) {
+        return ImpossiblyLarge("the file " + file.name);
       }
     }
     return absl::OkStatus();
   }
 
-  Status AddTensor(const std::string& fqn, const TensorStorageMetadata& tensor,
-                   std::vector<size_t> files) {
+  Status AddTensor(size_t position, const std::string& fqn,
+                   const TensorStorageMetadata& tensor) {
     const DType dtype = tensor.properties.dtype;
-    const std::optional<int64_t> elements = CheckedNumel(tensor.size);
-    if (!elements ||
-        *elements > std::numeric_limits<int64_t>::max() / ItemSize(dtype)) {
-      return TooLarge("the tensor " + fqn);
-    }
-    DescribedTensor described{
-        .fqn = fqn,
-        .dtype = dtype,
-        .shape = tensor.size,
-        .nbytes = *elements * ItemSize(dtype),
-        .chunks = static_cast<int64_t>(tensor.chunks.size()),
-        .files = std::move(files)};
-    DCP_RETURN_IF_ERROR(Count(fqn, described, *elements));
-    about_.tensors.push_back(std::move(described));
+    DCP_ASSIGN_OR_RETURN(const int64_t nbytes,
+                         totals_.Add(fqn, dtype, tensor.size));
+    if (!lists_items_) return absl::OkStatus();
+    about_.tensors.push_back(
+        {.fqn = fqn,
+         .dtype = dtype,
+         .shape = tensor.size,
+         .nbytes = nbytes,
+         .chunks = static_cast<int64_t>(tensor.chunks.size()),
+         .files = std::move(files_of_[position])});
     return absl::OkStatus();
   }
 
-  /// `fqn` is the metadata's, which outlives the totals.
-  Status Count(const std::string& fqn, const DescribedTensor& tensor,
-               int64_t elements) {
-    // An element has at least a byte.
-    if (!AddTo(&about_.nbytes, tensor.nbytes)) return TooLarge("all tensors");
-    about_.elements += elements;
-    for (TensorTotal* total :
-         {&by_dtype_[DTypeName(tensor.dtype)], &by_module_[ModuleOf(fqn)]}) {
-      ++total->tensors;
-      total->elements += elements;
-      total->nbytes += tensor.nbytes;
-    }
-    return absl::OkStatus();
-  }
-
-  void AddObject(const std::string& fqn, std::vector<size_t> files) {
+  void AddObject(size_t position, const std::string& fqn) {
+    ++about_.object_count;
+    if (!lists_items_) return;
     const auto place = metadata_.storage_data.find({.fqn = fqn});
     const bool is_stored = place != metadata_.storage_data.end();
     about_.objects.push_back({.fqn = fqn,
                               .nbytes = is_stored ? place->second.length : 0,
-                              .files = std::move(files)});
-  }
-
-  void CountRanks() {
-    std::set<int64_t> ranks;
-    for (const DescribedFile& file : about_.files) {
-      const auto name = ParseDataFileName(file.name);
-      if (!name) return;
-      ranks.insert(name->rank);
-    }
-    if (!ranks.empty()) about_.ranks = static_cast<int64_t>(ranks.size());
+                              .files = std::move(files_of_[position])});
   }
 
   const Metadata& metadata_;
+  const bool lists_items_;
   CheckpointDescription about_;
   std::vector<std::vector<size_t>> files_of_;  // by entry, each ascending
-  Totals by_dtype_;
-  Totals by_module_;
+  TensorTotals totals_;
 };
+
+/// The files that `sidecar` tells of, by name.
+Status AddFiles(const Sidecar& sidecar, CheckpointDescription* about) {
+  for (const SidecarFile& file : sidecar.files) {
+    DescribedFile& described = about->files.emplace_back();
+    described.name = file.name;
+    for (const SidecarItem& item : file.items) {
+      if (!AddNbytes(item.length, &described.nbytes)) {
+        return ImpossiblyLarge("the file " + file.name);
+      }
+    }
+  }
+  std::sort(about->files.begin(), about->files.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return absl::OkStatus();
+}
+
+/// What Describer tells without items, from the directory of the index and the
+/// sidecar: however many items there are, their metadata is not read.
+StatusOr<CheckpointDescription> TotalsOf(const BoundIndex& index) {
+  CheckpointDescription about;
+  TensorTotals totals;
+  for (size_t position = 0; position < index.metadata.size(); ++position) {
+    DCP_ASSIGN_OR_RETURN(const auto entry, index.metadata.At(position));
+    if (!entry.is_tensor) {
+      ++about.object_count;
+      continue;
+    }
+    DCP_RETURN_IF_ERROR(
+        totals.Add(entry.fqn, entry.properties.dtype, entry.size).status());
+  }
+  std::move(totals).MoveTo(&about);
+  DCP_RETURN_IF_ERROR(AddFiles(index.sidecar, &about));
+  return about;
+}
 
 /// The sidecar that the reader found, one without a save id if there is none.
 StatusOr<Sidecar> SidecarOf(const OpenedPath& opened) {
@@ -205,17 +183,38 @@ StatusOr<Sidecar> SidecarOf(const OpenedPath& opened) {
   return ParseSidecar(notes);
 }
 
-Status AddOrigin(const OpenedPath& opened, const std::string& path,
-                 CheckpointDescription* about) {
-  about->format = opened.format;
-  DCP_ASSIGN_OR_RETURN(const Sidecar sidecar, SidecarOf(opened));
-  const auto& meta = opened.index.metadata.storage_meta;
+void AddRanks(CheckpointDescription* about) {
+  std::set<int64_t> ranks;
+  for (const DescribedFile& file : about->files) {
+    const auto name = ParseDataFileName(file.name);
+    if (!name) return;
+    ranks.insert(name->rank);
+  }
+  if (!ranks.empty()) about->ranks = static_cast<int64_t>(ranks.size());
+}
+
+void AddOrigin(const Sidecar& sidecar, const std::string& path,
+               CheckpointDescription* about) {
   about->is_ours = !sidecar.save_id.empty();
   about->save_id = sidecar.save_id;
-  if (!about->is_ours && meta) about->save_id = meta->save_id.value_or("");
   about->step = ParseStepDirectoryName(LastName(path));
   if (!about->step) about->step = sidecar.step;
-  return absl::OkStatus();
+  AddRanks(about);
+}
+
+StatusOr<CheckpointDescription> DescribeOpened(const OpenedPath& opened,
+                                               const std::string& path,
+                                               DescribeDepth depth) {
+  const Metadata& metadata = opened.index.metadata;
+  DCP_ASSIGN_OR_RETURN(CheckpointDescription about,
+                       Describer(metadata, depth).Describe());
+  DCP_ASSIGN_OR_RETURN(const Sidecar sidecar, SidecarOf(opened));
+  AddOrigin(sidecar, path, &about);
+  about.format = opened.format;
+  if (!about.is_ours && metadata.storage_meta) {
+    about.save_id = metadata.storage_meta->save_id.value_or("");
+  }
+  return about;
 }
 
 }  // namespace
@@ -225,12 +224,19 @@ StatusOr<CheckpointDescription> Describe(const std::string& path,
                                          StorageEnvironment environment) {
   return Guarded([&]() -> StatusOr<CheckpointDescription> {
     const StorageEnvironment seams = WithDefaults(std::move(environment));
-    DCP_ASSIGN_OR_RETURN(const auto opened, OpenPath(path, options.io, seams));
-    DCP_ASSIGN_OR_RETURN(CheckpointDescription about,
-                         Describer(opened->index.metadata).Describe());
-    DCP_RETURN_IF_ERROR(
-        AddOrigin(*opened, seams.file_system->Absolute(path), &about));
-    return about;
+    const std::string absolute = seams.file_system->Absolute(path);
+    if (options.depth == DescribeDepth::kTotals) {
+      DCP_ASSIGN_OR_RETURN(const auto index,
+                           OpenIndexAt(path, options.io, seams));
+      if (index) {
+        DCP_ASSIGN_OR_RETURN(CheckpointDescription about, TotalsOf(*index));
+        AddOrigin(index->sidecar, absolute, &about);
+        return about;
+      }
+    }
+    DCP_ASSIGN_OR_RETURN(const auto opened,
+                         OpenToLook(path, options.io, seams));
+    return DescribeOpened(*opened, absolute, options.depth);
   });
 }
 

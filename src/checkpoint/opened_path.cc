@@ -1,5 +1,6 @@
 #include "checkpoint/opened_path.h"
 
+#include <functional>
 #include <utility>
 
 #include "dcp/hugging_face_storage.h"
@@ -28,6 +29,22 @@ CheckpointFormat FormatOf(const CheckpointIndex& index, bool is_file) {
   return is_file ? CheckpointFormat::kTorch : CheckpointFormat::kDcp;
 }
 
+/// What `read` finds with the reader for `path`.
+StatusOr<std::unique_ptr<OpenedPath>> Open(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment,
+    const std::function<StatusOr<CheckpointIndex>(StorageReader&)>& read) {
+  DCP_ASSIGN_OR_RETURN(const bool is_file,
+                       IsFile(*environment.file_system, path));
+  auto opened = std::make_unique<OpenedPath>();
+  opened->reader =
+      is_file ? MakeFileReader(path, io, environment)
+              : MakeReaderByContent({.path = path, .io = io}, environment);
+  DCP_ASSIGN_OR_RETURN(opened->index, read(*opened->reader));
+  opened->format = FormatOf(opened->index, is_file);
+  return opened;
+}
+
 }  // namespace
 
 StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path) {
@@ -38,15 +55,29 @@ StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path) {
 StatusOr<std::unique_ptr<OpenedPath>> OpenPath(
     const std::string& path, const IoOptions& io,
     const StorageEnvironment& environment) {
+  return Open(path, io, environment,
+              [](StorageReader& reader) { return reader.ReadIndex(); });
+}
+
+StatusOr<std::unique_ptr<OpenedPath>> OpenToLook(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment) {
+  return Open(path, io, environment, [](StorageReader& reader) {
+    auto* const outlining = dynamic_cast<OutlineReader*>(&reader);
+    return outlining != nullptr ? outlining->ReadIndexWithoutPaths()
+                                : reader.ReadIndex();
+  });
+}
+
+StatusOr<std::optional<BoundIndex>> OpenIndexAt(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment) {
   DCP_ASSIGN_OR_RETURN(const bool is_file,
                        IsFile(*environment.file_system, path));
-  auto opened = std::make_unique<OpenedPath>();
-  opened->reader =
-      is_file ? MakeFileReader(path, io, environment)
-              : MakeReaderByContent({.path = path, .io = io}, environment);
-  DCP_ASSIGN_OR_RETURN(opened->index, opened->reader->ReadIndex());
-  opened->format = FormatOf(opened->index, is_file);
-  return opened;
+  if (is_file) return std::optional<BoundIndex>();
+  const auto reader =
+      MakeReaderByContent({.path = path, .io = io}, environment);
+  return dynamic_cast<OutlineReader&>(*reader).OpenIndex();
 }
 
 Status PrepareToRead(OpenedPath& opened) {

@@ -4,12 +4,14 @@
 #define DCP_CHECKPOINT_OPENED_PATH_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dcp/checkpoint_format.h"
 #include "dcp/filesystem_storage.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
+#include "storage/outline_reader.h"
 
 namespace dcp {
 
@@ -28,6 +30,17 @@ struct OpenedPath {
 /// \error kNotFound  there is no checkpoint
 /// \error kInvalidArgument  the directory holds both formats
 StatusOr<std::unique_ptr<OpenedPath>> OpenPath(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment);
+
+/// OpenPath for who rebuilds no nested state: planner_data may be missing.
+StatusOr<std::unique_ptr<OpenedPath>> OpenToLook(
+    const std::string& path, const IoOptions& io,
+    const StorageEnvironment& environment);
+
+/// The indexed metadata of what is at `path`; nullopt if it has none. See
+/// OutlineReader.
+StatusOr<std::optional<BoundIndex>> OpenIndexAt(
     const std::string& path, const IoOptions& io,
     const StorageEnvironment& environment);
 

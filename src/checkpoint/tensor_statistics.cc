@@ -121,7 +121,7 @@ StatusOr<TensorStatistics> Accumulate(const std::string& path,
                                       std::string_view fqn,
                                       const StatisticsOptions& options,
                                       const StorageEnvironment& seams) {
-  DCP_ASSIGN_OR_RETURN(const auto opened, OpenPath(path, options.io, seams));
+  DCP_ASSIGN_OR_RETURN(const auto opened, OpenToLook(path, options.io, seams));
   Accumulator accumulator;
   DCP_ASSIGN_OR_RETURN(
       const TensorStorageMetadata* tensor,
@@ -161,7 +161,8 @@ StatusOr<TensorHistogram> ComputeHistogram(const std::string& path,
     DCP_ASSIGN_OR_RETURN(histogram.statistics,
                          Accumulate(path, fqn, {.io = options.io}, seams));
     const TensorStatistics& known = histogram.statistics;
-    DCP_ASSIGN_OR_RETURN(const auto opened, OpenPath(path, options.io, seams));
+    DCP_ASSIGN_OR_RETURN(const auto opened,
+                         OpenToLook(path, options.io, seams));
     Bins bins(known.min, known.max, options.bins);
     DCP_RETURN_IF_ERROR(
         VisitRealValues(*opened, fqn, [&](std::span<double> values) {

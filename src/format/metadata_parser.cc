@@ -11,13 +11,25 @@
 
 namespace dcp {
 
-StatusOr<Metadata> ParseMetadata(std::string_view pickle) {
-  if (std::optional<Metadata> metadata = MetadataScanner(pickle).Scan()) {
-    return *std::move(metadata);
-  }
-  // Something that few files have, or damage: this finds out what it is.
+namespace {
+
+/// For what few files have, and for damage, of which it finds out what it is.
+StatusOr<Metadata> ParseGraph(std::string_view pickle) {
   DCP_ASSIGN_OR_RETURN(const PickleGraph graph, ReadPickle(pickle));
   return MetadataParser(graph).Parse();
+}
+
+}  // namespace
+
+StatusOr<Metadata> ParseMetadata(std::string_view pickle) {
+  auto metadata = MetadataScanner(pickle).Scan();
+  return metadata ? *std::move(metadata) : ParseGraph(pickle);
+}
+
+StatusOr<Metadata> ParseMetadataWithoutPaths(std::string_view pickle) {
+  using enum MetadataScanner::Paths;
+  auto metadata = MetadataScanner(pickle, kSkip).Scan();
+  return metadata ? *std::move(metadata) : ParseGraph(pickle);
 }
 
 StatusOr<Metadata> MetadataParser::Parse() {

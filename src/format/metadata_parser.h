@@ -13,6 +13,10 @@
 
 namespace dcp {
 
+/// ParseMetadata, but planner_data is left out where that spares the time that
+/// it takes. Only who rebuilds a nested state needs it.
+StatusOr<Metadata> ParseMetadataWithoutPaths(std::string_view pickle);
+
 /// Used once, by ParseMetadata. Methods return false after a failure, which
 /// the decoder keeps; `context_` says which key it happened in.
 class MetadataParser {

@@ -3,6 +3,7 @@
 #ifndef DCP_FORMAT_METADATA_SCANNER_H_
 #define DCP_FORMAT_METADATA_SCANNER_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,9 +22,13 @@ namespace dcp {
 /// which is ignored. Used once. Methods return false to give up.
 class MetadataScanner {
  public:
+  /// What becomes of planner_data. Of those that are skipped the form is still
+  /// checked, not whether a key is there twice.
+  enum class Paths : uint8_t { kRead, kSkip };
+
   /// `pickle` must outlive the scanner.
-  explicit MetadataScanner(std::string_view pickle)
-      : in_(pickle), budget_(pickle.size()) {}
+  explicit MetadataScanner(std::string_view pickle, Paths paths = Paths::kRead)
+      : in_(pickle), budget_(pickle.size()), paths_(paths) {}
   /// nullopt if the file has something else, asks for too much, or is damaged.
   std::optional<Metadata> Scan() &&;
 
@@ -51,6 +56,7 @@ class MetadataScanner {
 
   // The other attributes (metadata_scanner_storage.cc)
   bool PlannerData();
+  bool SkipPath();
   bool IsPlannerEntry();
   bool Path(ObjectPath* path);
   bool StorageData();
@@ -65,6 +71,7 @@ class MetadataScanner {
 
   PickleScanner in_;
   CopyBudget budget_;
+  const Paths paths_;
   Metadata metadata_;
   size_t item_count_ = 0;  // chunks and objects
   size_t position_ = 0;    // of the last entry that HasEntry found

@@ -13,6 +13,10 @@ using enum PickleOp;
 
 bool MetadataScanner::PlannerData() {
   if (in_.Take(kNone)) return true;
+  const auto is_entry = [this] { return IsPlannerEntry(); };
+  if (paths_ == Paths::kSkip) {
+    return Dict([this] { return SkipPath(); }, is_entry);
+  }
   auto& paths = metadata_.planner_data.emplace();
   const size_t max_count = metadata_.entries().size();
   paths.reserve(max_count);
@@ -26,7 +30,22 @@ bool MetadataScanner::PlannerData() {
     ObjectPath path;
     return in_.Text(&key) && Path(&path) && add(key, std::move(path));
   };
-  return Dict(entry, [this] { return IsPlannerEntry(); });
+  return Dict(entry, is_entry);
+}
+
+/// The next key and its path.
+bool MetadataScanner::SkipPath() {
+  std::string_view key;
+  if (!in_.Text(&key)) return false;
+  const bool is_marked = in_.Take(kMark);
+  size_t count = 0;
+  for (; !in_.NextIsTuple(); ++count) {
+    int64_t position = 0;
+    if (count == kMaxBatch || (!in_.Int(&position) && !in_.Text(&key))) {
+      return false;
+    }
+  }
+  return in_.TupleOf(count, is_marked);
 }
 
 /// The next attribute, storage_data, is None or a dict, a path a tuple.

@@ -201,6 +201,14 @@ Status FileSystemReader::ReadEntries(std::span<const std::string_view> fqns,
   return absl::OkStatus();
 }
 
+StatusOr<CheckpointIndex> FileSystemReader::ReadIndexWithoutPaths() {
+  return metadata_reader().ReadWithoutPaths();
+}
+
+StatusOr<std::optional<BoundIndex>> FileSystemReader::OpenIndex() {
+  return metadata_reader().OpenIndex();
+}
+
 Status FileSystemReader::SetUp(const CheckpointIndex& index,
                                const StorageRole&) {
   pool_.reset();

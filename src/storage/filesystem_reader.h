@@ -5,6 +5,7 @@
 #define DCP_STORAGE_FILESYSTEM_READER_H_
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,6 +45,8 @@ class FileSystemReader final : public StorageReader,
   StatusOr<CheckpointOutline> ReadOutline() override;
   Status ReadEntries(std::span<const std::string_view> fqns,
                      Metadata* metadata) override;
+  StatusOr<CheckpointIndex> ReadIndexWithoutPaths() override;
+  StatusOr<std::optional<BoundIndex>> OpenIndex() override;
 
  private:
   Status ReadItems(const LoadPlan& plan, ReadTarget& target);

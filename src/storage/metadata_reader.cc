@@ -1,16 +1,55 @@
 #include "storage/metadata_reader.h"
 
+#include <algorithm>
+#include <memory>
+#include <span>
 #include <utility>
 
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
+#include "format/metadata_parser.h"
 #include "storage/indexed_file.h"
 #include "storage/metadata_file.h"
+#include "storage/read_root.h"
 
 namespace dcp {
+namespace {
+
+/// How a file ends.
+struct FileEnd {
+  int64_t nbytes = 0;  ///< of the file
+  std::string tail;    ///< its last bytes, as LikelySaveIdOf wants them
+};
+
+/// The end of the `.metadata` in `directory`.
+StatusOr<FileEnd> ReadEnd(FileSystem& file_system,
+                          const std::string& directory) {
+  constexpr int64_t kTailNbytes = 1024;
+  DCP_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                       file_system.Open(JoinPath(directory, kMetadataFileName),
+                                        {.beneath = ReadRoot(directory)}));
+  FileEnd end;
+  DCP_ASSIGN_OR_RETURN(end.nbytes, file->Size());
+  end.tail.resize(static_cast<size_t>(std::min(end.nbytes, kTailNbytes)));
+  const IoSlice slice{
+      .data = std::as_writable_bytes(std::span(end.tail)).data(),
+      .nbytes = end.tail.size()};
+  DCP_RETURN_IF_ERROR(
+      file->ReadFully(end.nbytes - std::ssize(end.tail), {&slice, 1}));
+  return end;
+}
+
+}  // namespace
 
 StatusOr<CheckpointIndex> MetadataReader::ReadWhole(const std::string& name) {
   DCP_ASSIGN_OR_RETURN(CheckpointOutline whole, Read(name, Extent::kWhole));
+  return std::move(whole.index);
+}
+
+StatusOr<CheckpointIndex> MetadataReader::ReadWithoutPaths() {
+  DCP_ASSIGN_OR_RETURN(
+      CheckpointOutline whole,
+      Read(std::string(kMetadataFileName), Extent::kWithoutPaths));
   return std::move(whole.index);
 }
 
@@ -35,16 +74,18 @@ StatusOr<CheckpointOutline> MetadataReader::Read(const std::string& name,
 
 StatusOr<CheckpointOutline> MetadataReader::Parse(const MetadataBytes& file,
                                                   Extent extent) {
-  if (extent == Extent::kWhole) return ParseWhole(file);
+  if (extent != Extent::kOutline) return ParseWhole(file, extent);
   StatusOr<std::optional<CheckpointOutline>> outline = Outline(file);
   if (outline.ok() && outline->has_value()) return **std::move(outline);
   if (!outline.ok() && verify_) return outline.status();
-  return ParseWhole(file);
+  return ParseWhole(file, Extent::kWhole);
 }
 
 StatusOr<CheckpointOutline> MetadataReader::ParseWhole(
-    const MetadataBytes& file) {
-  StatusOr<Metadata> metadata = ParseMetadata(file.pickle);
+    const MetadataBytes& file, Extent extent) {
+  StatusOr<Metadata> metadata = extent == Extent::kWithoutPaths
+                                    ? ParseMetadataWithoutPaths(file.pickle)
+                                    : ParseMetadata(file.pickle);
   if (!metadata.ok()) return Annotate(metadata.status(), file.path);
   CheckpointOutline whole{.index = {.metadata = *std::move(metadata)}};
   const std::string_view save_id = DcpcppSaveIdOf(whole.index.metadata);
@@ -62,10 +103,8 @@ StatusOr<CheckpointOutline> MetadataReader::ParseWhole(
 StatusOr<std::optional<CheckpointOutline>> MetadataReader::Outline(
     const MetadataBytes& file) {
   std::optional<CheckpointOutline> outline;
-  const std::string save_id(LikelySaveIdOf(file.pickle));
+  DCP_ASSIGN_OR_RETURN(const std::string save_id, FindIndexed(file.pickle));
   if (save_id.empty()) return outline;
-  DCP_ASSIGN_OR_RETURN(const bool has_index, HasIndex(save_id));
-  if (!has_index) return outline;
   // What is wrong with the sidecar is told when the metadata was parsed.
   StatusOr<SidecarFileContent> content = ReadSidecar(save_id, file);
   if (!content.ok() || !content->sidecar.index) return outline;
@@ -80,6 +119,34 @@ StatusOr<std::optional<CheckpointOutline>> MetadataReader::Outline(
       "the indexed metadata name another save",
       {.op = "verify",
        .path = JoinPath(directory_, IndexedMetadataName(save_id))});
+}
+
+StatusOr<std::optional<BoundIndex>> MetadataReader::OpenIndex() {
+  std::optional<BoundIndex> index;
+  // What is wrong with these two files is told when the metadata was parsed.
+  const auto end = ReadEnd(file_system_, directory_);
+  if (!end.ok()) return index;
+  DCP_ASSIGN_OR_RETURN(const std::string save_id, FindIndexed(end->tail));
+  if (save_id.empty()) return index;
+  auto content = ReadSidecarFile(file_system_, directory_, save_id);
+  if (!content.ok() || !content->sidecar.index ||
+      content->sidecar.metadata_nbytes != end->nbytes) {
+    return index;
+  }
+  DCP_ASSIGN_OR_RETURN(
+      IndexedMetadata opened,
+      OpenIndexedFile(file_system_, directory_, content->sidecar));
+  index.emplace(BoundIndex{.sidecar = std::move(content->sidecar),
+                           .metadata = std::move(opened)});
+  return index;
+}
+
+StatusOr<std::string> MetadataReader::FindIndexed(
+    std::string_view metadata_tail) {
+  std::string save_id(LikelySaveIdOf(metadata_tail));
+  if (save_id.empty()) return save_id;
+  DCP_ASSIGN_OR_RETURN(const bool has_index, HasIndex(save_id));
+  return has_index ? save_id : std::string();
 }
 
 StatusOr<bool> MetadataReader::HasIndex(std::string_view save_id) {

@@ -32,12 +32,16 @@ class MetadataReader {
   /// \error kNotFound  there is no such file
   /// \error kDataLoss  it, or what belongs to it, is damaged
   StatusOr<CheckpointIndex> ReadWhole(const std::string& name);
+  /// `.metadata`, with or without planner_data, and its sidecar.
+  StatusOr<CheckpointIndex> ReadWithoutPaths();
   /// `.metadata`; without items if there is an index. `.metadata` is then read
   /// and compared with its CRC-32, but not parsed.
   StatusOr<CheckpointOutline> ReadOutline();
+  /// See OutlineReader.
+  StatusOr<std::optional<BoundIndex>> OpenIndex();
 
  private:
-  enum class Extent : uint8_t { kWhole, kOutline };
+  enum class Extent : uint8_t { kWhole, kWithoutPaths, kOutline };
   struct MetadataBytes {
     std::string_view pickle;
     const std::string& path;
@@ -45,9 +49,13 @@ class MetadataReader {
 
   StatusOr<CheckpointOutline> Read(const std::string& name, Extent extent);
   StatusOr<CheckpointOutline> Parse(const MetadataBytes& file, Extent extent);
-  StatusOr<CheckpointOutline> ParseWhole(const MetadataBytes& file);
+  StatusOr<CheckpointOutline> ParseWhole(const MetadataBytes& file,
+                                         Extent extent);
   /// nullopt if the checkpoint has no indexed metadata.
   StatusOr<std::optional<CheckpointOutline>> Outline(const MetadataBytes& file);
+  /// The save id of a `.metadata` with those last bytes, if an index of that
+  /// save is there; else empty.
+  StatusOr<std::string> FindIndexed(std::string_view metadata_tail);
   StatusOr<bool> HasIndex(std::string_view save_id);
   /// The sidecar that belongs to `file`.
   StatusOr<SidecarFileContent> ReadSidecar(std::string_view save_id,

@@ -4,12 +4,15 @@
 #ifndef DCP_STORAGE_OUTLINE_READER_H_
 #define DCP_STORAGE_OUTLINE_READER_H_
 
+#include <optional>
 #include <span>
 #include <string_view>
 
 #include "dcp/metadata.h"
 #include "dcp/status.h"
 #include "dcp/storage.h"
+#include "format/indexed_metadata.h"
+#include "format/sidecar.h"
 
 namespace dcp {
 
@@ -19,6 +22,12 @@ struct CheckpointOutline {
   /// Whether the metadata's tensors have no chunks, and entries' items no
   /// places: ReadEntries adds those.
   bool lacks_items = false;
+};
+
+/// Indexed metadata, and the sidecar that names them.
+struct BoundIndex {
+  Sidecar sidecar;
+  IndexedMetadata metadata;
 };
 
 class OutlineReader {
@@ -35,6 +44,14 @@ class OutlineReader {
   /// is gone or damaged
   virtual Status ReadEntries(std::span<const std::string_view> fqns,
                              Metadata* metadata) = 0;
+
+  /// As StorageReader::ReadIndex, but planner_data may be missing.
+  virtual StatusOr<CheckpointIndex> ReadIndexWithoutPaths() = 0;
+
+  /// The checkpoint's indexed metadata; nullopt if it has none. Of `.metadata`
+  /// it reads the last bytes only: those between may be damaged.
+  /// \error kDataLoss  they are damaged, or of another `.metadata`
+  virtual StatusOr<std::optional<BoundIndex>> OpenIndex() = 0;
 };
 
 }  // namespace dcp

@@ -56,6 +56,18 @@ class ReaderByContent final : public StorageReader,
     return native_->ReadEntries(fqns, metadata);
   }
 
+  StatusOr<CheckpointIndex> ReadIndexWithoutPaths() override {
+    DCP_ASSIGN_OR_RETURN(const bool is_native, IsNative());
+    return is_native ? native_->ReadIndexWithoutPaths()
+                     : hugging_face_->ReadIndex();
+  }
+
+  StatusOr<std::optional<BoundIndex>> OpenIndex() override {
+    DCP_ASSIGN_OR_RETURN(const bool is_native, IsNative());
+    if (is_native) return native_->OpenIndex();
+    return std::optional<BoundIndex>();
+  }
+
   StatusOr<CheckpointIndex> ReadRankIndex(int rank) override {
     return native_->ReadRankIndex(rank);
   }

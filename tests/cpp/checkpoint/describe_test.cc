@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/describe_testing.h"
 #include "checkpoint/hugging_face_place.h"
 #include "checkpoint/verify_testing.h"
 #include "dcp/convert.h"
@@ -73,6 +74,17 @@ TEST_CASE("a description tells tensors, objects, files and ranks",
   CHECK(about.objects[0].fqn == "step");
   CHECK(about.objects[0].nbytes > 0);
   CHECK(about.objects[0].files == std::vector<size_t>{0});
+}
+
+TEST_CASE("totals are those of the items", "[checkpoint][describe]") {
+  const auto fs = Saved(MixedState(), {});
+  const auto items = Described(fs, "/ckpt");
+  CHECK(items.tensor_count == std::ssize(items.tensors));
+  CHECK(items.object_count == std::ssize(items.objects));
+  const auto totals =
+      Describe("/ckpt", {.depth = DescribeDepth::kTotals}, {.file_system = fs});
+  REQUIRE(totals.ok());
+  CheckSameTotals(*totals, items);
 }
 
 TEST_CASE("totals are by dtype and by module, the largest first",

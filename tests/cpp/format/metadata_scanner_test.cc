@@ -39,6 +39,11 @@ bool ScansAsParsed(const std::string& pickle) {
   CHECK(scanned->storage_meta == parsed->storage_meta);
   CHECK(scanned->version == parsed->version);
   CHECK(parsed->ignored_attributes.empty());
+  const auto look = ParseMetadataWithoutPaths(pickle);
+  REQUIRE(look.ok());
+  CHECK(look->entries() == parsed->entries());
+  CHECK_FALSE(look->planner_data.has_value());
+  CHECK(look->storage_data == parsed->storage_data);
   for (const auto& [index, info] : parsed->storage_data) {
     CHECK(scanned->storage_data.find(index)->first.index == index.index);
   }
@@ -159,12 +164,15 @@ TEST_CASE("what is not scanned is parsed", "[metadata][scanner]") {
   CHECK_FALSE(MetadataScanner(pickle).Scan().has_value());
   CHECK(ParseMetadata(pickle)->ignored_attributes ==
         std::vector<std::string>{"mcore_data"});
+  CHECK(ParseMetadataWithoutPaths(pickle)->ignored_attributes ==
+        std::vector<std::string>{"mcore_data"});
 }
 
 TEST_CASE("no truncated file is scanned", "[metadata][scanner]") {
   const std::string pickle = Pickled(Sharded(2, 3));
   for (size_t n = 0; n < pickle.size(); ++n) {
     REQUIRE_FALSE(MetadataScanner(pickle.substr(0, n)).Scan().has_value());
+    REQUIRE_FALSE(ParseMetadataWithoutPaths(pickle.substr(0, n)).ok());
   }
   CHECK_FALSE(MetadataScanner(pickle + "x").Scan().has_value());
 }

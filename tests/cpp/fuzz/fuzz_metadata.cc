@@ -30,6 +30,11 @@ void RequireEqualReaders(std::string_view pickle) {
   const auto parsed = MetadataParser(*graph).Parse();
   Require(parsed.ok() && Equal(*parsed, *scanned),
           "what is scanned is parsed alike");
+  const auto look =
+      MetadataScanner(pickle, MetadataScanner::Paths::kSkip).Scan();
+  Require(look && look->entries() == parsed->entries() &&
+              look->storage_data == parsed->storage_data,
+          "what is scanned is scanned without paths");
 }
 
 }  // namespace

@@ -34,8 +34,8 @@ struct VerifyReport {
   /// rank (`__<rank>.metadata`).
   std::string save_id;
   /// Whether dcp wrote it: then its sidecar vouches for every byte. In a
-  /// checkpoint of stock torch's the CRC-32s inside its items do; the data of
-  /// others' safetensors files has no checksums.
+  /// checkpoint of stock torch's, and in a file of torch.save, the CRC-32s
+  /// inside do; the data of others' safetensors files has no checksums.
   bool is_ours = false;
   int64_t files = 0;    ///< data files
   int64_t tensors = 0;  ///< keys of tensors
@@ -50,8 +50,8 @@ struct VerifyOptions {
 };
 
 /// Checks a whole checkpoint, a directory in the native format, dcp's own or
-/// stock torch's, or else of safetensors files, or a single one of these; goes
-/// on after damage.
+/// stock torch's, or else of safetensors files, a single one of these, or a
+/// file of torch.save; goes on after damage.
 ///
 /// Checked: what the metadata promises (a place for every item, chunks that
 /// cover their tensor and do not overlap), that files are there and as long as
@@ -61,12 +61,15 @@ struct VerifyOptions {
 /// is the one that the metadata describes. Of safetensors files the
 /// headers are checked, that the sizes of the files are what these say, that
 /// every tensor is where the index has it, and, where dcp wrote them, all
-/// bytes; of a single file, if the sidecar that lists it lies beside it. What
-/// could not be read is a Damage, too.
+/// bytes; of a single file, if the sidecar that lists it lies beside it. Of a
+/// file of torch.save what a load reads is checked, and every record that has a
+/// CRC-32. What could not be read is a Damage, too.
 ///
 /// Reads with several threads, past the page cache as a load does, within
 /// options.io.max_buffer_nbytes and what one compressed item takes.
 /// \error kNotFound  there is no checkpoint
+/// \error kInvalidArgument, kUnimplemented  a file that torch.save did not
+///     write, or of which only torch can read all
 /// Other errors mean that nothing can be said, e.g. of a directory that may
 /// not be listed.
 StatusOr<VerifyReport> Verify(const std::string& path,

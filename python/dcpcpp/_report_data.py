@@ -121,11 +121,11 @@ def _node_json(name: str, node: Node) -> dict[str, Any]:
 
 def _verify_json(path: str) -> dict[str, Any]:
     with waiting("verifying"):
-        report = dcpcpp.verify(path).to_json()
-    damages = report["damages"]
+        report = dcpcpp.verify(path)
+    damages = report.to_json()["damages"]
     return {
-        **report,
-        "has_checksums": report["written_by"] is not None,
+        **report.to_json(),
+        "has_checksums": report.has_checksums,
         "damages": damages[:MAX_LISTED],
         "damage_count": len(damages),
     }

@@ -51,14 +51,15 @@ class VerifyReport:
 
     Attributes:
         path: the checkpoint.
-        format: "dcp", or "safetensors".
+        format: "dcp", "safetensors" or "torch".
         save_id: the id of the save that wrote it, or None.
-        is_ours: whether dcpcpp wrote it, with checksums of every byte; else stock torch,
-            with those inside its items, or whoever wrote safetensors files, which have none.
+        is_ours: whether dcpcpp wrote it, with checksums of every byte; else stock torch or
+            torch.save, with those inside, or whoever wrote safetensors files, which have none.
         files: data files.
         tensors: keys of tensors.
         objects: keys of objects.
-        nbytes: bytes of data that were checked.
+        nbytes: bytes of data that were checked. Records of torch.save without a CRC-32
+            (`torch.serialization.set_crc32_options(False)`) are not among them.
         seconds: how long it took.
         damages: by file and offset; empty if the checkpoint is whole.
     """
@@ -80,8 +81,13 @@ class VerifyReport:
         return not self.damages
 
     @property
+    def has_checksums(self) -> bool:
+        """Whether data has any; that of safetensors files of others has none."""
+        return self.is_ours or self.format != "safetensors"
+
+    @property
     def written_by(self) -> str | None:
-        """The program: "dcpcpp", "torch", or None where safetensors files do not tell."""
+        """The program: "dcpcpp", "torch", or None where a file does not tell."""
         if self.is_ours:
             return "dcpcpp"
         return "torch" if self.format == "dcp" else None
@@ -90,7 +96,7 @@ class VerifyReport:
         """What `dcpcpp verify --json` prints.
 
         Keys: `schema` (1; it changes when a key changes its meaning or goes), `path`,
-        `format` ("dcp" or "safetensors"), `status` ("clean" or "damaged"), `written_by`
+        `format` ("dcp", "safetensors" or "torch"), `status` ("clean" or "damaged"), `written_by`
         ("dcpcpp", "torch", or null if that is not known), `save_id` (or null), `files`,
         `tensors`, `objects`, `nbytes`, `seconds`, and `damages`: a list of objects with
         `key`, `path`, `byte_offset`, `nbytes` (each but `path` may be null) and `message`.
@@ -115,11 +121,12 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
     """Check every byte of a checkpoint, dcpcpp's or stock torch's, and go on after damage.
 
     Of safetensors files that dcpcpp did not write, the headers are checked, the files' sizes
-    and the index: their data has no checksums. Needs neither torch nor memory for the tensors.
+    and the index: their data has no checksums. Of a file of torch.save, the structure and the
+    CRC-32s of its records. Needs neither torch nor memory for the tensors.
 
     Args:
-        path: directory in PyTorch's format or of safetensors files, a safetensors file, or
-            URL for fsspec.
+        path: directory in PyTorch's format or of safetensors files, a safetensors file, a file
+            of torch.save, or URL for fsspec, of a directory.
 
     Returns:
         A report that names every bad tensor, file and offset. What cannot be read is
@@ -127,7 +134,8 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        NotImplementedError: a plug-in serves the URL.
+        ValueError: the file is not torch.save's.
+        NotImplementedError: a plug-in serves the URL, or only torch can read all of the file.
 
     Example:
         >>> report = dcpcpp.verify("/ckpt/step-100")

@@ -23,14 +23,14 @@ def verify(
     path: Annotated[
         str,
         typer.Argument(
-            help="The checkpoint: a directory, a safetensors file, or a URL for fsspec."
+            help="The checkpoint: a directory, a safetensors or torch file, or a URL for fsspec."
         ),
     ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as one JSON object.")
     ] = False,
 ) -> None:
-    """Check every byte of a checkpoint, dcpcpp's or stock torch's, or of safetensors files.
+    """Check every byte of a checkpoint, dcpcpp's or stock torch's, or of single files.
 
     Exit code 0: whole; 1: damaged; 2: could not be checked.
     """
@@ -76,8 +76,10 @@ def _print(report: dcpcpp.VerifyReport, console: Console) -> None:
 
 
 def _origin(report: dcpcpp.VerifyReport) -> str:
-    if report.written_by is None:
+    if not report.has_checksums:
         return "without checksums of their data"
+    if report.written_by is None:
+        return "with the CRC-32s of its archive"
     return f"written by {report.written_by}"
 
 

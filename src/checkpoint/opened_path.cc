@@ -49,7 +49,11 @@ StatusOr<std::unique_ptr<OpenedPath>> Open(
 
 StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path) {
   DCP_ASSIGN_OR_RETURN(const bool exists, file_system.Exists(path));
-  return exists && !file_system.List(path).ok();
+  if (!exists) return false;
+  const Status listed = file_system.List(path).status();
+  if (listed.code() == absl::StatusCode::kNotFound) return true;
+  DCP_RETURN_IF_ERROR(listed);
+  return false;
 }
 
 StatusOr<std::unique_ptr<OpenedPath>> OpenPath(

@@ -16,6 +16,7 @@
 namespace dcp {
 
 /// Whether something is at `path` that is no directory.
+/// \error that of a directory that cannot be listed
 StatusOr<bool> IsFile(FileSystem& file_system, const std::string& path);
 
 /// Metadata that was read, and the reader that can read the rest.

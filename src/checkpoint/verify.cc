@@ -4,7 +4,8 @@
 // 3. Files that a sidecar lists are read as a whole, others item by item.
 //
 // Without any metadata, it may be a directory of safetensors files, or one
-// such file (verify_safetensors.cc).
+// such file (verify_safetensors.cc). Other files are torch.save's
+// (verify_torch_file.cc).
 
 #include "dcp/verify.h"
 
@@ -15,6 +16,7 @@
 #include "base/guarded.h"
 #include "checkpoint/opened_path.h"
 #include "checkpoint/verify_safetensors.h"
+#include "checkpoint/verify_torch_file.h"
 #include "format/file_names.h"
 #include "storage/environment.h"
 #include "storage/file_check.h"
@@ -132,14 +134,12 @@ StatusOr<VerifyReport> Verify(const std::string& path,
   return Guarded([&]() -> StatusOr<VerifyReport> {
     const StorageEnvironment seams = WithDefaults(std::move(environment));
     FileSystem& file_system = *seams.file_system;
-    if (path.ends_with(".safetensors")) {
-      DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, path));
-      if (is_file) {
-        return VerifySafetensorsFile(file_system.Absolute(path), options,
-                                     seams);
-      }
-    }
-    return Verifier(path, options, seams).Run();
+    DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, path));
+    if (!is_file) return Verifier(path, options, seams).Run();
+    const std::string absolute = file_system.Absolute(path);
+    return path.ends_with(".safetensors")
+               ? VerifySafetensorsFile(absolute, options, seams)
+               : VerifyTorchFile(absolute, options, seams);
   });
 }
 

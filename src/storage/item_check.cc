@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "storage/file_item_source.h"
 
 namespace dcp {
 namespace {
@@ -14,21 +15,6 @@ constexpr int64_t kMaxGap = int64_t{64} << 10;
 constexpr int64_t kSmallRecord = int64_t{64} << 10;
 // An object of half a million tensors.
 constexpr int64_t kMaxDirectory = int64_t{64} << 20;
-
-/// The bytes of an item in its file.
-class FileItemSource final : public ItemSource {
- public:
-  FileItemSource(File& file, int64_t begin) : file_(file), begin_(begin) {}
-
-  Status Read(int64_t item_offset, std::span<std::byte> out) override {
-    const IoSlice slice{out.data(), out.size()};
-    return file_.ReadFully(begin_ + item_offset, {&slice, 1});
-  }
-
- private:
-  File& file_;
-  const int64_t begin_;
-};
 
 /// Damage, as opposed to what dcp cannot load although its bytes are right.
 bool IsDamage(const Status& status) {

@@ -18,6 +18,7 @@
 #include "base/checksum.h"
 #include "staging/pipeline_options.h"
 #include "storage/environment.h"
+#include "storage/file_item_source.h"
 #include "storage/gapped_tensor.h"
 #include "storage/planned_files.h"
 #include "storage/tensor_sink.h"
@@ -27,18 +28,6 @@ namespace {
 
 /// Read at once of a storage that is checked.
 constexpr int64_t kStepNbytes = int64_t{16} << 20;
-
-class FileItemSource final : public ItemSource {
- public:
-  explicit FileItemSource(File& file) : file_(file) {}
-  Status Read(int64_t item_offset, std::span<std::byte> out) override {
-    const IoSlice slice{out.data(), out.size()};
-    return file_.ReadFully(item_offset, {&slice, 1});
-  }
-
- private:
-  File& file_;
-};
 
 }  // namespace
 

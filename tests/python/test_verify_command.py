@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import dcpcpp
 from support import damage
@@ -79,6 +80,30 @@ def test_the_command_prints_json_of_a_stable_schema(originals: Path, tmp_path: P
         "nbytes": None,
         "message": "the file is missing",
     }
+
+
+def test_the_command_checks_a_torch_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    weight = torch.arange(100_000.0)
+    torch.save({"weight": weight, "tied": weight, "bias": torch.ones(7), "step": 3}, path)
+    done = command(path)
+    assert (done.returncode, done.stderr) == (0, "")
+    verdict, summary = done.stdout.splitlines()
+    assert verdict == f"{path}: whole"
+    counts = "3 tensors, 1 object, 1 file, with the CRC-32s of its archive; checked "
+    assert summary.startswith(counts)
+    data = path.read_bytes()
+    flip_bit(path, data.index(weight[-9:].numpy().tobytes()), 1)
+    done = command(path, "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    report = json.loads(done.stdout)
+    assert (report["format"], report["written_by"]) == ("torch", None)
+    assert {found["key"] for found in report["damages"]} == {"weight", "tied"}
+    assert all("does not match its CRC-32" in found["message"] for found in report["damages"])
+    path.write_bytes(b"something else")
+    done = command(path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no archive of torch.save" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["nosuch"], ["."], ["--nosuch"], ["nosuch", "--json"]])

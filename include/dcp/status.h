@@ -70,7 +70,7 @@ struct ErrorDetail {
 /// `error_number`.
 Status ErrnoToStatus(int error_number, ErrorDetail detail);
 
-/// Builds a kDataLoss status "<what> (tensor fqn, path, offset)" with `detail`
+/// Builds a kDataLoss status "<what>, key fqn, file path, offset" with `detail`
 /// as payload.
 Status CorruptionError(std::string_view what, const ErrorDetail& detail);
 

@@ -127,7 +127,7 @@ Status ErrnoToStatus(int error_number, ErrorDetail detail) {
 
 Status CorruptionError(std::string_view what, const ErrorDetail& detail) {
   std::string text(what);
-  if (!detail.fqn.empty()) text += ", tensor " + detail.fqn;
+  if (!detail.fqn.empty()) text += ", key " + detail.fqn;
   if (!detail.path.empty()) text += ", file " + detail.path;
   text += DescribeRange(detail);
   return WithDetail(DataLoss(text), detail);

@@ -187,7 +187,7 @@ TEST_CASE("an index that names what is not there is damage", "[storage]") {
   place.PutTensors("model.safetensors", {F32("a", {3})});
   place.PutIndex({{"a", "model.safetensors"}, {"b", "model.safetensors"}});
   CHECK(place.status().code() == absl::StatusCode::kDataLoss);
-  CHECK_THAT(std::string(Message(place.status())), Contains("tensor b"));
+  CHECK_THAT(std::string(Message(place.status())), Contains("key b"));
 }
 
 TEST_CASE("types that torch lacks are named", "[storage]") {

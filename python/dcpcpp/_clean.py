@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from dcpcpp import _core
+from dcpcpp._look import counted
 from dcpcpp._text import path_text
 
 
@@ -53,4 +54,4 @@ def clean_command(
         typer.echo(f"{leftover.nbytes:>15,} B  {leftover.name}")
     total = sum(leftover.nbytes for leftover in leftovers)
     done = "left over" if dry_run else "removed"
-    typer.echo(f"{len(leftovers)} file(s), {total:,} B {done}")
+    typer.echo(f"{counted(len(leftovers), 'file')}, {total:,} B {done}")

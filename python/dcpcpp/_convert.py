@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcpcpp import _core
+from dcpcpp._look import counted, safe
 from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._progress import bar
 from dcpcpp._selection import Patterns, Rename, Selection
@@ -273,6 +274,7 @@ def report_conversion(source: str, destination: str, **options: Any) -> None:
         report = convert(source, destination, progress=tell, **options)
     rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
     typer.echo(
-        f"{destination}: {report.tensors:,} tensor(s), {report.objects:,} object(s), "
+        f"{safe(destination)}: {counted(report.tensors, 'tensor')}, "
+        f"{counted(report.objects, 'object')}, "
         f"{report.nbytes:,} bytes in {report.seconds:.2f} s ({rate:.2f} GB/s)"
     )

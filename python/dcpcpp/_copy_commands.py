@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dcpcpp._look import counted, local_path, print_json, safe, size_text, told
+from dcpcpp._look import counted, local_path, print_json, safe, size_text
 from dcpcpp._look_commands import AsJson
 from dcpcpp._progress import bar
 
@@ -29,30 +29,29 @@ def cp(
     were at the destination already), `not_copied` (`name` and `reason` of files that stayed
     behind).
     """
-    with told():
-        from dcpcpp import _core
+    from dcpcpp import _core
 
-        with bar("cp") as tell:
-            done = _core.copy_checkpoint(local_path(source), local_path(destination), tell)
-        if as_json:
-            print_json(
-                {
-                    "source": source,
-                    "destination": destination,
-                    "format": done.format,
-                    "files": done.files,
-                    "nbytes": done.nbytes,
-                    "left_alone": done.left_alone,
-                    "not_copied": [{"name": n.name, "reason": n.reason} for n in done.not_copied],
-                }
-            )
-            return
-        for name in done.left_alone:
-            typer.echo(f"{safe(name)} was there already, and stays")
-        for left in done.not_copied:
-            typer.echo(f"{safe(left.name)} is not copied: {safe(left.reason)}")
-        copied = f"{counted(done.files, 'file')}, {size_text(done.nbytes)}"
-        typer.echo(f"{safe(destination)}: {copied} copied")
+    with bar("cp") as tell:
+        done = _core.copy_checkpoint(local_path(source), local_path(destination), tell)
+    if as_json:
+        print_json(
+            {
+                "source": source,
+                "destination": destination,
+                "format": done.format,
+                "files": done.files,
+                "nbytes": done.nbytes,
+                "left_alone": done.left_alone,
+                "not_copied": [{"name": n.name, "reason": n.reason} for n in done.not_copied],
+            }
+        )
+        return
+    for name in done.left_alone:
+        typer.echo(f"{safe(name)} was there already, and stays")
+    for left in done.not_copied:
+        typer.echo(f"{safe(left.name)} is not copied: {safe(left.reason)}")
+    copied = f"{counted(done.files, 'file')}, {size_text(done.nbytes)}"
+    typer.echo(f"{safe(destination)}: {copied} copied")
 
 
 def reshard(
@@ -72,27 +71,24 @@ def reshard(
 
     JSON: `source`, `destination`, `ranks`, `tensors`, `objects` and `nbytes`.
     """
-    with told():
-        from dcpcpp import _core
+    from dcpcpp import _core
 
-        with bar("reshard") as tell:
-            done = _core.reshard_checkpoint(
-                local_path(source), local_path(destination), ranks, tell
-            )
-        if as_json:
-            print_json(
-                {
-                    "source": source,
-                    "destination": destination,
-                    "ranks": ranks,
-                    "tensors": done.tensors,
-                    "objects": done.objects,
-                    "nbytes": done.nbytes,
-                }
-            )
-            return
-        typer.echo(
-            f"{safe(destination)}: {counted(done.tensors, 'tensor')}, "
-            f"{counted(done.objects, 'object')}, {size_text(done.nbytes)}, "
-            f"of {counted(ranks, 'rank')}"
+    with bar("reshard") as tell:
+        done = _core.reshard_checkpoint(local_path(source), local_path(destination), ranks, tell)
+    if as_json:
+        print_json(
+            {
+                "source": source,
+                "destination": destination,
+                "ranks": ranks,
+                "tensors": done.tensors,
+                "objects": done.objects,
+                "nbytes": done.nbytes,
+            }
         )
+        return
+    typer.echo(
+        f"{safe(destination)}: {counted(done.tensors, 'tensor')}, "
+        f"{counted(done.objects, 'object')}, {size_text(done.nbytes)}, "
+        f"of {counted(ranks, 'rank')}"
+    )

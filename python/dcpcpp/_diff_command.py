@@ -16,7 +16,6 @@ from dcpcpp._look import (
     safe,
     shape_text,
     size_text,
-    told,
 )
 from dcpcpp._look_commands import AsJson, CheckpointPath
 from dcpcpp._progress import waiting
@@ -37,17 +36,16 @@ def stats(
     JSON: `path`, `key`, `dtype`, `shape`, `elements`, `nan`, `positive_inf`, `negative_inf`,
     `zeros`, and of the finite elements `min`, `max`, `mean`, `std`; null if there are none.
     """
-    with told():
-        from dcpcpp import _core
+    from dcpcpp import _core
 
-        with waiting(f"reading {safe(key)}"):
-            found = _core.compute_statistics(local_path(path), key)
-        report = stats_json(found)
-        if as_json:
-            print_json({"path": path, "key": key, **report})
-            return
-        report["shape"] = shape_text(found.shape)
-        print_columns([(name, _number_text(value)) for name, value in report.items()], "<<")
+    with waiting(f"reading {safe(key)}"):
+        found = _core.compute_statistics(local_path(path), key)
+    report = stats_json(found)
+    if as_json:
+        print_json({"path": path, "key": key, **report})
+        return
+    report["shape"] = shape_text(found.shape)
+    print_columns([(name, _number_text(value)) for name, value in report.items()], "<<")
 
 
 def stats_json(found: _core.TensorStatistics) -> dict[str, Any]:
@@ -95,17 +93,16 @@ def diff(
     (null without --values, else a list of `key`, `elements` and `max_distance`, which is null
     where there is none), `keys_in_common` and `nbytes_compared`.
     """
-    with told():
-        from dcpcpp import _core
+    from dcpcpp import _core
 
-        with waiting("comparing"):
-            found = _core.compare(local_path(a), local_path(b), values)
-        if as_json:
-            print_json(diff_json(a, b, found, values))
-        else:
-            _print_diff(found, values)
-        if not found.empty:
-            raise typer.Exit(DIFFERENT)
+    with waiting("comparing"):
+        found = _core.compare(local_path(a), local_path(b), values)
+    if as_json:
+        print_json(diff_json(a, b, found, values))
+    else:
+        _print_diff(found, values)
+    if not found.empty:
+        raise typer.Exit(DIFFERENT)
 
 
 def diff_json(a: str, b: str, found: _core.CheckpointDifference, values: bool) -> dict[str, Any]:

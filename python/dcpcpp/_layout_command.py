@@ -14,7 +14,6 @@ from dcpcpp._look import (
     safe,
     shape_text,
     size_text,
-    told,
 )
 from dcpcpp._look_commands import AsJson, CheckpointPath, matches
 
@@ -38,16 +37,15 @@ def layout(
     the latter null without ranks), and `chunks`: a list of `key`, `offsets` and `sizes` (null
     for an object), `file`, `byte_offset` and `nbytes`, of keys that match, or all.
     """
-    with told():
-        from dcpcpp import _core
+    from dcpcpp import _core
 
-        found = _core.describe_layout(local_path(path))
-        if as_json:
-            print_json({"path": path, **layout_json(found), "chunks": _chunks(found, patterns)})
-            return
-        _print_files(found)
-        if patterns:
-            _print_chunks(_chunks(found, patterns))
+    found = _core.describe_layout(local_path(path))
+    if as_json:
+        print_json({"path": path, **layout_json(found), "chunks": _chunks(found, patterns)})
+        return
+    _print_files(found)
+    if patterns:
+        _print_chunks(_chunks(found, patterns))
 
 
 def layout_json(found: _core.CheckpointLayout) -> dict[str, Any]:

@@ -35,12 +35,15 @@ settings = _Settings()
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """Errors are one line: exit code 1 if the checkpoint is damaged, else 2."""
+    """Errors are one line, and exit code 1 if a checkpoint is damaged, else 2.
+
+    By --debug they are tracebacks.
+    """
     try:
         yield
-    except (typer.Exit, BrokenPipeError):
+    except (typer.Exit, typer.Abort, BrokenPipeError):
         raise  # which are kinds of RuntimeError and OSError
-    except (CheckpointError, OSError, ValueError, RuntimeError, KeyError) as error:
+    except (CheckpointError, OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         if settings.debug:
             raise
         typer.echo(f"dcpcpp: error: {error_text(error)}", err=True)
@@ -50,8 +53,10 @@ def told() -> Iterator[None]:
 
 def error_text(error: Exception) -> str:
     """`error` in one line that a terminal can show."""
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return " ".join(map(safe, str(text).splitlines()))
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if isinstance(error, OSError) and error.filename and error.filename in (error.strerror or ""):
+        text = str(error.strerror)  # libdcp's, which says more than number and path
+    return " ".join(map(safe, text.splitlines()))
 
 
 def local_path(path: str | os.PathLike[str]) -> str:

@@ -16,7 +16,6 @@ from dcpcpp._look import (
     safe,
     shape_text,
     size_text,
-    told,
 )
 
 if TYPE_CHECKING:
@@ -40,28 +39,27 @@ def ls(
     JSON: `path`, `format`, `tensors` (a list of `key`, `dtype`, `shape`, `nbytes`, `chunks`,
     `files`) and `objects` (`key`, `nbytes`, `files`).
     """
-    with told():
-        about = describe(path)
-        names = [file.name for file in about.files]
-        tensors = [t for t in about.tensors if matches(t.fqn, patterns)]
-        objects = [o for o in about.objects if matches(o.fqn, patterns)]
-        if as_json:
-            print_json(
-                {
-                    "path": path,
-                    "format": about.format,
-                    "tensors": [_tensor_json(t, names) for t in tensors],
-                    "objects": [_object_json(o, names) for o in objects],
-                }
-            )
-            return
-        rows = [
-            (t.dtype, shape_text(t.shape), size_text(t.nbytes), str(t.chunks), safe(t.fqn))
-            for t in tensors
-        ]
-        rows += [("object", "", size_text(o.nbytes), "", safe(o.fqn)) for o in objects]
-        if rows:
-            print_columns([("dtype", "shape", "size", "chunks", "key"), *rows], "<<>><")
+    about = describe(path)
+    names = [file.name for file in about.files]
+    tensors = [t for t in about.tensors if matches(t.fqn, patterns)]
+    objects = [o for o in about.objects if matches(o.fqn, patterns)]
+    if as_json:
+        print_json(
+            {
+                "path": path,
+                "format": about.format,
+                "tensors": [_tensor_json(t, names) for t in tensors],
+                "objects": [_object_json(o, names) for o in objects],
+            }
+        )
+        return
+    rows = [
+        (t.dtype, shape_text(t.shape), size_text(t.nbytes), str(t.chunks), safe(t.fqn))
+        for t in tensors
+    ]
+    rows += [("object", "", size_text(o.nbytes), "", safe(o.fqn)) for o in objects]
+    if rows:
+        print_columns([("dtype", "shape", "size", "chunks", "key"), *rows], "<<>><")
 
 
 def matches(key: str, patterns: list[str] | None) -> bool:
@@ -96,12 +94,11 @@ def info(path: CheckpointPath, as_json: AsJson = False) -> None:
     (of tensors), `files` (a list of `name` and `nbytes`), `by_dtype` and `by_module` (lists of
     `name`, `tensors`, `elements`, `nbytes`).
     """
-    with told():
-        about = describe(path, items=False)
-        if as_json:
-            print_json(info_json(path, about))
-        else:
-            _print_info(path, about)
+    about = describe(path, items=False)
+    if as_json:
+        print_json(info_json(path, about))
+    else:
+        _print_info(path, about)
 
 
 def info_json(path: str, about: _core.CheckpointDescription) -> dict[str, Any]:
@@ -177,12 +174,11 @@ def tree(
     depth: Annotated[int, typer.Option(min=1, help="How many levels are shown.")] = 3,
 ) -> None:
     """Show the modules of a checkpoint, with their tensors' number and size."""
-    with told():
-        about = describe(path)
-        root = tree_of(about)
-        rows: list[tuple[str, ...]] = [(safe(path), *_counts(root))]
-        _append_rows(root, depth, "", rows)
-        print_columns(rows, "<>>")
+    about = describe(path)
+    root = tree_of(about)
+    rows: list[tuple[str, ...]] = [(safe(path), *_counts(root))]
+    _append_rows(root, depth, "", rows)
+    print_columns(rows, "<>>")
 
 
 def tree_of(about: _core.CheckpointDescription) -> Node:

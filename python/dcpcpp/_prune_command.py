@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dcpcpp._look import counted, local_path, print_columns, print_json, safe, told
+from dcpcpp._look import counted, local_path, print_columns, print_json, safe
 from dcpcpp._look_commands import AsJson
 
 if TYPE_CHECKING:
@@ -60,23 +60,22 @@ def prune(
     those that would go), `kept` (`step`, `path` and `reason`: "newest", "newest full",
     "unreadable", "pinned" or "linked") and `not_removed` (`path` and `reason`).
     """
-    with told():
-        manager = _manager(folder, keep, state)
-        not_removed: list[_core.NotRemoved] = []
-        plan = manager.plan_retention()
-        _require_full_step(manager, plan, folder)
-        if dry_run:
-            removed, kept = plan.removed, plan.kept
-        else:
-            report = manager.apply_retention()
-            removed, kept, not_removed = report.removed, report.kept, report.not_removed
-        if as_json:
-            steps = _steps_json(removed, kept, not_removed)
-            print_json({"folder": folder, "keep": keep, "dry_run": dry_run, **steps})
-        else:
-            _print_steps(removed, kept, not_removed, "would be removed" if dry_run else "removed")
-        if not_removed:
-            raise typer.Exit(NOT_REMOVED)
+    manager = _manager(folder, keep, state)
+    not_removed: list[_core.NotRemoved] = []
+    plan = manager.plan_retention()
+    _require_full_step(manager, plan, folder)
+    if dry_run:
+        removed, kept = plan.removed, plan.kept
+    else:
+        report = manager.apply_retention()
+        removed, kept, not_removed = report.removed, report.kept, report.not_removed
+    if as_json:
+        steps = _steps_json(removed, kept, not_removed)
+        print_json({"folder": folder, "keep": keep, "dry_run": dry_run, **steps})
+    else:
+        _print_steps(removed, kept, not_removed, "would be removed" if dry_run else "removed")
+    if not_removed:
+        raise typer.Exit(NOT_REMOVED)
 
 
 def _manager(folder: str, keep: int, states: list[str] | None) -> _core.CheckpointManager:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dcpcpp._look import safe, size_text, told
+from dcpcpp._look import safe, size_text
 from dcpcpp._look_commands import CheckpointPath
 
 
@@ -51,13 +51,12 @@ def report(
 
     Exit code 0: written; 1: damaged metadata; 2: not written.
     """
-    with told():
-        from dcpcpp._report_data import Wanted, report_data
-        from dcpcpp._report_page import render
+    from dcpcpp._report_data import Wanted, report_data
+    from dcpcpp._report_page import render
 
-        if values and compare is None:
-            raise ValueError("--values is of a comparison: name the other checkpoint by --compare")
-        wanted = Wanted(tuple(tensor or ()), verify, compare, values, tuple(trace or ()))
-        page = render(report_data(path, wanted))
-        output.write_text(page, encoding="utf-8")
-        typer.echo(f"{safe(str(output))}: {size_text(len(page))}")
+    if values and compare is None:
+        raise ValueError("--values is of a comparison: name the other checkpoint by --compare")
+    wanted = Wanted(tuple(tensor or ()), verify, compare, values, tuple(trace or ()))
+    page = render(report_data(path, wanted))
+    output.write_text(page, encoding="utf-8")
+    typer.echo(f"{safe(str(output))}: {size_text(len(page))}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dcpcpp._look import counted, print_columns, print_json, size_text, told
+from dcpcpp._look import counted, print_columns, print_json, size_text
 from dcpcpp._look_commands import AsJson
 from dcpcpp._simulate_save_command import save
 from dcpcpp._simulated_job import (
@@ -52,15 +52,14 @@ def plan(
     rate), `mean_load_nbytes` and `max_load_nbytes` of a rank. It is null in gather mode of a
     sample.
     """
-    with told():
-        from dcpcpp import _core
+    from dcpcpp import _core
 
-        degrees = degrees_of(mesh, ranks)
-        found = _core.simulate_plan(model, degrees, mode, max_items)
-        if as_json:
-            print_json({"model": model, "mesh": degrees, "mode": mode, **_as_json(found)})
-        else:
-            _print(model, degrees, mode, found)
+    degrees = degrees_of(mesh, ranks)
+    found = _core.simulate_plan(model, degrees, mode, max_items)
+    if as_json:
+        print_json({"model": model, "mesh": degrees, "mode": mode, **_as_json(found)})
+    else:
+        _print(model, degrees, mode, found)
 
 
 def _as_json(found: _core.PlanSimulation) -> dict[str, Any]:

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import dcpcpp
-from dcpcpp._look import error_text, settings
+from dcpcpp._look import DAMAGED, counted, safe
 from dcpcpp._progress import waiting
-from dcpcpp.errors import CheckpointError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-DAMAGED = 1
-NOT_CHECKED = 2
 
 
 def verify(
@@ -34,14 +30,8 @@ def verify(
 
     Exit code 0: whole; 1: damaged; 2: could not be checked.
     """
-    try:
-        with waiting("verifying"):
-            report = dcpcpp.verify(path)
-    except (CheckpointError, OSError, ValueError, RuntimeError, ImportError) as error:
-        if settings.debug:
-            raise
-        typer.echo(f"dcpcpp: error: {error_text(error)}", err=True)
-        raise typer.Exit(NOT_CHECKED) from error
+    with waiting("verifying"):
+        report = dcpcpp.verify(path)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -55,21 +45,18 @@ def verify(
 def _print(report: dcpcpp.VerifyReport, console: Console) -> None:
     """One line a damage, and a summary."""
     for damage in report.damages:
-        line = str(damage)
-        if not line.isprintable():  # a key may have line breaks in it
-            line = ascii(line)[1:-1]
-        console.print(f"damaged: {line}", markup=False, style="red")
-    verdict = "whole" if report.ok else f"{_count(len(report.damages), 'damage')}"
+        console.print(f"damaged: {safe(str(damage))}", markup=False, style="red")
+    verdict = "whole" if report.ok else f"{counted(len(report.damages), 'damage')}"
     keys = {damage.key for damage in report.damages if damage.key}
     if keys:
-        verdict += f" in {_count(len(keys), 'key')}"
+        verdict += f" in {counted(len(keys), 'key')}"
     console.print(
         f"{report.path}: {verdict}", markup=False, style="green" if report.ok else "bold red"
     )
     rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
     console.print(
-        f"{_count(report.tensors, 'tensor')}, {_count(report.objects, 'object')}, "
-        f"{_count(report.files, 'file')}, {_origin(report)}; "
+        f"{counted(report.tensors, 'tensor')}, {counted(report.objects, 'object')}, "
+        f"{counted(report.files, 'file')}, {_origin(report)}; "
         f"checked {report.nbytes:,} bytes in {report.seconds:.2f} s ({rate:.2f} GB/s)",
         markup=False,
     )
@@ -81,7 +68,3 @@ def _origin(report: dcpcpp.VerifyReport) -> str:
     if report.written_by is None:
         return "with the CRC-32s of its archive"
     return f"written by {report.written_by}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

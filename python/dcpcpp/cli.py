@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import dcpcpp
-from dcpcpp._look import error_text, settings
-from dcpcpp.errors import CheckpointError
+from dcpcpp._look import settings, told
 
 # Each command's module and function, or commands of its own.
 _PLACES = {
@@ -54,6 +52,11 @@ class _Commands(TyperGroup):
         if cmd_name in _PLACES and self.commands[cmd_name] is None:
             self.commands[cmd_name] = _make_command(cmd_name)
         return self.commands.get(cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error is one line, or by --debug a traceback."""
+        with told():
+            return super().invoke(ctx)
 
 
 def _make_command(name: str) -> Any:
@@ -107,11 +110,5 @@ def show_config(
 
 
 def main() -> None:
-    """Run the command line; errors are one line and exit code 1, or tracebacks by --debug."""
-    try:
-        app()
-    except (CheckpointError, OSError, ValueError, RuntimeError) as error:
-        if settings.debug:
-            raise
-        typer.echo(f"dcpcpp: error: {error_text(error)}", err=True)
-        sys.exit(1)
+    """Run the command line."""
+    app()

@@ -16,6 +16,7 @@
 #include "base/wire.h"
 #include "checkpoint/convert_source.h"
 #include "checkpoint/mapped_reader.h"
+#include "checkpoint/no_checkpoint.h"
 #include "checkpoint/opened_path.h"
 #include "checkpoint/rank_exchange.h"
 #include "checkpoint/safetensors_plan.h"
@@ -183,7 +184,10 @@ StatusOr<ConvertResult> ConvertPathsNow(const ConvertPaths& paths,
         MakeWriter(options.mapping ? Numbered(paths, metadata) : paths, seams);
     return *writer;
   };
-  return ConvertNow(*reader, writer_for, transport, options);
+  auto result = ConvertNow(*reader, writer_for, transport, options);
+  DCP_RETURN_IF_ERROR(
+      ExplainNotFound(file_system, paths.source, result.status()));
+  return result;
 }
 
 std::string SerializeResult(const ConvertResult& result) {

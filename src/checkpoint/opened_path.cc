@@ -3,6 +3,7 @@
 #include <functional>
 #include <utility>
 
+#include "checkpoint/no_checkpoint.h"
 #include "dcp/hugging_face_storage.h"
 #include "dcp/plan.h"
 #include "dcp/torch_file_storage.h"
@@ -40,7 +41,10 @@ StatusOr<std::unique_ptr<OpenedPath>> Open(
   opened->reader =
       is_file ? MakeFileReader(path, io, environment)
               : MakeReaderByContent({.path = path, .io = io}, environment);
-  DCP_ASSIGN_OR_RETURN(opened->index, read(*opened->reader));
+  StatusOr<CheckpointIndex> index = read(*opened->reader);
+  DCP_RETURN_IF_ERROR(
+      ExplainNotFound(*environment.file_system, path, index.status()));
+  opened->index = *std::move(index);
   opened->format = FormatOf(opened->index, is_file);
   return opened;
 }

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "checkpoint/no_checkpoint.h"
 #include "checkpoint/opened_path.h"
 #include "checkpoint/verify_safetensors.h"
 #include "checkpoint/verify_torch_file.h"
@@ -45,10 +46,14 @@ class Verifier {
       report_.is_ours = index->is_ours;
       DCP_RETURN_IF_ERROR(Check(global, *index, CoverageRule::kRequireFull));
     } else if (index.status().code() == absl::StatusCode::kNotFound) {
-      DCP_ASSIGN_OR_RETURN(const auto entries, file_system_.List(directory_));
-      const std::vector<std::string> names = RankNames(entries);
-      if (names.empty() && HasSafetensors(entries)) {
+      const auto entries = file_system_.List(directory_);
+      const auto names =
+          entries.ok() ? RankNames(*entries) : std::vector<std::string>();
+      if (names.empty() && entries.ok() && HasSafetensors(*entries)) {
         return VerifySafetensors(directory_, options_, environment_);
+      }
+      if (names.empty()) {
+        return ExplainNotFound(file_system_, directory_, index.status());
       }
       DCP_RETURN_IF_ERROR(CheckRanks(names));
     } else {
@@ -60,10 +65,6 @@ class Verifier {
 
  private:
   Status CheckRanks(const std::vector<std::string>& names) {
-    if (names.empty()) {
-      return NotFound("there is no checkpoint in " + directory_ +
-                      ": it has neither .metadata nor safetensors files");
-    }
     report_.is_ours = true;
     for (const std::string& name : names) {
       DCP_ASSIGN_OR_RETURN(const CheckedIndex index,

@@ -146,6 +146,44 @@ def test_wrong_use_is_one_line_and_exit_code_2(places: dict[str, Path], tmp_path
         assert line.startswith("dcpcpp: error: ")
 
 
+def test_a_path_without_a_checkpoint_is_told_for_what_it_is(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    nowhere, empty, run, unfinished = (
+        tmp_path / name for name in ("nowhere", "empty", "run", "unfinished")
+    )
+    empty.mkdir()
+    for step in ("step-7", "step-12", "step-notes"):
+        (run / step).mkdir(parents=True)
+    unfinished.mkdir()
+    (unfinished / "__0_0.distcp").write_bytes(b"x")
+    says = {
+        nowhere: f"there is nothing at {nowhere}",
+        empty: f"there is no checkpoint in {empty}: it has neither .metadata nor safetensors files",
+        run: f"{run} is a folder of steps, not a checkpoint; name one, {run}/step-12 for example",
+        unfinished: f"there is no checkpoint in {unfinished}: it has data files, but not "
+        ".metadata, which a save writes last; none was finished here",
+    }
+    for path, text in says.items():
+        for arguments in (
+            ["info", path],
+            ["ls", path],
+            ["tree", path],
+            ["layout", path],
+            ["stats", path, "w"],
+            ["diff", places["dcp"], path],
+            ["verify", path, "--json"],
+            ["report", path, "-o", tmp_path / "page.html"],
+            ["convert", path, tmp_path / "new"],
+            ["cp", path, tmp_path / "new"],
+            ["reshard", path, tmp_path / "new", "--ranks", "2"],
+        ):
+            done = command(*arguments)
+            said = (done.exit_code, done.stdout, done.stderr)
+            assert said == (2, "", f"dcpcpp: error: {text}\n"), arguments
+    assert not (tmp_path / "new").exists()
+
+
 def test_damage_is_exit_code_1(places: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(places["file"].read_bytes()[:-1])

@@ -209,6 +209,10 @@ def test_states_that_are_none_are_refused(tmp_path: pathlib.Path) -> None:
 
 
 def train_and_resume(folder: str) -> tuple[int, str]:
+    seed = Run(pathlib.Path(folder) / "seed", create_seed_checkpoint=True)
+    with pytest.raises(ValueError, match="Must create seed checkpoint using a single device, to"):
+        seed.manager.save_seed()
+    seed.manager.close()
     run = Run(pathlib.Path(folder), async_mode="async", keep_latest_k=2)
     run.model = DistributedDataParallel(run.model)
     run.train(7)

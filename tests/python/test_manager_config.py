@@ -32,6 +32,7 @@ def test_the_defaults_are_torchtitans() -> None:
             "We need to maintain at least 2 checkpoint replicas, as the last one may be in the "
             "process of being saved.",
         ),
+        ({"folder": "gs://bucket/run"}, "checkpoint.folder is a local path, not gs://bucket/run"),
         ({"async_mode": "fast"}, "Invalid async_mode: fast"),
         ({"export_dtype": "int8"}, "export_dtype is one of float16, bfloat16, float32"),
         ({"load_step": -2}, "load_step is a step, or -1 for the newest one, not -2"),

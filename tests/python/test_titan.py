@@ -71,6 +71,11 @@ def test_a_trainer_saves_and_goes_on(titan: Any, tmp_path: pathlib.Path, mode: s
     assert manager.save_future is None
     manager.close()
     manager.close()
+    final, _, _ = start(titan, tmp_path / "final", async_mode=mode)
+    assert final.save(3, last_step=True)
+    assert final.save_future is None  # the last save is complete, whatever the mode
+    assert (tmp_path / "final" / "checkpoint" / "step-3" / ".metadata").exists()
+    final.close()
     again, resumed, copy = start(titan, tmp_path)
     assert again.load()
     assert resumed.step == 2

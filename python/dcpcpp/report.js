@@ -31,7 +31,7 @@ function drawLayout(layout) {
     el("p", {}, `Bytes by ${noun}, and their mean; the largest has ${imbalance.toFixed(2)} times that.`),
     columns(holders, (holder) => (ranks ? `rank ${holder.rank}` : holder.name)),
     el(
-      "details", {}, el("summary", {}, `${count(layout.file_count)} files`),
+      "details", {}, el("summary", {}, counted(layout.file_count, "file")),
       table(["file", "rank", "size", "items", "keys"], rows, [false, true, true, true, true]),
       more(rows.length, layout.file_count),
     ),
@@ -45,13 +45,13 @@ function drawIntegrity(verify) {
   }
   const clean = verify.status === "clean";
   const [verdict, mark] = !clean
-    ? [`${count(verify.damage_count)} damages`, "bad"]
+    ? [counted(verify.damage_count, "damage"), "bad"]
     : verify.has_checksums ? ["whole", "good"] : ["headers only: these files have no checksums", ""];
   const rows = verify.damages.map((damage) => [damage.path, damage.key ?? "", damage.message]);
   section(
     "Integrity",
     el("p", { class: mark }, verdict),
-    el("p", {}, `${count(verify.nbytes)} bytes of ${count(verify.files)} files were checked.`),
+    el("p", {}, `Checked: ${count(verify.nbytes)} bytes of ${counted(verify.files, "file")}.`),
     clean ? "" : table(["file", "key", "damage"], rows, [false, false, false]),
     more(rows.length, verify.damage_count) ?? "",
   );
@@ -140,7 +140,13 @@ function drawComparison(compare) {
 drawHead(data.info);
 const map = el("div");
 section("Sizes", map);
-treemap(map, [data.tree]);
+// The first module that parts: a box with nothing but one box in it shows nothing.
+const start = [data.tree];
+for (let node = data.tree; node.children.length === 1 && node.children[0].children.length > 0; ) {
+  node = node.children[0];
+  start.push(node);
+}
+treemap(map, start);
 section(
   "Dtypes",
   table(

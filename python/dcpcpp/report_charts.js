@@ -5,6 +5,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const page = document.getElementById("page");
 const SVG = "http://www.w3.org/2000/svg";
+// Of pictures, in the page's pixels: scaled ones could not be read on a narrow screen.
+const WIDTH = Math.min(960, Math.max(240, page.clientWidth));
 
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -29,6 +31,7 @@ function size(nbytes) {
 }
 
 const count = (number) => number.toLocaleString("en-US");
+const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const number = (value) => (value === null ? "-" : String(Number(value.toPrecision(6))));
 const seconds = (value) => `${value.toFixed(3)} s`;
 const shape = (sizes) => `[${sizes.join(", ")}]`;
@@ -41,7 +44,7 @@ function section(title, ...children) {
 function table(head, rows, right) {
   const row = (tag, cells) =>
     el("tr", {}, ...cells.map((cell, i) => el(tag, right[i] ? { class: "right" } : {}, cell)));
-  return el("table", {}, row("th", head), ...rows.map((cells) => row("td", cells)));
+  return el("div", { class: "wide" }, el("table", {}, row("th", head), ...rows.map((cells) => row("td", cells))));
 }
 
 function bar(share) {
@@ -123,9 +126,9 @@ const withBytes = (node) => node.children.filter((child) => child.nbytes > 0);
 
 function treemap(holder, path) {
   const node = path[path.length - 1];
-  const picture = svg("svg", { viewBox: "0 0 960 460", role: "img" });
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} 460`, role: "img" });
   const children = node.children.length > 0 ? withBytes(node) : [node];
-  squarify(children, 0, 0, 960, 460).forEach((box, i) => {
+  squarify(children, 0, 0, WIDTH, 460).forEach((box, i) => {
     const open = () => treemap(holder, [...path, box.item]);
     const hue = (i * 47 + 210) % 360;
     drawBox(picture, box, `hsl(${hue} 45% 42%)`, open);
@@ -152,7 +155,7 @@ function treemap(holder, path) {
 
 // Columns of bytes, with their mean.
 function columns(holders, nameOf) {
-  const width = 960;
+  const width = WIDTH;
   const height = 160;
   const shown = holders.slice(0, 256);
   const largest = Math.max(1, ...shown.map((holder) => holder.nbytes));
@@ -178,7 +181,7 @@ const color = (number) => `hsl(${(number * 47 + 210) % 360} 50% 50%)`;
 
 // A row for each thread of a rank, from 0 to `until` seconds; names by the spans' numbers.
 function timelineOf(rank, names, until) {
-  const width = 960;
+  const width = WIDTH;
   const tall = 12;
   const bottom = (tall + 2) * rank.threads.length;
   const scale = until > 0 ? width / until : 0;
@@ -209,7 +212,7 @@ const swatch = (number) =>
   svg("svg", { class: "swatch", viewBox: "0 0 10 10" }, svg("rect", { width: 10, height: 10, fill: color(number) }));
 
 function histogram(tensor) {
-  const width = 960;
+  const width = WIDTH;
   const height = 140;
   const largest = Math.max(1, ...tensor.counts);
   const step = width / tensor.counts.length;

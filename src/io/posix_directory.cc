@@ -28,46 +28,64 @@ Status CannotCopy(const std::string& path, const std::string& why) {
   return Unimplemented("no directory can be made like " + path + ": " + why);
 }
 
-/// Why attributes of `path` cannot be copied, empty if they can.
-std::string UnknownAttributeOf(const std::string& path) {
+/// Of a call that failed: that `model` cannot be copied here, or, if another
+/// time may do, the call's own error.
+Status Failed(const char* op, const std::string& path,
+              const std::string& model) {
+  const int error = errno;
+  if (error == EPERM || error == EINVAL || error == ERANGE) {
+    return CannotCopy(model, std::string(op) + ": " + strerror(error));
+  }
+  return ErrnoToStatus(error, {.op = op, .path = path});
+}
+
+/// \error kUnimplemented  `path`, which is `model` or like it, has attributes
+///     that cannot be copied
+Status RequireKnownAttributes(const std::string& path,
+                              const std::string& model) {
   std::array<char, 4096> names{};
   const ssize_t n = ::listxattr(path.c_str(), names.data(), names.size());
   if (n < 0) {
-    return errno == ENOTSUP ? "" : "listxattr: " + std::string(strerror(errno));
+    return errno == ENOTSUP ? absl::OkStatus()
+                            : Failed("listxattr", path, model);
   }
   std::string_view rest(names.data(), static_cast<size_t>(n));
   while (!rest.empty()) {
     const std::string_view name = rest.substr(0, rest.find('\0'));
     if (name != "security.selinux") {
-      return "it has the attribute " + std::string(name);
+      return CannotCopy(model, "it has the attribute " + std::string(name));
     }
     rest.remove_prefix(name.size() + 1);
   }
-  return "";
+  return absl::OkStatus();
 }
 
-/// Makes the new directory `path` like one with `wanted`.
-/// Returns why that is not possible, empty if it was.
-std::string MakeLike(const std::string& path, const struct stat& wanted) {
+/// Makes the new directory `path` like `model`, which has `wanted`.
+Status MakeLike(const std::string& path, const std::string& model,
+                const struct stat& wanted) {
   struct stat made = {};
-  if (::lstat(path.c_str(), &made) != 0) return strerror(errno);
-  if (made.st_dev != wanted.st_dev) return "it is on another file system";
+  if (::lstat(path.c_str(), &made) != 0) return Failed("lstat", path, model);
+  if (made.st_dev != wanted.st_dev) {
+    return CannotCopy(model, "it is on another file system");
+  }
   const uid_t no_uid = static_cast<uid_t>(-1);
   const gid_t no_gid = static_cast<gid_t>(-1);
   const uid_t uid = made.st_uid == wanted.st_uid ? no_uid : wanted.st_uid;
   const gid_t gid = made.st_gid == wanted.st_gid ? no_gid : wanted.st_gid;
   if ((uid != no_uid || gid != no_gid) &&
       ::lchown(path.c_str(), uid, gid) != 0) {
-    return "chown: " + std::string(strerror(errno));
+    return Failed("chown", path, model);
   }
   if (::chmod(path.c_str(), wanted.st_mode & kAllModeBits) != 0) {
-    return "chmod: " + std::string(strerror(errno));
+    return Failed("chmod", path, model);
   }
   // The kernel drops a set-group-ID bit silently where the group is not ours.
-  if (::lstat(path.c_str(), &made) != 0 || made.st_mode != wanted.st_mode) {
-    return "its mode cannot be set";
+  if (::lstat(path.c_str(), &made) != 0) return Failed("lstat", path, model);
+  if (made.st_mode != wanted.st_mode) {
+    return CannotCopy(model, "its mode cannot be set");
   }
-  return UnknownAttributeOf(path);  // by a default list of the parent
+  // A default list of the parent gives it some.
+  return RequireKnownAttributes(path, model);
 }
 
 }  // namespace
@@ -98,16 +116,14 @@ Status MakePosixDirectoryLike(const std::string& path,
   if (!S_ISDIR(wanted.st_mode)) {
     return ErrnoToStatus(ENOTDIR, {.op = "lstat", .path = model});
   }
-  std::string why = UnknownAttributeOf(model);
-  if (!why.empty()) return CannotCopy(model, why);
+  DCP_RETURN_IF_ERROR(RequireKnownAttributes(model, model));
   constexpr mode_t kMode = 0700;  // until it is like the model
   if (::mkdir(path.c_str(), kMode) != 0) {
     return ErrnoToStatus(errno, {.op = "mkdir", .path = path});
   }
-  why = MakeLike(path, wanted);
-  if (why.empty()) return absl::OkStatus();
-  (void)::rmdir(path.c_str());
-  return CannotCopy(model, why);
+  const Status made = MakeLike(path, model, wanted);
+  if (!made.ok()) (void)::rmdir(path.c_str());
+  return made;
 }
 
 }  // namespace dcp

@@ -72,6 +72,9 @@ Status HuggingFacePublisher::LookAround() {
   FileSystem& fs = *file_system_;
   DCP_ASSIGN_OR_RETURN(const DirectorySurvey survey,
                        SurveyDirectory(fs, directory));
+  // A `.metadata` that the disk does not let be opened may not be there.
+  const auto failure = GetErrorDetail(survey.doubt);
+  if (failure && failure->error_number != 0) return survey.doubt;
   if (survey.has_checkpoint) {
     return FailedPrecondition(
         directory +

@@ -126,7 +126,7 @@ class HuggingFacePublisher {
 
   // hugging_face_rank_files.cc
   Status RequireNoStrays() const;
-  Status RefuseInPlace() const;
+  Status RefuseInPlace(const Status& why) const;
   Status MarkUnpublished();
   Status RemoveMark();
 

@@ -17,15 +17,20 @@ Status HuggingFacePublisher::RequireNoStrays() const {
       "no index: save into another directory, or remove it first");
 }
 
-Status HuggingFacePublisher::RefuseInPlace() const {
+Status HuggingFacePublisher::RefuseInPlace(const Status& why) const {
   if (!options_.file_per_rank || way_ == PublishWay::kFresh) {
     return absl::OkStatus();
   }
-  return Unimplemented(
-      options_.directory +
-      " holds a checkpoint, which files of ranks replace by an exchange of "
-      "directories, and that cannot be done (" +
-      why_indexed_ + "): save into another directory, or remove it first");
+  const std::string what = options_.directory +
+                           " holds a checkpoint, which files of ranks replace "
+                           "by an exchange of directories";
+  // What the disk refuses now it may do later, or with more space.
+  if (why.code() != absl::StatusCode::kUnimplemented) {
+    return Annotate(why, what);
+  }
+  return Unimplemented(what + ", and that cannot be done (" +
+                       std::string(Message(why)) +
+                       "): save into another directory, or remove it first");
 }
 
 std::vector<ShardPlace> HuggingFacePublisher::PlaceRankFiles(

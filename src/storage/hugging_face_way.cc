@@ -42,7 +42,7 @@ Status HuggingFacePublisher::ChooseWay(
     return absl::OkStatus();
   }
   why_indexed_ = Message(prepared);
-  return RefuseInPlace();
+  return RefuseInPlace(prepared);
 }
 
 Status HuggingFacePublisher::PrepareExchange(

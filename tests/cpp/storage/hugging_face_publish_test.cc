@@ -1,6 +1,7 @@
 #include "storage/hugging_face_publish.h"
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 #include "testing/no_exchange_file_system.h"
 #include "testing/no_lock_file_system.h"
 #include "testing/temp_directory.h"
+#include "testing/unreadable_file_system.h"
 
 namespace dcp {
 namespace {
@@ -36,6 +38,17 @@ TEST_CASE("a directory with a native checkpoint is refused", "[storage]") {
   CHECK_THAT(std::string(Message(status)),
              Contains("holds a native checkpoint"));
   CHECK(NamesIn(*fs, kModel) == before);
+}
+
+TEST_CASE("a .metadata that cannot be opened is no native checkpoint",
+          "[storage]") {
+  const auto disk = DiskWithOld();
+  const Status status = SaveModel(
+      std::make_shared<testing::UnreadableFileSystem>(disk, "/.metadata"),
+      {.model = kNewModel});
+  CHECK(status.code() == absl::StatusCode::kResourceExhausted);
+  CHECK_THAT(std::string(Message(status)), Contains("open /run/model/.meta"));
+  CHECK(FindModel(disk).Is(kOldModel));
 }
 
 TEST_CASE("without overwrite a safetensors checkpoint is refused",

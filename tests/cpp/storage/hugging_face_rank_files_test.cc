@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <vector>
@@ -230,6 +231,22 @@ TEST_CASE("the sidecar of files of ranks is in force, and binds all of them",
     DCP_CHECK_OK(fs->Remove(JoinPath(kModel, ".dcpcpp-00000001")));
     CHECK(FindModel(fs).Is(kOfRanks));
   }
+}
+
+TEST_CASE("a full disk is not told as one that cannot exchange directories",
+          "[storage]") {
+  const auto disk = EmptyDisk();
+  DCP_CHECK_OK(SaveModel(disk, {.model = kOfRanks}));
+  const auto full = std::make_shared<FaultInjectionFileSystem>(
+      disk,
+      testing::FaultScript{.faults = {{.op = testing::FsOp::kMakeDirectoryLike,
+                                       .error_number = ENOSPC}}});
+  const Status status =
+      SaveModel(full, {.save_id = "dcpcpp-cc", .model = kOfRanks});
+  CHECK(status.code() == absl::StatusCode::kResourceExhausted);
+  CHECK(GetErrorDetail(status).value().error_number == ENOSPC);
+  CHECK_FALSE(GetErrorDetail(status).value().path.empty());
+  CHECK(FindModel(disk).Is(kOfRanks));
 }
 
 TEST_CASE("files of ranks do not count before their save is done",

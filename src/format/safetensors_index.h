@@ -16,6 +16,9 @@ namespace dcp {
 
 inline constexpr std::string_view kSafetensorsIndexName =
     "model.safetensors.index.json";
+/// Of a checkpoint of one file, which needs no index. transformers 5 prefers it
+/// to any.
+inline constexpr std::string_view kSafetensorsSingleName = "model.safetensors";
 /// Of an index that is read; the reference has no limit.
 inline constexpr size_t kMaxSafetensorsIndexNbytes = 100'000'000;
 

@@ -33,8 +33,7 @@ Status HuggingFacePublisher::PublishInPlace(const PublishRequest& request) {
     DCP_RETURN_IF_ERROR(SyncNames(directory));
   }
   if (options_.file_per_rank) DCP_RETURN_IF_ERROR(RemoveMark());
-  if (way_ == PublishWay::kIndexed) RemoveReplaced();
-  return absl::OkStatus();
+  return way_ == PublishWay::kIndexed ? RemoveReplaced() : absl::OkStatus();
 }
 
 Status HuggingFacePublisher::WriteReplacedList() {
@@ -68,18 +67,27 @@ Status HuggingFacePublisher::NameShards(const PublishRequest& request) {
 }
 
 /// As far as that goes: while the list is there, the next save goes on with it.
-void HuggingFacePublisher::RemoveReplaced() {
+/// \error  model.safetensors is still there, or may be after a power cut: what
+///     knows it prefers it to any index, so others would see the old checkpoint
+Status HuggingFacePublisher::RemoveReplaced() {
   bool all_gone = true;
+  Status status;
   for (const std::string& name : survey_.replaced) {
     if (name == kSafetensorsIndexName) continue;
     const Status removed =
         file_system_->Remove(JoinPath(options_.directory, name));
-    all_gone = all_gone &&
-               (removed.ok() || removed.code() == absl::StatusCode::kNotFound);
+    if (removed.ok() || removed.code() == absl::StatusCode::kNotFound) continue;
+    all_gone = false;
+    if (name == kSafetensorsSingleName) status.Update(removed);
   }
-  if (!all_gone || !SyncNames(options_.directory).ok()) return;
+  const Status synced = SyncNames(options_.directory);
+  if (survey_.replaced.contains(std::string(kSafetensorsSingleName))) {
+    status.Update(synced);
+  }
+  if (!all_gone || !synced.ok()) return status;
   RemoveFiles(*file_system_, options_.directory,
               {ReplacedListName(options_.save_id)});
+  return absl::OkStatus();
 }
 
 }  // namespace dcp

@@ -15,7 +15,6 @@ namespace dcp {
 namespace {
 
 constexpr std::string_view kStem = "model";
-constexpr std::string_view kSingleName = "model.safetensors";
 
 /// "model-<the first 8 digits of the save id>".
 std::string StemOf(std::string_view save_id) {
@@ -98,7 +97,8 @@ Status HuggingFacePublisher::LookAround() {
 Status HuggingFacePublisher::RequireReplaceable(
     std::span<const DirectoryEntry> entries) const {
   for (const DirectoryEntry& entry : entries) {
-    if (entry.name != kSafetensorsIndexName && entry.name != kSingleName) {
+    if (entry.name != kSafetensorsIndexName &&
+        entry.name != kSafetensorsSingleName) {
       continue;
     }
     const std::string path = JoinPath(options_.directory, entry.name);
@@ -117,7 +117,7 @@ Status HuggingFacePublisher::RequireNoCheckpoint() const {
   if (options_.overwrite || !survey_.has_checkpoint) return absl::OkStatus();
   // The index says more than a file.
   std::vector<std::string> names = {std::string(kSafetensorsIndexName),
-                                    std::string(kSingleName)};
+                                    std::string(kSafetensorsSingleName)};
   std::erase_if(names, [this](const std::string& name) {
     return !survey_.replaced.contains(name);
   });

@@ -134,7 +134,7 @@ class HuggingFacePublisher {
   Status PublishInPlace(const PublishRequest& request);
   Status WriteReplacedList();
   Status NameShards(const PublishRequest& request);
-  void RemoveReplaced();
+  Status RemoveReplaced();
 
   // hugging_face_exchange.cc
   Status PublishByExchange(const PublishRequest& request);

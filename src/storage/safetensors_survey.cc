@@ -30,8 +30,6 @@
 namespace dcp {
 namespace {
 
-constexpr std::string_view kSingleName = "model.safetensors";
-
 class Surveyor {
  public:
   Surveyor(FileSystem& fs, const std::string& directory,
@@ -54,7 +52,7 @@ class Surveyor {
     } else {
       survey_.doubt.Update(LookAtFiles());
     }
-    Replace(std::string(kSingleName));
+    Replace(std::string(kSafetensorsSingleName));
     if (survey_.doubt.ok()) FindLeftovers();
     FindStrays();
     return std::move(survey_);

@@ -108,6 +108,38 @@ TEST_CASE("what cannot be exchanged gets names with the save id", "[storage]") {
   CHECK_FALSE(fs->Exists(kModel + "/.dcpcpp-aa").value());
 }
 
+/// A disk without exchange on which nothing of safetensors can be removed.
+class StickyDisk final : public testing::ForwardingFileSystem {
+ public:
+  using ForwardingFileSystem::ForwardingFileSystem;
+  Status Exchange(const std::string& a, const std::string&) override {
+    return Unimplemented(a);
+  }
+  Status Remove(const std::string& path) override {
+    if (!path.ends_with(".safetensors")) return base().Remove(path);
+    return ErrnoToStatus(EIO, {.op = "unlink", .path = path});
+  }
+};
+
+TEST_CASE("a save that others cannot see does not say that it succeeded",
+          "[storage]") {
+  const auto disk = DiskWithOld();
+  SaveOutcome outcome;
+  const Status status =
+      SaveModel(std::make_shared<StickyDisk>(disk),
+                {.save_id = "dcpcpp-bb", .model = kNewModel}, &outcome);
+  CHECK(outcome.attempted);
+  CHECK_THAT(std::string(Message(status)),
+             Contains("unlink /run/model/model.safetensors"));
+  // As ever: ours by the index, others by the file.
+  CHECK(FindModel(disk).Is(kNewModel));
+  CHECK(FindModelAsTransformers(*disk).Is(kOldModel));
+  // The next save goes on with it.
+  const auto names = std::make_shared<testing::NoExchangeFileSystem>(disk);
+  DCP_CHECK_OK(SaveModel(names, {.save_id = "dcpcpp-cc", .model = kNewModel}));
+  CHECK(FindModelAsTransformers(*disk).Is(kNewModel));
+}
+
 TEST_CASE("other safetensors files stay, and do not count", "[storage]") {
   const auto fs = DiskWithOld();
   PutInModel(*fs, "adapter.safetensors", BytesOfShard({.value = 7}, 5).all);

@@ -4,25 +4,21 @@
 #include <unordered_set>
 #include <utility>
 
-#include "base/checksum.h"
 #include "base/printable.h"
 #include "base/wire.h"
 #include "format/file_names.h"
 #include "format/safetensors_shards.h"
+#include "format/versioned_file.h"
 
 namespace dcp {
 namespace {
 
-constexpr std::string_view kMagic = "DCPCPP\r\n";
 /// What ParseSidecar knows, what SerializeSidecar writes where there is no
 /// index, and the oldest reader that understands either.
-constexpr uint32_t kVersion = 2;
+constexpr VersionedFileKind kKind{
+    .magic = "DCPCPP\r\n", .name = "sidecar", .version = 2};
 constexpr uint32_t kVersionWithoutIndex = 1;
 constexpr uint32_t kMinReaderVersion = 1;
-
-uint32_t CrcOf(std::string_view data) {
-  return Crc32(0, std::as_bytes(std::span(data.data(), data.size())));
-}
 
 void PutSize(int64_t value, WireWriter* out) {
   out->PutVarint(static_cast<uint64_t>(value));
@@ -142,9 +138,8 @@ Status GetSave(WireReader* in, Sidecar* sidecar) {
 
 std::string SerializeSidecar(const Sidecar& sidecar) {
   WireWriter out;
-  for (const char c : kMagic) out.PutU8(static_cast<uint8_t>(c));
-  out.PutU32(sidecar.index ? kVersion : kVersionWithoutIndex);
-  out.PutU32(kMinReaderVersion);
+  PutVersions(kKind, sidecar.index ? kKind.version : kVersionWithoutIndex,
+              kMinReaderVersion, &out);
   out.PutString(sidecar.save_id);
   out.PutU8(sidecar.step.has_value() ? 1 : 0);
   if (sidecar.step) out.PutSigned(*sidecar.step);
@@ -157,44 +152,22 @@ std::string SerializeSidecar(const Sidecar& sidecar) {
     PutSize(sidecar.index->nbytes, &out);
     out.PutU32(sidecar.index->crc32);
   }
-  const uint32_t crc = CrcOf(out.data());
-  out.PutU32(crc);
-  return std::move(out).Take();
+  return FinishVersionedFile(std::move(out));
 }
 
 StatusOr<Sidecar> ParseSidecar(std::string_view data) {
-  if (!data.starts_with(kMagic) ||
-      data.size() < kMagic.size() + sizeof(uint32_t)) {
-    return DataLoss("sidecar does not begin as one");
-  }
-  const std::string_view content =
-      data.substr(0, data.size() - sizeof(uint32_t));
-  WireReader end(data.substr(content.size()), "sidecar");
-  if (end.U32() != CrcOf(content)) {
-    return DataLoss("sidecar does not match its CRC-32");
-  }
-  WireReader in(content.substr(kMagic.size()), "sidecar");
-  const uint32_t version = in.U32();
-  const uint32_t min_reader = in.U32();
-  DCP_RETURN_IF_ERROR(in.status());
-  if (min_reader > kVersion) {
-    return FailedPrecondition(
-        "the checkpoint's sidecar needs a reader of format " +
-        std::to_string(min_reader) + ", this one is of format " +
-        std::to_string(kVersion) + ": upgrade dcpcpp");
-  }
-  if (min_reader > version) {
-    return DataLoss("sidecar has an impossible version");
-  }
+  DCP_ASSIGN_OR_RETURN(const VersionedContent content,
+                       OpenVersionedFile(kKind, data));
+  WireReader in(content.bytes, "sidecar");
   Sidecar sidecar;
   DCP_RETURN_IF_ERROR(GetSave(&in, &sidecar));
   DCP_RETURN_IF_ERROR(GetFiles(&in, &sidecar.files));
   DCP_RETURN_IF_ERROR(in.status());
-  if (version > kVersionWithoutIndex) {
+  if (content.version > kVersionWithoutIndex) {
     DCP_RETURN_IF_ERROR(GetIndex(&in, &sidecar.index));
   }
   // A newer format may append what this reader can do without.
-  if (version <= kVersion) DCP_RETURN_IF_ERROR(in.Finish());
+  if (content.version <= kKind.version) DCP_RETURN_IF_ERROR(in.Finish());
   return sidecar;
 }
 

@@ -1,36 +1,37 @@
 #include "storage/replaced_list.h"
 
 #include <memory>
-#include <span>
 #include <utility>
 
-#include "base/checksum.h"
 #include "base/wire.h"
+#include "format/versioned_file.h"
 #include "io/paths.h"
 
 namespace dcp {
 namespace {
 
-uint32_t CrcOf(std::string_view data) {
-  return Crc32(0, std::as_bytes(std::span(data)));
-}
+constexpr VersionedFileKind kKind{.magic = "DCPCPPR\n",
+                                  .name = "list of replaced files"};
+constexpr uint32_t kMinReaderVersion = 1;
 
 }  // namespace
 
 std::string SerializeReplacedList(const std::vector<ListedFile>& files) {
   WireWriter out;
+  PutVersions(kKind, kKind.version, kMinReaderVersion, &out);
   out.PutVarint(files.size());
   for (const ListedFile& file : files) {
     out.PutString(file.name);
     out.PutSigned(file.nbytes);
   }
-  out.PutU32(CrcOf(out.data()));
-  return std::move(out).Take();
+  return FinishVersionedFile(std::move(out));
 }
 
 StatusOr<std::vector<ListedFile>> ParseReplacedList(std::string_view data) {
   constexpr size_t kMinFileNbytes = 2;
-  WireReader in(data, "the list of replaced files");
+  DCP_ASSIGN_OR_RETURN(const VersionedContent content,
+                       OpenVersionedFile(kKind, data));
+  WireReader in(content.bytes, "the list of replaced files");
   std::vector<ListedFile> files;
   for (size_t left = in.Count(kMinFileNbytes); left > 0; --left) {
     std::string name(in.String());
@@ -41,9 +42,9 @@ StatusOr<std::vector<ListedFile>> ParseReplacedList(std::string_view data) {
       in.Fail();
     }
   }
-  const size_t nbytes = data.size() - in.remaining();
-  if (in.U32() != CrcOf(data.substr(0, nbytes))) in.Fail();
-  DCP_RETURN_IF_ERROR(in.Finish());
+  // A newer format may append what this reader can do without.
+  DCP_RETURN_IF_ERROR(content.version > kKind.version ? in.status()
+                                                      : in.Finish());
   return files;
 }
 

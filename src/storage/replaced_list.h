@@ -24,6 +24,7 @@ struct ListedFile {
 
 std::string SerializeReplacedList(const std::vector<ListedFile>& files);
 /// \error kDataLoss  not what SerializeReplacedList wrote
+/// \error kFailedPrecondition  only later versions of dcp can read it
 StatusOr<std::vector<ListedFile>> ParseReplacedList(std::string_view data);
 
 /// The size of a file in `directory`.

@@ -53,7 +53,8 @@ class Surveyor {
       survey_.doubt.Update(LookAtFiles());
     }
     Replace(std::string(kSafetensorsSingleName));
-    if (survey_.doubt.ok()) FindLeftovers();
+    const std::vector<std::string> replaced = Replaced();
+    if (survey_.doubt.ok()) FindLeftovers(replaced);
     FindStrays();
     return std::move(survey_);
   }
@@ -146,7 +147,7 @@ class Surveyor {
     return now.ok() && *now == nbytes;
   }
 
-  void FindLeftovers() {
+  void FindLeftovers(const std::vector<std::string>& replaced) {
     std::set<std::string> found;
     for (const Sidecar& sidecar : sidecars_) {
       if (!IsUnpublished(sidecar)) continue;
@@ -156,7 +157,7 @@ class Surveyor {
         if (is_ours && IsThere(file.name, file.nbytes)) found.insert(file.name);
       }
     }
-    for (const std::string& name : Replaced()) found.insert(name);
+    found.insert(replaced.begin(), replaced.end());
     for (const std::string& name : found) {
       if (named_.contains(name)) continue;
       survey_.leftovers.push_back(name);
@@ -164,15 +165,22 @@ class Surveyor {
     }
   }
 
-  /// What the save whose index is in force has replaced and not yet removed.
-  std::vector<std::string> Replaced() const {
+  /// What the save whose index is in force has replaced and not yet removed. A
+  /// list that cannot be parsed tells nothing any more; one that cannot be
+  /// read, or only by a later version of dcp, must stay.
+  std::vector<std::string> Replaced() {
     if (!save_id_) return {};
     const std::string path = JoinPath(directory_, ReplacedListName(*save_id_));
     const auto bytes = ReadFile(fs_, path, kMaxSidecarNbytes, {});
+    if (bytes.status().code() == absl::StatusCode::kNotFound) return {};
+    survey_.doubt.Update(bytes.status());
     if (!bytes.ok()) return {};
     const auto files = ParseReplacedList(*bytes);
-    if (!files.ok()) return {};
-    return StillThere(fs_, directory_, *files);
+    if (files.ok()) return StillThere(fs_, directory_, *files);
+    if (files.status().code() != absl::StatusCode::kDataLoss) {
+      survey_.doubt.Update(Annotate(files.status(), path));
+    }
+    return {};
   }
 
   void FindStrays() {

@@ -3,13 +3,17 @@
 
 #include <catch2/catch.hpp>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "conformance/check_files.h"
 #include "dcp/clean.h"
 #include "storage/hugging_face_cases.h"
+#include "storage/replaced_list.h"
 #include "testing/fault_injection_file_system.h"
+#include "testing/no_exchange_file_system.h"
+#include "testing/unreadable_file_system.h"
 
 namespace dcp {
 namespace {
@@ -115,6 +119,67 @@ TEST_CASE("the sidecar of safetensors in force is not left over", "[storage]") {
   REQUIRE(found.ok());
   CHECK(found->size() == 2);
   CHECK(FindModel(fs).Is(model));
+}
+
+/// A checkpoint whose save, dcpcpp-bb, died before it had removed `old`.
+struct HalfReplaced {
+  std::shared_ptr<FileSystem> fs =
+      std::make_shared<testing::NoExchangeFileSystem>(DiskWithOld());
+  std::string old = "model-00001-of-00002.safetensors";
+  std::string list = JoinPath(kModel, ".dcpcpp-bb.replaced");
+
+  HalfReplaced() {
+    DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-bb", .model = kNewModel}));
+    PutInModel(*fs, old, BytesOfShard(kOldModel, 0).all);
+    const auto files = ListFiles(*fs, kModel, {old});
+    DCP_CHECK_OK(
+        WriteFile(*fs, list, SerializeReplacedList(files), SyncMode::kNone));
+  }
+
+  Status NextSave(std::shared_ptr<FileSystem> disk) const {
+    return SaveModel(disk, {.save_id = "dcpcpp-cc", .model = kNewModel});
+  }
+  bool IsUntouched() const {
+    return fs->Exists(JoinPath(kModel, old)).value() &&
+           fs->Exists(list).value() && FindModel(fs).Is(kNewModel);
+  }
+};
+
+TEST_CASE("what a killed save has replaced goes with the next one",
+          "[storage]") {
+  const HalfReplaced disk;
+  REQUIRE(disk.IsUntouched());
+  DCP_CHECK_OK(disk.NextSave(disk.fs));
+  CHECK_FALSE(disk.fs->Exists(JoinPath(kModel, disk.old)).value());
+  CHECK_FALSE(disk.fs->Exists(disk.list).value());
+}
+
+TEST_CASE("a list of replaced files that cannot be read is not removed",
+          "[storage]") {
+  const HalfReplaced disk;
+  SECTION("for the disk does not give it") {
+    const auto unreadable =
+        std::make_shared<testing::UnreadableFileSystem>(disk.fs, ".replaced");
+    const Status status = disk.NextSave(unreadable);
+    CHECK(status.code() == absl::StatusCode::kResourceExhausted);
+    CHECK_FALSE(CleanCheckpoint(kModel, {}, {.file_system = unreadable}).ok());
+  }
+  SECTION("for it is a later version's") {
+    std::string bytes = MustReadFile(*disk.fs, disk.list);
+    bytes.resize(bytes.size() - sizeof(uint32_t));
+    bytes[8] = bytes[12] = 2;  // the versions
+    const uint32_t crc = Crc32(0, std::as_bytes(std::span(bytes)));
+    for (int shift = 0; shift < 32; shift += 8) {
+      bytes.push_back(static_cast<char>(crc >> shift));
+    }
+    DCP_CHECK_OK(disk.fs->Remove(disk.list));
+    DCP_CHECK_OK(WriteFile(*disk.fs, disk.list, bytes, SyncMode::kNone));
+    const Status status = disk.NextSave(disk.fs);
+    CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
+    CHECK_THAT(std::string(Message(status)), Catch::Contains("upgrade dcpcpp"));
+    CHECK_FALSE(CleanCheckpoint(kModel, {}, {.file_system = disk.fs}).ok());
+  }
+  CHECK(disk.IsUntouched());
 }
 
 }  // namespace

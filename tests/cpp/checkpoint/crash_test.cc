@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/old_or_new.h"
+#include "checkpoint/any_format.h"
 #include "checkpoint/rank_threads.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/scoreboard.h"
@@ -25,28 +25,45 @@ struct CrashCase {
   Found before = Found::kOld;
   FileSystemWriterOptions writer;
   size_t min_indexed_items = kMinIndexedItems;
+  FileFormat format = FileFormat::kNative;
+  bool has_many_shards = false;  ///< of safetensors
+
+  OldAndNew states() const { return StatesFor(format, SmallStates()); }
+  AllEntries new_entries() const {
+    return Sharded(states().new_state, world_size);
+  }
 };
 
+AnyPlace PlaceOn(std::shared_ptr<FileSystem> fs, const CrashCase& test) {
+  AnyPlace place{.format = test.format,
+                 .native = {.fs = std::move(fs),
+                            .writer = test.writer,
+                            .min_indexed_items = test.min_indexed_items}};
+  place.native.writer.io = ModestIo(IoEngineKind::kThreads);
+  if (test.has_many_shards) place.max_shard_nbytes = 1;
+  return place;
+}
+
 Found WhatIsIn(std::shared_ptr<FileSystem> fs, const CrashCase& test) {
-  return dcp::WhatIsIn(NativePlace{.fs = std::move(fs),
-                                   .min_indexed_items = test.min_indexed_items},
-                       SmallStates());
+  return dcp::WhatIsIn(PlaceOn(std::move(fs), test), test.states());
+}
+
+/// Whether others find the new one, too.
+bool IsSaved(std::shared_ptr<FileSystem> fs, const CrashCase& test) {
+  return WhatOthersFind(PlaceOn(std::move(fs), test), test.states()) ==
+         Found::kNew;
 }
 
 conformance::StorageUnderTest StorageOn(std::shared_ptr<FileSystem> fs,
                                         const CrashCase& test) {
-  NativePlace place{.fs = std::move(fs),
-                    .writer = test.writer,
-                    .min_indexed_items = test.min_indexed_items};
-  place.writer.io = ModestIo(IoEngineKind::kThreads);
-  return NativeStorage(place);
+  return StorageAt(PlaceOn(std::move(fs), test));
 }
 
 std::shared_ptr<FileSystem> Disk(const CrashCase& test) {
   auto fs = MakeMemoryFileSystem();
   if (test.before == Found::kOld) {
     RequireAllSucceed(
-        SaveOnRanks(Sharded(SmallStates().old_state, test.world_size),
+        SaveOnRanks(Sharded(test.states().old_state, test.world_size),
                     StorageOn(fs, test)));
   }
   return fs;
@@ -61,7 +78,7 @@ bool AllSucceeded(const std::vector<StatusOr<SaveResult>>& results) {
 /// were not synced: nothing, all, and `draws` random ones. Returns how many
 /// disks that makes.
 int64_t CheckPowerCuts(const CrashCase& test, int64_t draws) {
-  const AllEntries entries = Sharded(SmallStates().new_state, test.world_size);
+  const AllEntries entries = test.new_entries();
   bool done = false;
   int64_t cut = 0;
   int64_t disks = 0;
@@ -79,9 +96,10 @@ int64_t CheckPowerCuts(const CrashCase& test, int64_t draws) {
         ++disks;
         INFO("power cut after call " << cut << ", policy " << int(policy)
                                      << ", seed " << seed);
-        const Found found =
-            WhatIsIn(fs.AfterReboot(policy, static_cast<uint64_t>(seed)), test);
+        const auto disk = fs.AfterReboot(policy, static_cast<uint64_t>(seed));
+        const Found found = WhatIsIn(disk, test);
         CHECK((found == Found::kNew || (found == test.before && !ok)));
+        if (ok) CHECK(IsSaved(disk, test));
       }
     }
   }
@@ -90,7 +108,10 @@ int64_t CheckPowerCuts(const CrashCase& test, int64_t draws) {
 }
 
 void CheckAndReport(const std::string& trial, const CrashCase& test) {
-  const int64_t disks = CheckPowerCuts(test, testing::Trials(6, 600));
+  const bool is_native = test.format == FileFormat::kNative;
+  const int64_t draws =
+      is_native ? testing::Trials(6, 600) : testing::Trials(1, 110);
+  const int64_t disks = CheckPowerCuts(test, draws);
   testing::Report({.row = "R4", .trial = trial, .count = disks});
 }
 
@@ -115,6 +136,31 @@ TEST_CASE("a power cut on all of several ranks leaves the old or the new one",
   CheckAndReport("overwrite, 2 ranks", {.world_size = 2});
 }
 
+TEST_CASE("a power cut leaves the old or the new safetensors, of any ranks",
+          "[checkpoint][crash][R4]") {
+  for (const FileFormat format :
+       {FileFormat::kSafetensors, FileFormat::kSafetensorsInPlace,
+        FileFormat::kSafetensorsOfRanks}) {
+    const bool of_ranks = format == FileFormat::kSafetensorsOfRanks;
+    for (CrashCase test : std::vector<CrashCase>{
+             {},
+             {.has_many_shards = true},
+             {.before = Found::kNone},
+             {.before = Found::kNone, .has_many_shards = true},
+             {.world_size = 2, .has_many_shards = !of_ranks}}) {
+      test.format = format;
+      // Files of ranks are one of each.
+      if (of_ranks && test.world_size == 1 && test.has_many_shards) continue;
+      const bool is_first = test.before == Found::kNone;
+      CheckAndReport(ToString(format) +
+                         (is_first ? ", first save" : ", overwrite") +
+                         (test.has_many_shards ? ", several files" : "") +
+                         (test.world_size > 1 ? ", 2 ranks" : ""),
+                     test);
+    }
+  }
+}
+
 /// Fails call number `call` of a save and checks what that leads to. Returns
 /// false when the save made fewer calls.
 bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
@@ -124,8 +170,7 @@ bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
   FaultInjectionFileSystem fs(Disk(test), {.faults = {fault}});
   const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
   const auto results =
-      SaveOnRanks(Sharded(SmallStates().new_state, test.world_size),
-                  StorageOn(borrowed, test));
+      SaveOnRanks(test.new_entries(), StorageOn(borrowed, test));
   if (fs.calls() < fault.call) return false;
   const bool ok = AllSucceeded(results);
   fs.Restart({});
@@ -145,9 +190,7 @@ bool CheckFault(const CrashCase& test, const testing::Fault& fault) {
     }
   }
   // Whatever was left behind does not hinder the next save.
-  RequireAllSucceed(
-      SaveOnRanks(Sharded(SmallStates().new_state, test.world_size),
-                  StorageOn(borrowed, test)));
+  RequireAllSucceed(SaveOnRanks(test.new_entries(), StorageOn(borrowed, test)));
   CHECK(WhatIsIn(borrowed, test) == Found::kNew);
   return true;
 }
@@ -187,8 +230,8 @@ TEST_CASE("a failed save leaves no file behind", "[checkpoint][crash]") {
     fs.Restart({.faults = {{.call = write,
                             .op = testing::FsOp::kWrite,
                             .error_number = ENOSPC}}});
-    const auto results = SaveOnRanks(Sharded(SmallStates().new_state, 2),
-                                     StorageOn(borrowed, test));
+    const auto results =
+        SaveOnRanks(test.new_entries(), StorageOn(borrowed, test));
     CHECK(results[0].status().code() == absl::StatusCode::kResourceExhausted);
     CHECK(FilesOf(fs, "") == before);
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,10 +59,27 @@ struct Place {
   }
 
   conformance::StorageUnderTest storage() const {
-    return {.make_writer = nullptr, .make_reader = [this] {
-              return MakeHuggingFaceReader({.path = directory},
-                                           {.file_system = fs});
+    return {.make_writer =
+                [place = *this] {
+                  return MakeHuggingFaceWriter(place.options,
+                                               {.file_system = place.fs});
+                },
+            .make_reader = [place = *this] { return place.MakeReader({}); }};
+  }
+
+  /// One file, by its header alone.
+  conformance::StorageUnderTest file(const std::string& name) const {
+    return {.make_writer = nullptr, .make_reader = [place = *this, name] {
+              return place.MakeReader(name);
             }};
+  }
+
+  std::unique_ptr<StorageReader> MakeReader(
+      std::optional<std::string> only_file) const {
+    return MakeHuggingFaceReader({.path = directory,
+                                  .only_file = std::move(only_file),
+                                  .io = options.io},
+                                 {.file_system = fs});
   }
 };
 

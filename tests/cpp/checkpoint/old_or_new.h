@@ -45,35 +45,43 @@ inline OldAndNew LargerStates() {
 }
 
 /// Whether `metadata` and all that it names are `state`.
-inline bool Holds(const NativePlace& place, const conformance::State& state,
-                  const Metadata& metadata) {
+inline bool Holds(const conformance::StorageUnderTest& storage,
+                  const conformance::State& state, const Metadata& metadata) {
   if (metadata.entries().size() !=
       state.tensors.size() + state.objects.size()) {
     return false;
   }
   std::vector<conformance::Wanted> wanted = conformance::AllOf(state);
-  const auto reader = NativeStorage(place).make_reader();
-  if (!conformance::LoadInto(*reader, wanted).ok() ||
-      !AllRight(state, wanted)) {
-    return false;
-  }
-  if (place.min_indexed_items == kMinIndexedItems) return true;
-  // Loads go by the index.
-  std::vector<std::vector<conformance::Wanted>> of_ranks = {
-      conformance::AllOf(state)};
-  return LoadOnRanks(of_ranks, NativeStorage(place))[0].ok() &&
-         AllRight(state, of_ranks[0]);
+  return conformance::LoadInto(*storage.make_reader(), wanted).ok() &&
+         AllRight(state, wanted);
 }
 
-/// What a reader finds in `place`.
-inline Found WhatIsIn(NativePlace place, const OldAndNew& states) {
-  place.reader.io = ModestIo(IoEngineKind::kThreads);
-  const auto index = NativeStorage(place).make_reader()->ReadIndex();
+/// What the readers of `storage` find.
+inline Found WhatIsIn(const conformance::StorageUnderTest& storage,
+                      const OldAndNew& states) {
+  const auto index = storage.make_reader()->ReadIndex();
   if (index.status().code() == absl::StatusCode::kNotFound) return Found::kNone;
   if (!index.ok()) return Found::kDamaged;
-  if (Holds(place, states.old_state, index->metadata)) return Found::kOld;
-  return Holds(place, states.new_state, index->metadata) ? Found::kNew
-                                                         : Found::kDamaged;
+  if (Holds(storage, states.old_state, index->metadata)) return Found::kOld;
+  return Holds(storage, states.new_state, index->metadata) ? Found::kNew
+                                                           : Found::kDamaged;
+}
+
+/// The same in `place`, by its index, too, if it has one.
+inline Found WhatIsIn(NativePlace place, const OldAndNew& states) {
+  place.reader.io = ModestIo(IoEngineKind::kThreads);
+  const auto storage = NativeStorage(place);
+  const Found found = WhatIsIn(storage, states);
+  const bool is_one = found == Found::kOld || found == Found::kNew;
+  if (!is_one || place.min_indexed_items == kMinIndexedItems) return found;
+  // Loads go by the index.
+  const auto& state =
+      found == Found::kOld ? states.old_state : states.new_state;
+  std::vector<std::vector<conformance::Wanted>> of_ranks = {
+      conformance::AllOf(state)};
+  const bool is_right =
+      LoadOnRanks(of_ranks, storage)[0].ok() && AllRight(state, of_ranks[0]);
+  return is_right ? found : Found::kDamaged;
 }
 
 /// Whether a failed save says that it cannot know if the new checkpoint is

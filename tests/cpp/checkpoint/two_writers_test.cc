@@ -10,10 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/rank_threads.h"
+#include "checkpoint/any_format.h"
 #include "dcp/async_save.h"
 #include "dcp/saver.h"
-#include "storage/damage.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/scoreboard.h"
 #include "testing/temp_directory.h"
@@ -117,38 +116,46 @@ TEST_CASE("the next save removes what a killed one left", "[checkpoint]") {
 struct SaveCall {
   const char* name;
   int64_t rounds;  ///< of `make test`
-  Status (*run)(const std::string& path, std::span<const SaveEntry> entries);
+  Status (*run)(const AnyPlace& place, std::span<const SaveEntry> entries);
 };
 
-Status SaveNow(const std::string& path, std::span<const SaveEntry> entries) {
-  return Save(path, entries).status();
+Status SaveNow(const AnyPlace& place, std::span<const SaveEntry> entries) {
+  const auto writer = StorageAt(place).make_writer();
+  return Save(entries, *writer, *MakeSingleProcessTransport(), {}).status();
 }
 
-Status SaveInThread(const std::string& path,
-                    std::span<const SaveEntry> entries) {
-  return AsyncSave(path, {entries.begin(), entries.end()})->Wait().status();
-}
-
-Status SaveBySaver(const std::string& path,
-                   std::span<const SaveEntry> entries) {
-  DCP_ASSIGN_OR_RETURN(const auto saver,
-                       Saver::Make({.program = DCP_SAVER_PROGRAM}));
+Status SaveStaged(const AnyPlace& place, std::span<const SaveEntry> entries,
+                  const StagingOptions& staging) {
   return AsyncSave(std::vector<SaveEntry>(entries.begin(), entries.end()),
                    nullptr,
-                   {.writer = MakeFileSystemWriter({.path = path}),
+                   {.writer = StorageAt(place).make_writer(),
                     .transport = MakeSingleProcessTransport()},
-                   {.staging = {.saver = saver}})
+                   {.staging = staging})
       ->Wait()
       .status();
 }
 
+Status SaveInThread(const AnyPlace& place, std::span<const SaveEntry> entries) {
+  return SaveStaged(place, entries, {});
+}
+
+Status SaveBySaver(const AnyPlace& place, std::span<const SaveEntry> entries) {
+  DCP_ASSIGN_OR_RETURN(const auto saver,
+                       Saver::Make({.program = DCP_SAVER_PROGRAM}));
+  return SaveStaged(place, entries, {.saver = saver});
+}
+
+conformance::State StateOf(const AnyPlace& place, int writer) {
+  const conformance::State state = SmallState(static_cast<uint64_t>(writer));
+  return StatesFor(place.format, {.old_state = state}).old_state;
+}
+
 /// A process that saves the state of that number: its exit code is 0 if it won,
 /// 1 if another one was at work.
-pid_t StartWriter(const SaveCall& call, const std::string& path, int number) {
+pid_t StartWriter(const SaveCall& call, const AnyPlace& place, int number) {
   return Fork([&] {
-    const AllEntries entries =
-        Sharded(SmallState(static_cast<uint64_t>(number)), 1);
-    const Status status = call.run(path, entries[0].span());
+    const AllEntries entries = Sharded(StateOf(place, number), 1);
+    const Status status = call.run(place, entries[0].span());
     const auto failures = GetRankFailures(status);
     const bool busy = failures && failures->by_rank.at(0).code() ==
                                       absl::StatusCode::kAborted;
@@ -156,20 +163,17 @@ pid_t StartWriter(const SaveCall& call, const std::string& path, int number) {
   });
 }
 
-bool HoldsStateOf(const std::string& path, int writer) {
-  const conformance::State state = SmallState(static_cast<uint64_t>(writer));
-  std::vector<conformance::Wanted> wanted = conformance::AllOf(state);
-  const auto storage = NativeStorage(
-      NativePlace{.fs = MakePosixFileSystem(), .directory = path});
-  REQUIRE(conformance::LoadInto(*storage.make_reader(), wanted).ok());
-  return AllRight(state, wanted);
+bool HoldsStateOf(const AnyPlace& place, int writer) {
+  const OldAndNew states{.old_state = StateOf(place, writer)};
+  const Found found = WhatIsIn(place, states);
+  return found == Found::kOld;
 }
 
 /// Writers race; how many won.
-int64_t Race(const SaveCall& call, const std::string& path, int writers) {
+int64_t Race(const SaveCall& call, const AnyPlace& place, int writers) {
   std::vector<pid_t> pids;
   for (int writer = 0; writer < writers; ++writer) {
-    pids.push_back(StartWriter(call, path, writer));
+    pids.push_back(StartWriter(call, place, writer));
   }
   std::vector<int> codes;
   for (const pid_t pid : pids) {
@@ -184,39 +188,59 @@ int64_t Race(const SaveCall& call, const std::string& path, int writers) {
     REQUIRE((code == 0 || code == 1));
     if (code != 0) continue;
     ++winners;
-    holds_one = holds_one || HoldsStateOf(path, writer);
+    holds_one = holds_one || HoldsStateOf(place, writer);
   }
   REQUIRE(holds_one);
   return winners;
 }
 
+void RaceOften(const SaveCall& call, FileFormat format, int64_t rounds) {
+  const testing::TempDirectory directory;
+  const AnyPlace place{.format = format,
+                       .native = {.fs = MakePosixFileSystem(),
+                                  .directory = directory.path() + "/ckpt"}};
+  int64_t winners = 0;
+  int64_t writes = 0;
+  for (int64_t round = 0; round < rounds; ++round) {
+    INFO("round " << round << call.name << " " << ToString(format));
+    const auto writers = static_cast<int>(2 + round % 3);
+    writes += writers;
+    winners += Race(call, place, writers);
+  }
+  CHECK(winners >= rounds);
+  const bool is_native = format == FileFormat::kNative;
+  testing::Report(
+      {.row = "R12",
+       .trial = std::string("2 to 4 processes save into one "
+                            "directory") +
+                call.name + (is_native ? "" : ", " + ToString(format)),
+       .count = rounds,
+       .note = std::to_string(winners) + " of " + std::to_string(writes) +
+               " saves won, the others got kAborted"});
+}
+
+constexpr SaveCall kSaveNow{"", 100, &SaveNow};
+constexpr SaveCall kSaveInThread{", async saves", 40, &SaveInThread};
+constexpr SaveCall kSaveBySaver{", async saves by savers", 20, &SaveBySaver};
+
 TEST_CASE("of processes that race for a directory one wins whole",
           "[checkpoint][R12]") {
-  for (const SaveCall& call :
-       {SaveCall{"", 100, &SaveNow},
-        SaveCall{", async saves", 40, &SaveInThread},
-        SaveCall{", async saves by savers", 20, &SaveBySaver}}) {
-    const int64_t rounds = testing::Trials(call.rounds, 1000);
-    const testing::TempDirectory directory;
-    const std::string path = directory.path() + "/ckpt";
-    int64_t winners = 0;
-    int64_t writes = 0;
-    for (int64_t round = 0; round < rounds; ++round) {
-      INFO("round " << round << call.name);
-      const auto writers = static_cast<int>(2 + round % 3);
-      writes += writers;
-      winners += Race(call, path, writers);
-    }
-    CHECK(winners >= rounds);
-    testing::Report({.row = "R12",
-                     .trial = std::string("2 to 4 processes save into one "
-                                          "directory") +
-                              call.name,
-                     .count = rounds,
-                     .note = std::to_string(winners) + " of " +
-                             std::to_string(writes) +
-                             " saves won, the others got kAborted"});
+  for (const SaveCall& call : {kSaveNow, kSaveInThread, kSaveBySaver}) {
+    RaceOften(call, FileFormat::kNative, testing::Trials(call.rounds, 1000));
   }
+}
+
+TEST_CASE("of processes that race to save safetensors one wins whole",
+          "[checkpoint][R12]") {
+  for (const FileFormat format :
+       {FileFormat::kSafetensors, FileFormat::kSafetensorsInPlace,
+        FileFormat::kSafetensorsOfRanks}) {
+    for (const SaveCall& call : {kSaveNow, kSaveInThread}) {
+      RaceOften(call, format, testing::Trials(5, 1000));
+    }
+  }
+  // Savers never exchange directories.
+  RaceOften(kSaveBySaver, FileFormat::kSafetensors, testing::Trials(3, 1000));
 }
 
 }  // namespace

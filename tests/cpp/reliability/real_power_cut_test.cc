@@ -33,8 +33,10 @@ bool SaveAndCut(const SaveTrials& trials, const MountedDisk& disk,
   return WIFEXITED(status) && WEXITSTATUS(status) == kSaved;
 }
 
-void CutOften(Moment moment, const std::string& trial, int64_t count) {
+void CutOften(const SaveKind& kind, Moment moment, std::string trial,
+              int64_t count) {
   constexpr uint64_t kSeed = 5;
+  if (kind.format != FileFormat::kNative) trial += ", " + ToString(kind.format);
   auto disk = MountedDisk::Ext4();
   if (!disk.ok()) {
     ReportSkipped("R5", trial, std::string(Message(disk.status())));
@@ -42,7 +44,7 @@ void CutOften(Moment moment, const std::string& trial, int64_t count) {
   }
   std::mt19937_64 random(kSeed);
   std::uniform_int_distribution<int> delay(0, 30'000);
-  SaveTrials trials({}, (*disk)->path());
+  SaveTrials trials(kind, (*disk)->path());
   int64_t bad = 0;
   int64_t returned = 0;
   int64_t found_new = 0;
@@ -52,7 +54,8 @@ void CutOften(Moment moment, const std::string& trial, int64_t count) {
     DCP_CHECK_OK((*disk)->Reboot());
     const Found found = trials.Look();
     INFO("trial " << i << ", returned OK " << ok << ", found " << int(found));
-    const bool good = found == Found::kNew || (found == Found::kOld && !ok);
+    const bool good =
+        ok ? trials.IsSaved() : found == Found::kNew || found == Found::kOld;
     CHECK(good);
     bad += good ? 0 : 1;
     returned += ok ? 1 : 0;
@@ -69,14 +72,24 @@ void CutOften(Moment moment, const std::string& trial, int64_t count) {
                   std::to_string(found_new) + " new"});
 }
 
+const SaveKind kNativeFiles;
+const SaveKind kExchanged{.format = FileFormat::kSafetensors, .file_count = 4};
+const SaveKind kInPlace{.format = FileFormat::kSafetensorsInPlace};
+
 TEST_CASE("what a save reported as saved survives a real power cut", "[R5]") {
-  CutOften(Moment::kAfterReturn, "ext4, right after the save returned",
-           Trials(6, 200));
+  const std::string trial = "ext4, right after the save returned";
+  CutOften(kNativeFiles, Moment::kAfterReturn, trial, Trials(6, 200));
+  for (const SaveKind& kind : {kExchanged, kInPlace}) {
+    CutOften(kind, Moment::kAfterReturn, trial, Trials(1, 200));
+  }
 }
 
 TEST_CASE("a real power cut in a save leaves the old or the new one", "[R5]") {
-  CutOften(Moment::kDuring, "ext4, at a random moment of the save",
-           Trials(6, 200));
+  const std::string trial = "ext4, at a random moment of the save";
+  CutOften(kNativeFiles, Moment::kDuring, trial, Trials(6, 200));
+  for (const SaveKind& kind : {kExchanged, kInPlace}) {
+    CutOften(kind, Moment::kDuring, trial, Trials(1, 200));
+  }
 }
 
 }  // namespace

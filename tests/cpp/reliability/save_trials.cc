@@ -5,6 +5,7 @@
 
 #include "dcp/async_save.h"
 #include "dcp/clean.h"
+#include "testing/scoreboard.h"
 
 namespace dcp::testing {
 namespace {
@@ -33,12 +34,19 @@ SaveExit ExitOf(const Status& status) {
   return IsInDoubt(status) ? kFailedInDoubt : kFailed;
 }
 
+/// Savers never exchange directories: whole files are saved in place, whatever
+/// the file system, and files of ranks are not replaced.
+bool HasSaver(FileFormat format) {
+  return format == FileFormat::kNative || format == FileFormat::kSafetensors;
+}
+
 }  // namespace
 
 std::string ToString(const SaveKind& kind) {
   std::string text =
       kind.engine == IoEngineKind::kUring ? "io_uring" : "threads";
   text += ", " + std::to_string(kind.file_count) + " file(s)";
+  if (kind.format != FileFormat::kNative) text += ", " + ToString(kind.format);
   if (kind.compression == Compression::kZstd) text += ", zstd";
   if (kind.has_index) text += ", indexed";
   if (kind.by == SaveBy::kThread) text += ", async";
@@ -47,11 +55,27 @@ std::string ToString(const SaveKind& kind) {
 }
 
 std::vector<SaveKind> AllSaveKinds() {
+  using enum FileFormat;
   std::vector<SaveKind> kinds = {
       {.file_count = 1}, {.file_count = 4}, {.has_index = true}};
-  if (SelectIoEngine(IoEngineKind::kUring).ok()) {
-    kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 1});
-    kinds.push_back({.engine = IoEngineKind::kUring, .file_count = 4});
+  if (Trials(0, 1) == 0) {
+    kinds.push_back({.format = kSafetensors, .file_count = 4});
+    kinds.push_back({.format = kSafetensorsInPlace});
+  } else {
+    for (const FileFormat format : {kSafetensors, kSafetensorsInPlace}) {
+      kinds.push_back({.format = format, .file_count = 1});
+      kinds.push_back({.format = format, .file_count = 4});
+    }
+    kinds.push_back({.format = kSafetensorsOfRanks});
+  }
+  if (!SelectIoEngine(IoEngineKind::kUring).ok()) return kinds;
+  const size_t count = kinds.size();
+  for (size_t i = 0; i < count; ++i) {
+    SaveKind kind = kinds[i];
+    kind.engine = IoEngineKind::kUring;
+    const bool is_quick = Trials(0, 1) == 0;
+    if (kind.has_index || (is_quick && kind.format != kNative)) continue;
+    kinds.push_back(kind);
   }
   return kinds;
 }
@@ -64,6 +88,7 @@ std::vector<SaveKind> AsyncSaveKinds() {
     if (kind.file_count != (rings ? 4 : 1) || kind.has_index) continue;
     for (const SaveBy by : {SaveBy::kThread, SaveBy::kProcess}) {
       kind.by = by;
+      if (by == SaveBy::kProcess && !HasSaver(kind.format)) continue;
       kinds.push_back(kind);
     }
   }
@@ -84,17 +109,21 @@ SaveTrials::SaveTrials(const SaveKind& kind, const std::string& parent)
   REQUIRE(SaveUndisturbed());
 }
 
-NativePlace SaveTrials::Place() const {
-  NativePlace place{
-      .fs = MakePosixFileSystem(),
-      .directory = parent_ + "/ckpt",
-      .writer = {.file_count = kind_.file_count,
-                 .compression = kind_.compression,
-                 .io = ModestIo(kind_.engine)},
-      .min_indexed_items = kind_.has_index ? 1 : kMinIndexedItems,
-  };
+AnyPlace SaveTrials::Place() const {
+  AnyPlace place{
+      .format = kind_.format,
+      .native = {
+          .fs = MakePosixFileSystem(),
+          .directory = parent_ + "/ckpt",
+          .writer = {.file_count = kind_.file_count,
+                     .compression = kind_.compression,
+                     .io = ModestIo(kind_.engine)},
+          .min_indexed_items = kind_.has_index ? 1 : kMinIndexedItems,
+      }};
   // 256 KiB, so that even these files have several blocks.
-  place.writer.io.block_nbytes = int64_t{256} << 10;
+  place.native.writer.io.block_nbytes = int64_t{256} << 10;
+  // Three large tensors, each as large as a file, and a file of small ones.
+  if (kind_.file_count == 4) place.max_shard_nbytes = 400'000;
   return place;
 }
 
@@ -138,7 +167,7 @@ StatusOr<std::shared_ptr<Saver>> SaveTrials::SaverAtRest() const {
 }
 
 std::unique_ptr<StorageWriter> SaveTrials::MakeWriter() const {
-  return NativeStorage(Place()).make_writer();
+  return StorageAt(Place()).make_writer();
 }
 
 Status SaveTrials::TrySaveOther(StorageWriter& writer,
@@ -150,11 +179,16 @@ std::span<const SaveEntry> SaveTrials::OtherEntries() const {
   return (swapped_ ? old_entries_ : new_entries_)[0].span();
 }
 
-Found SaveTrials::Look() const {
-  const Found found = WhatIsIn(Place(), states_);
-  if (!swapped_) return found;
-  if (found == Found::kOld) return Found::kNew;
-  return found == Found::kNew ? Found::kOld : found;
+OldAndNew SaveTrials::States() const {
+  if (!swapped_) return states_;
+  return {.old_state = states_.new_state, .new_state = states_.old_state};
+}
+
+Found SaveTrials::Look() const { return WhatIsIn(Place(), States()); }
+
+bool SaveTrials::IsSaved() const {
+  return Look() == Found::kNew &&
+         WhatOthersFind(Place(), States()) == Found::kNew;
 }
 
 void SaveTrials::Keep(Found found) {
@@ -162,13 +196,14 @@ void SaveTrials::Keep(Found found) {
 }
 
 bool SaveTrials::SaveUndisturbed() {
-  if (SaveOther() != kSaved || Look() != Found::kNew) return false;
+  if (SaveOther() != kSaved || !IsSaved()) return false;
   Keep(Found::kNew);
   return true;
 }
 
 std::vector<std::string> SaveTrials::Leftovers() const {
-  const auto left = CleanCheckpoint(Place().directory, {.dry_run = true});
+  const auto left =
+      CleanCheckpoint(Place().native.directory, {.dry_run = true});
   if (!left.ok()) return {std::string(Message(left.status()))};
   std::vector<std::string> names;
   for (const Leftover& leftover : *left) names.push_back(leftover.name);

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/old_or_new.h"
+#include "checkpoint/any_format.h"
 #include "checkpoint/rank_threads.h"
 #include "dcp/saver.h"
 #include "testing/temp_directory.h"
@@ -35,7 +35,8 @@ enum class SaveBy : uint8_t {
 /// How the saves of a test are made.
 struct SaveKind {
   IoEngineKind engine = IoEngineKind::kThreads;
-  int file_count = 1;
+  FileFormat format = FileFormat::kNative;
+  int file_count = 1;  ///< 1 or 4
   Compression compression = Compression::kNone;
   SaveBy by = SaveBy::kCaller;
   bool has_index = false;  ///< indexed metadata
@@ -43,7 +44,9 @@ struct SaveKind {
 
 std::string ToString(const SaveKind& kind);
 
-/// Both engines (io_uring where there is one), with 1 and with 4 files.
+/// Both engines (io_uring where there is one), with 1 and with 4 files; native
+/// checkpoints, and safetensors, which replace others in all their ways: of
+/// these `make test` takes two.
 std::vector<SaveKind> AllSaveKinds();
 
 /// Asynchronous saves, in threads and by a saver, with both engines.
@@ -79,6 +82,9 @@ class SaveTrials {
   /// What is in the directory now. kOld is what was there before the last
   /// trial, kNew what it was to save.
   Found Look() const;
+  /// Whether all readers, others' too, find the new one: what a save promises
+  /// that returns OK.
+  bool IsSaved() const;
 
   /// The next trial starts from what is there now.
   void Keep(Found found);
@@ -90,14 +96,16 @@ class SaveTrials {
   std::vector<std::string> Leftovers() const;
 
  private:
-  NativePlace Place() const;
+  AnyPlace Place() const;
+  /// In the order of the next trial.
+  OldAndNew States() const;
   Status SaveInBackground() const;
   StatusOr<std::shared_ptr<Saver>> SaverAtRest() const;
 
   const std::unique_ptr<TempDirectory> own_parent_;
   const std::string parent_;
   const SaveKind kind_;
-  const OldAndNew states_ = LargerStates();
+  const OldAndNew states_ = StatesFor(kind_.format, LargerStates());
   const AllEntries old_entries_ = Sharded(states_.old_state, 1);
   const AllEntries new_entries_ = Sharded(states_.new_state, 1);
   bool swapped_ = false;  ///< new_state is in the directory

@@ -103,7 +103,7 @@ class DisturbedSaves:
         """ "old" or "new", or what is wrong."""
         way = self._way
         try:
-            value = lost_ranks.value_in(directory, world_size, way.subject, way.nbytes)
+            value = self._value_in(directory, world_size)
         except ValueError:  # more than one
             return "a mix"
         except (Exception, CheckpointException):
@@ -130,9 +130,17 @@ class DisturbedSaves:
             for rank in range(world_size)
             for name, value in lost_ranks.state_of(rank, 3.0, self._way.nbytes).items()
         }
-        dcpcpp.save(state, checkpoint_id=directory, no_dist=True)
-        value = lost_ranks.value_in(directory, world_size, nbytes=self._way.nbytes)
-        return value == 3.0 and len(list(directory.iterdir())) == 3
+        dcpcpp.save(state, storage_writer=self._way.writer(directory), no_dist=True)
+        is_there = self._value_in(directory, world_size) == 3.0
+        # Data and checksums, and what a native checkpoint has beside them. An overwrite of
+        # safetensors makes a directory beside the checkpoint's.
+        files = {"native": 3, "safetensors": 2}[self._way.file_format]
+        beside = list(directory.parent.glob(f".{directory.name}.*"))
+        return is_there and len(list(directory.iterdir())) == files and not beside
+
+    def _value_in(self, directory: Path, world_size: int) -> float:
+        way = self._way
+        return lost_ranks.value_in(directory, world_size, way.subject, way.nbytes, way.file_format)
 
 
 def saver_of(job: Job, rank: int) -> int:

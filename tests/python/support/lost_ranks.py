@@ -20,9 +20,11 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 import dcpcpp
 from dcpcpp import _arrival
+from support import formats
 from support.forked_ranks import Rank
+from support.formats import LIBRARIES, Format
 from support.gates import Gate
-from support.saving import LIBRARIES, NBYTES, Way, saver_process
+from support.saving import NBYTES, Way, saver_process
 from support.scoreboard import Subject
 
 OLD, NEW = 1.0, 2.0
@@ -56,11 +58,16 @@ def state_of(rank: int, value: float, nbytes: int = NBYTES) -> dict[str, Any]:
 
 
 def value_in(
-    directory: Path, world_size: int, subject: Subject = "dcpcpp", nbytes: int = NBYTES
+    directory: Path,
+    world_size: int,
+    subject: Subject = "dcpcpp",
+    nbytes: int = NBYTES,
+    file_format: Format = "native",
 ) -> float:
     """The one value in every element of a checkpoint of state_of()."""
     state = {name: torch.zeros(nbytes // 4) for name in names(world_size)}
-    LIBRARIES[subject].load(state, checkpoint_id=directory, no_dist=True)
+    reader = formats.reader(subject, file_format, directory)
+    LIBRARIES[subject].load(state, storage_reader=reader, no_dist=True)
     extremes = [extreme for tensor in state.values() for extreme in tensor.aminmax()]
     values = {float(extreme) for extreme in extremes}
     (value,) = values
@@ -151,12 +158,13 @@ def save_when_rank_0_is_gone(me: Rank, directory: Path) -> Ending:
 
 def save_old(me: Rank, directory: Path, way: Way) -> None:
     """Saves OLD."""
-    way.library.save(state_of(me.rank, OLD, way.nbytes), checkpoint_id=directory)
+    writer = way.writer(directory)
+    way.library.save(state_of(me.rank, OLD, way.nbytes), storage_writer=writer)
 
 
 def get_ready(me: Rank, way: Way) -> dict[str, Any]:
     """A first save, which connects the ranks, and the state of another one."""
-    way.save({"x": torch.zeros(1)}, checkpoint_id=me.folder / "first")
+    way.save({"x": torch.zeros(1)}, storage_writer=way.writer(me.folder / "first"))
     if way.how == "process":
         me.mark(f"saver-{me.rank}-{saver_process()}")
     state = state_of(me.rank, NEW, way.nbytes)
@@ -169,7 +177,7 @@ def save_new_at_go(me: Rank, directory: Path, way: Way) -> float:
     state = get_ready(me, way)
     me.wait_for("go")
     with contextlib.suppress(Exception, CheckpointException):
-        way.save(state, checkpoint_id=directory)
+        way.save(state, storage_writer=way.writer(directory))
     return time.monotonic()
 
 

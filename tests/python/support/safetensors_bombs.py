@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 INDEX = "model.safetensors.index.json"
+_OF_A_RANK = "shard-00001-model-00001-of-00001.safetensors"
 _MANY = 1_000_000
 
 
@@ -71,10 +72,28 @@ def indices() -> dict[str, bytes]:
     }
 
 
+def _of_a_rank(sharding: str) -> bytes:
+    described = json.loads(_entry([2, 3], 24))
+    header = {"__metadata__": {"DCP_SHARDING_INFO": sharding}, **described}
+    return _file(json.dumps(header).encode())
+
+
+def files_of_ranks() -> dict[str, bytes]:
+    """In the place of a rank's file."""
+    far = json.dumps({"w": {"saved_offsets": [1 << 62, 0]}})
+    return {
+        "a part at 2^62 of its tensor": _of_a_rank(far),
+        "a part with 300,000 offsets": _of_a_rank(
+            json.dumps({"w": {"saved_offsets": [0] * 300_000}})
+        ),
+        "parts in 900,000 brackets": _of_a_rank("[" * 900_000),
+    }
+
+
 def plant(directory: Path) -> dict[str, Path]:
     """What each bomb is, and the directory in which it lies."""
     planted = {}
-    named = [("model.safetensors", files()), (INDEX, indices())]
+    named = [("model.safetensors", files()), (INDEX, indices()), (_OF_A_RANK, files_of_ranks())]
     for file, bombs in named:
         for name, bomb in bombs.items():
             place = directory / str(len(planted))
@@ -84,4 +103,4 @@ def plant(directory: Path) -> dict[str, Path]:
     return planted
 
 
-__all__ = ["files", "indices", "make_template", "plant"]
+__all__ = ["files", "files_of_ranks", "indices", "make_template", "plant"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType
 
-import dcpcpp
 from dcpcpp._saver import process_saver
+from support import formats
+from support.formats import LIBRARIES, Format
 from support.scoreboard import Subject
 
 How = Literal["save", "thread", "process"]
@@ -22,7 +23,6 @@ SUFFIX: dict[How, str] = {
     "thread": ", async saves",
     "process": ", async saves by another process",
 }
-LIBRARIES: dict[Subject, Any] = {"dcpcpp": dcpcpp, "stock": stock}
 NBYTES = 280_000  # of each tensor: more than what files keep in one block
 
 
@@ -34,15 +34,21 @@ class Way:
         how: at once, in a thread, or by another process.
         subject: whose call it is.
         nbytes: of each tensor. The larger, the more of a save is writing.
+        file_format: of the checkpoints.
     """
 
     how: How = "save"
     subject: Subject = "dcpcpp"
     nbytes: int = NBYTES
+    file_format: Format = "native"
 
     @property
     def library(self) -> Any:
         return LIBRARIES[self.subject]
+
+    def writer(self, directory: Path) -> Any:
+        """A storage writer of one file for each rank, or for all of them."""
+        return formats.writer(self.subject, self.file_format, directory)
 
     def begin(self, state: dict[str, Any], **options: Any) -> Future[Any]:
         """An async save's future."""

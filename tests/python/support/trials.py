@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.distributed.checkpoint as stock
 
 import dcpcpp
+from support import formats
+from support.formats import FORMATS, LIBRARIES, Format
 from support.scoreboard import Subject
 from support.states import blank, require_equal
 
@@ -24,14 +25,17 @@ METADATA = ".metadata"
 STOCK_NBYTES = 2 << 30
 
 
-def state_of(step: int) -> dict[str, Any]:
-    """A few hundred KiB of several dtypes; no bit of a tensor is the same at another step."""
+def state_of(step: int, file_format: Format = "native") -> dict[str, Any]:
+    """A few hundred KiB of several dtypes; no bit of a tensor is the same at another step.
+
+    Safetensors have no place for what is no tensor.
+    """
     draw = torch.Generator().manual_seed(step)
 
     def integers(*sizes: int) -> torch.Tensor:
         return torch.randint(0, 100, sizes, generator=draw)
 
-    return {
+    tensors = {
         "model": {
             "embed": torch.randn(150, 256, generator=draw),
             "left": torch.randn(64, 64, generator=draw),
@@ -43,20 +47,35 @@ def state_of(step: int) -> dict[str, Any]:
         "mask": integers(1000) > 50,
         "ids": integers(333) + step * 1000,
         "bytes": integers(5000).to(torch.uint8),
-        "step": step,
-        "config": {"name": f"run at step {step}", "rates": [step / 7, step / 3]},
     }
+    if file_format == "safetensors":
+        return tensors
+    config = {"name": f"run at step {step}", "rates": [step / 7, step / 3]}
+    return tensors | {"step": step, "config": config}
 
 
-_TEMPLATE = state_of(0)
+_TEMPLATES = {file_format: state_of(0, file_format) for file_format in FORMATS}
+_FILES = {
+    "model.embed": 1,
+    "model.left": 2,
+    "model.right": 1,
+    "model.half": 2,
+    "model.double": 1,
+    "model.norm": 2,
+    "mask": 1,
+    "ids": 2,
+    "bytes": 2,
+}
 
 
-def save(subject: Subject, step: int, directory: Path) -> Path:
-    """`state_of(step)` in two data files."""
-    module: Any = dcpcpp if subject == "dcpcpp" else stock
-    writer = module.FileSystemWriter(directory, thread_count=2)
+def save(
+    subject: Subject, step: int, directory: Path, file_format: Format = "native", files: int = 2
+) -> Path:
+    """`state_of(step)` in one data file or two."""
+    writer = formats.writer(subject, file_format, directory, _FILES if files == 2 else None)
+    state = state_of(step, file_format)
     with warnings.catch_warnings(action="ignore"):
-        module.save(state_of(step), storage_writer=writer, no_dist=True)
+        LIBRARIES[subject].save(state, storage_writer=writer, no_dist=True)
     return directory
 
 
@@ -65,23 +84,24 @@ class Loader:
     """Loads checkpoints of `state_of` and judges what comes of it."""
 
     subject: Subject
+    file_format: Format = "native"
     error: BaseException | None = None  # of the last load
 
     def load(self, directory: Path) -> dict[str, Any] | None:
         """What is in `directory`, or None if loading it fails, with `error` set."""
-        state: dict[str, Any] = blank(_TEMPLATE)
-        module: Any = dcpcpp
-        kind: type[BaseException] = dcpcpp.CheckpointException
+        state: dict[str, Any] = blank(_TEMPLATES[self.file_format])
+        is_ours = self.subject == "dcpcpp"
+        kind: type[BaseException] = dcpcpp.CheckpointException if is_ours else BaseException
         # Threads by the dozen would cost more than the load.
-        reader: Any = dcpcpp.FileSystemReader(directory, io_engine="threads", io_threads=1)
-        if self.subject == "stock":
-            module, kind, reader = stock, BaseException, stock.FileSystemReader(directory)
+        reader = formats.reader(
+            self.subject, self.file_format, directory, io_engine="threads", io_threads=1
+        )
         self.error = None
         # One flipped bit makes stock DCP ask for more than any machine has.
         limit = little_memory(STOCK_NBYTES) if self.subject == "stock" else contextlib.nullcontext()
         try:
             with limit, warnings.catch_warnings(action="ignore"):
-                module.load(state, storage_reader=reader, no_dist=True)
+                LIBRARIES[self.subject].load(state, storage_reader=reader, no_dist=True)
         except KeyboardInterrupt:
             raise
         except kind as error:
@@ -112,11 +132,19 @@ class Checkpoint:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.files = {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
-        self.data_files = [name for name in self.files if name.endswith(".distcp")]
+        self.data_files = [
+            name for name in self.files if name.endswith((".distcp", ".safetensors"))
+        ]
 
     def path(self, name: str) -> Path:
         """Where the file `name` lies."""
         return self.directory / name
+
+    def data_offset(self, name: str) -> int:
+        """Where the tensors of a data file begin: in native ones, at once."""
+        if not name.endswith(".safetensors"):
+            return 0
+        return 8 + int.from_bytes(self.files[name][:8], "little")
 
     def put(self, name: str, content: bytes) -> None:
         """Give a file another content."""

@@ -20,6 +20,7 @@
 
 #include "checkpoint/plan_agreement.h"
 
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,19 @@ namespace dcp {
 namespace {
 
 constexpr std::string_view kPhase = "plan";
+
+Status HasNoPart() {
+  return DataLoss("a rank is told of a plan that it has no part in");
+}
+
+/// Checks that the plan `id` is that of `basis`, whose specs were announced as
+/// `digests`: of others, ranks would each write what they take for theirs.
+Status CheckId(const Digest128& id, const PlanBasis& basis,
+               std::span<const Digest128> digests) {
+  const bool is_same =
+      PlanIdOf(digests, basis.spec_of_rank, basis.options) == id;
+  return is_same ? absl::OkStatus() : HasNoPart();
+}
 
 GlobalPlanOptions PlanOptionsOf(const SaveOptions& options) {
   return {.dedup_to_lowest_rank = options.dedup_to_lowest_rank,
@@ -117,12 +131,15 @@ Status PlanAgreement::Join(JoinedStates joined) {
   if (derived_ != nullptr) return absl::OkStatus();
   PlanBasis basis{.spec_of_rank = std::move(joined.spec_of_rank),
                   .options = joined.options};
+  std::vector<Digest128> digests;
   for (std::string& state : joined.states) {
+    digests.push_back(DigestOf(state));
     DCP_ASSIGN_OR_RETURN(StateSpec spec,
-                         ParseStateMessage(state, DigestOf(state)));
+                         ParseStateMessage(state, digests.back()));
     state = {};
     basis.specs.push_back(std::move(spec));
   }
+  DCP_RETURN_IF_ERROR(CheckId(joined.id, basis, digests));
   DCP_ASSIGN_OR_RETURN(derived_, DerivePlan(joined.id, std::move(basis)));
   return absl::OkStatus();
 }
@@ -141,10 +158,11 @@ Status PlanAgreement::DeriveAlone(const Digest128& id) {
   if (derived_ != nullptr && derived_->id == id && derived_->plan) {
     return absl::OkStatus();
   }
-  if (!spec_)
-    return DataLoss("a rank is told of a plan that it has no part in");
+  if (!spec_) return HasNoPart();
   PlanBasis basis{.spec_of_rank = std::vector<uint32_t>(world_size(), 0),
                   .options = plan_options_};
+  const Digest128 mine = DigestOf(state_);
+  DCP_RETURN_IF_ERROR(CheckId(id, basis, {&mine, 1}));
   basis.specs.push_back(*std::move(spec_));
   DCP_ASSIGN_OR_RETURN(derived_, DerivePlan(id, std::move(basis)));
   return absl::OkStatus();

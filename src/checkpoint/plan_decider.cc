@@ -4,8 +4,6 @@
 #include <map>
 
 #include "base/free_memory.h"
-#include "base/wire.h"
-#include "plan/plan_wire.h"
 
 namespace dcp {
 namespace {
@@ -42,13 +40,13 @@ StatusOr<PlanDecider::Messages> PlanDecider::AnswerOffers(
                     [](const std::string& plan) { return !plan.empty(); }));
   if (sent_plans == world_size) return Shares();
   if (sent_plans > 0) return ToAll(world_size, SendPlan{});
+  NumberStates();
   id_ = IdOfAll();
   if (last_ != nullptr && last_->id == id_) {
     derived_ = last_;
     if (!derived_->plan) return ToAll(world_size, SendPlan{});
     if (AllHold(id_)) return AnswerDerived();
   }
-  NumberStates();
   if (lowest_ranks_.size() == 1 && own != nullptr) {
     DCP_ASSIGN_OR_RETURN(const bool is_closed, Derive({*own}));
     return is_closed ? AnswerDerived() : ToAll(world_size, SendPlan{});
@@ -83,13 +81,12 @@ Status PlanDecider::ReadOffers(Messages offers) {
 }
 
 Digest128 PlanDecider::IdOfAll() const {
-  WireWriter all;
-  all.PutU8(options_.dedup_to_lowest_rank ? 1 : 0);
-  all.PutSigned(options_.split_nbytes);
-  for (const AnnouncedState& state : announced_) {
-    PutDigest(state.digest, &all);
+  std::vector<Digest128> states;
+  states.reserve(lowest_ranks_.size());
+  for (const size_t rank : lowest_ranks_) {
+    states.push_back(announced_[rank].digest);
   }
-  return DigestOf(all.data());
+  return PlanIdOf(states, state_of_rank_, options_);
 }
 
 bool PlanDecider::AllHold(const Digest128& id) const {
@@ -101,6 +98,11 @@ bool PlanDecider::AllHold(const Digest128& id) const {
 void PlanDecider::NumberStates() {
   std::map<Digest128, uint32_t> numbers;
   for (size_t rank = 0; rank < announced_.size(); ++rank) {
+    // Many in a row have the same.
+    if (rank > 0 && announced_[rank].digest == announced_[rank - 1].digest) {
+      state_of_rank_.push_back(state_of_rank_.back());
+      continue;
+    }
     const auto [state, is_new] = numbers.try_emplace(
         announced_[rank].digest, static_cast<uint32_t>(numbers.size()));
     if (is_new) lowest_ranks_.push_back(rank);

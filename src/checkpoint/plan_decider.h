@@ -47,7 +47,8 @@ class PlanDecider {
  private:
   /// Fills what is by rank.
   Status ReadOffers(Messages offers);
-  /// Of what the ranks announced and of the options of this one.
+  /// Of what the ranks announced, after NumberStates, and the options of this
+  /// one.
   Digest128 IdOfAll() const;
   bool AllHold(const Digest128& id) const;
   /// Fills state_of_rank_ and lowest_ranks_.

@@ -22,8 +22,10 @@
 namespace dcp {
 namespace {
 
-// A rank's first message once was its plan and had no version: it began with a
-// length, of more bytes than there are versions.
+// Ranks of one version also derive the same plan of the same states: a change
+// to that is another version, which no older one reads, although no message
+// looks different. A rank's first message once was its plan and had no version:
+// it began with a length, of more bytes than there are versions.
 constexpr WireVersions kVersions{.oldest = 1, .newest = 1, .oldest_reader = 1};
 constexpr const char* kOffer = "what a rank says that it saves";
 constexpr const char* kReply = "the answer to what a rank saves";
@@ -55,7 +57,7 @@ StatusOr<WireReader> Open(std::string_view data, const char* what) {
   return in;
 }
 
-void PutRuns(const std::vector<uint32_t>& numbers, WireWriter* out) {
+void PutRuns(std::span<const uint32_t> numbers, WireWriter* out) {
   WireWriter runs;
   size_t count = 0;
   for (size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
@@ -182,6 +184,17 @@ StatusOr<StateSpec> ParseStateMessage(std::string_view data,
     return DataLoss(std::string(kState) + " is not the one of its digest");
   }
   return ParseStateSpec(spec);
+}
+
+Digest128 PlanIdOf(std::span<const Digest128> states,
+                   std::span<const uint32_t> state_of_rank,
+                   const GlobalPlanOptions& options) {
+  WireWriter all;
+  PutOptions(options, &all);
+  all.PutVarint(states.size());
+  for (const Digest128& state : states) PutDigest(state, &all);
+  PutRuns(state_of_rank, &all);
+  return DigestOf(all.data());
 }
 
 std::string SerializeJoined(const std::optional<JoinedStates>& joined) {

@@ -64,6 +64,13 @@ std::string StateMessage(const StateSpec& spec,
 StatusOr<StateSpec> ParseStateMessage(std::string_view data,
                                       const Digest128& announced);
 
+/// The id of the plan that follows from what ranks announced: distinct states,
+/// by digest, in the order of their lowest ranks, the number of each rank's,
+/// and the coordinator's options.
+Digest128 PlanIdOf(std::span<const Digest128> states,
+                   std::span<const uint32_t> state_of_rank,
+                   const GlobalPlanOptions& options);
+
 /// What the coordinator makes of distinct states, for all ranks.
 struct JoinedStates {
   Digest128 id;

@@ -15,6 +15,9 @@
 // 5. Of many holders as many, evenly spaced, take part as there are units to
 //    deal, kMaxWriters at most: more would cost every rank time, and write less
 //    than is worth a file.
+//
+// Who changes what comes of this changes kVersions in planning_messages.cc: to
+// ranks of two versions of dcp the digests say that they agree.
 
 #include "plan/holder_shares.h"
 

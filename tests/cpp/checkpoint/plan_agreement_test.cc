@@ -212,6 +212,30 @@ TEST_CASE("a message that is garbled or of another version names its rank",
   }
 }
 
+TEST_CASE("a rank that is told of a plan of other states writes nothing",
+          "[agreement]") {
+  // The id of the plan comes after the byte of the seal, the two versions, and
+  // the kind of a reply, or whether there are states.
+  constexpr size_t kId = 4;
+  for (const uint32_t stages : {1U, 2U}) {
+    Job job = TwoStages(2);
+    job.specs.resize(stages);
+    job.spec_of_rank.resize(2 * stages);
+    SavedJob saved = Filled(job);
+    SavingRanks ranks(saved.entries.size());
+    const int reply = stages == 1 ? 2 : 4;
+    ranks.transports[1]->set_reply_change([&](int call, std::string* message) {
+      if (call == reply) (*message)[kId] ^= 1;
+    });
+    const RankFailures failures = RequireSameFailures(
+        ranks.Save(saved.entries, NativeOn(MakeMemoryFileSystem())));
+    REQUIRE(failures.by_rank.size() == 1);
+    const Status& status = failures.by_rank.at(1);
+    CHECK(status.code() == absl::StatusCode::kDataLoss);
+    CHECK_THAT(std::string(Message(status)), Contains("no part in"));
+  }
+}
+
 TEST_CASE("a rank's error reaches all, and the next save is planned as before",
           "[agreement]") {
   SavedJob saved = Filled(TwoStages(2));

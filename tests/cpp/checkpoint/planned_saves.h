@@ -27,7 +27,7 @@ struct PlanningTraffic {
 /// Another transport, whose messages are counted, and may be changed.
 class WatchedTransport final : public Transport {
  public:
-  /// Changes a message that is gathered: of the rank's first call, 1.
+  /// Changes a message of the rank's call, the first being 1.
   using Change = std::function<void(int call, std::string* message)>;
 
   explicit WatchedTransport(std::unique_ptr<Transport> inner)
@@ -39,7 +39,10 @@ class WatchedTransport final : public Transport {
     is_planning_ = true;
   }
   const PlanningTraffic& traffic() const { return traffic_; }
+  /// Of messages that are gathered from this rank.
   void set_change(Change change) { change_ = std::move(change); }
+  /// Of replies to it, scattered or broadcast, until bytes move.
+  void set_reply_change(Change change) { reply_change_ = std::move(change); }
 
   int rank() const override { return inner_->rank(); }
   int world_size() const override { return inner_->world_size(); }
@@ -54,11 +57,11 @@ class WatchedTransport final : public Transport {
     size_t nbytes = 0;
     for (const std::string& message : messages) nbytes += message.size();
     Note('S', nbytes);
-    return inner_->Scatter(messages);
+    return Changed(inner_->Scatter(messages));
   }
   StatusOr<std::string> Broadcast(std::string_view message) override {
     Note('B', message.size());
-    return inner_->Broadcast(message);
+    return Changed(inner_->Broadcast(message));
   }
   Status AwaitAll(std::string_view phase) override {
     is_planning_ = false;
@@ -66,6 +69,13 @@ class WatchedTransport final : public Transport {
   }
 
  private:
+  StatusOr<std::string> Changed(StatusOr<std::string> reply) {
+    if (reply_change_ && reply.ok() && is_planning_) {
+      reply_change_(static_cast<int>(traffic_.calls.size()), &*reply);
+    }
+    return reply;
+  }
+
   void Note(char call, size_t nbytes) {
     if (!is_planning_) return;
     traffic_.calls += call;
@@ -76,6 +86,7 @@ class WatchedTransport final : public Transport {
   PlanningTraffic traffic_;
   bool is_planning_ = true;
   Change change_;
+  Change reply_change_;
 };
 
 /// Ranks that save several times, each with a cache of its own.

@@ -1,6 +1,7 @@
 #include "checkpoint/planning_messages.h"
 
 #include <catch2/catch.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,28 @@ TEST_CASE("a state is the one that was announced", "[agreement]") {
   });
   CHECK(message != StateMessage(spec, {.dedup_to_lowest_rank = true}));
   CHECK(message != StateMessage(spec, {.split_nbytes = 1}));
+}
+
+TEST_CASE("a plan's id is of all states, of who has which, and of options",
+          "[agreement]") {
+  const std::vector<Digest128> states = {{1, 2}, {3, 4}};
+  const auto id_of = [](const std::vector<Digest128>& of,
+                        const std::vector<uint32_t>& state_of_rank,
+                        const GlobalPlanOptions& options = {}) {
+    return PlanIdOf(of, state_of_rank, options);
+  };
+  const std::set<Digest128> ids = {
+      id_of(states, {0, 0, 1}),
+      id_of(states, {0, 1, 1}),
+      id_of(states, {0, 1, 0}),
+      id_of(states, {0, 0, 1, 1}),
+      id_of({{1, 2}}, {0, 0, 0}),
+      id_of({{1, 2}}, {0, 0}),
+      id_of({{1, 2}, {3, 5}}, {0, 0, 1}),
+      id_of({{3, 4}, {1, 2}}, {0, 0, 1}),
+      id_of(states, {0, 0, 1}, {.dedup_to_lowest_rank = true}),
+      id_of(states, {0, 0, 1}, {.split_nbytes = 1})};
+  CHECK(ids.size() == 10);
 }
 
 TEST_CASE("joined states are those of all ranks", "[agreement]") {

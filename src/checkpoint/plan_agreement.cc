@@ -9,9 +9,9 @@
 // 4. Several states: the lowest rank of each sends it, the coordinator sends
 //    all of them to all ranks, and each derives the plan. A plan is in effect
 //    when all have said that they have it.
-// 5. Some sent plans, there are too many states, or the plan is not of closed
-//    form (which the coordinator finds out, for all): who has not yet sent its
-//    plan does so, and it goes on as in 2.
+// 5. Some sent plans, states are too many or too large, or the plan is not of
+//    closed form (which the coordinator finds out, for all): who has not yet
+//    sent its plan does so, and it goes on as in 2.
 //
 // The plan is a pure function of the states, so it needs no more checks than
 // that ranks have the same digest. Only the coordinator's options count; they

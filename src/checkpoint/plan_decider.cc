@@ -16,6 +16,12 @@ constexpr const char* kPhase = "plan";
 constexpr size_t kManyStates = 16;
 constexpr size_t kRanksPerState = 8;
 
+// Every rank takes all states, parses and keeps them, while plans are the
+// coordinator's alone. Stages of a pipeline divide one state, of 124 KB for a
+// 70B model with its optimizer; but where kinds of ranks differ in their meshes
+// only, each kind has all of it.
+constexpr size_t kMostStateNbytes = size_t{16} << 20;
+
 size_t MostStates(size_t world_size) {
   return std::max(kManyStates, world_size / kRanksPerState);
 }
@@ -113,6 +119,12 @@ void PlanDecider::NumberStates() {
 StatusOr<std::string> PlanDecider::JoinStates(const Messages& states) {
   JoinedStates joined{
       .id = id_, .spec_of_rank = state_of_rank_, .options = options_};
+  size_t nbytes = 0;
+  for (const size_t rank : lowest_ranks_) nbytes += states[rank].size();
+  if (nbytes > kMostStateNbytes) {
+    NoteNone();
+    return SerializeJoined(std::nullopt);
+  }
   std::vector<StateSpec> specs;
   for (const size_t rank : lowest_ranks_) {
     StatusOr<StateSpec> spec =
@@ -138,10 +150,14 @@ StatusOr<bool> PlanDecider::Derive(std::vector<StateSpec> specs) {
   if (derived.status().code() != absl::StatusCode::kUnimplemented) {
     return derived.status();
   }
+  NoteNone();
+  return false;
+}
+
+void PlanDecider::NoteNone() {
   auto none = std::make_shared<DerivedPlan>();
   none->id = id_;
   derived_ = std::move(none);
-  return false;
 }
 
 StatusOr<PlanDecider::Messages> PlanDecider::AnswerDerived() {

@@ -55,6 +55,8 @@ class PlanDecider {
   void NumberStates();
   /// Derives the plan; false if it is not of closed form, which is noted.
   StatusOr<bool> Derive(std::vector<StateSpec> specs);
+  /// Remembers that the states have no plan that ranks derive.
+  void NoteNone();
   StatusOr<Messages> Shares();
 
   PlanKeeper& keeper_;

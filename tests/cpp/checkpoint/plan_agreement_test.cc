@@ -161,6 +161,22 @@ TEST_CASE("where nearly every rank has a state of its own, plans are sent",
   CHECK(ReadMetadata(*fs).entries().size() == entries.size());
 }
 
+TEST_CASE("states of many bytes are left to the coordinator", "[agreement]") {
+  Job job = TwoStages(1);
+  for (StateSpec& spec : job.specs) {
+    for (int i = 0; i < 9; ++i) {  // both stages: 18 MB
+      spec.entries.push_back(
+          ObjectEntry(std::string(1'000'000, static_cast<char>('a' + i)), 1));
+    }
+  }
+  SavedJob saved = Filled(job);
+  SavingRanks ranks(2);
+  auto fs = MakeMemoryFileSystem();
+  RequireAllSucceed(ranks.Save(saved.entries, NativeOn(fs)));
+  CHECK(ranks.calls() == "GSGBGS");
+  CHECK(ranks.nbytes() > 17'000'000);  // the state, and then the plan
+}
+
 TEST_CASE("the coordinator's options count", "[agreement]") {
   Job job = TwoStages(2);
   for (StateSpec& spec : job.specs) {

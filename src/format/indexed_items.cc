@@ -85,14 +85,18 @@ std::string FileNumbers::Serialize() const {
   return data;
 }
 
-StatusOr<std::vector<StorageInfo>> ParseFiles(std::string_view data) {
+StatusOr<std::vector<StorageInfo>> ParseFiles(std::string_view data,
+                                              CopyBudget budget) {
   WireReader in(data, "the files of indexed metadata");
-  std::vector<StorageInfo> files(in.Count(2));
-  for (StorageInfo& file : files) {
+  std::vector<StorageInfo> files;
+  for (size_t left = in.Count(2); in.ok() && left > 0; --left) {
+    StorageInfo& file = files.emplace_back();
     file.relative_path = in.String();
-    const size_t transforms = in.Count(1);
-    for (size_t i = 0; i < transforms && in.ok(); ++i) {
-      file.transform_descriptors.emplace_back(in.String());
+    if (!budget.Take(sizeof(StorageInfo))) in.Fail();
+    for (size_t more = in.Count(1); in.ok() && more > 0; --more) {
+      const std::string_view transform = in.String();
+      if (!budget.TakeElement(transform)) in.Fail();
+      file.transform_descriptors.emplace_back(transform);
     }
   }
   DCP_RETURN_IF_ERROR(in.Finish());

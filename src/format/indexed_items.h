@@ -14,6 +14,7 @@
 #include "dcp/metadata.h"
 #include "dcp/status.h"
 #include "format/indexed_columns.h"
+#include "format/metadata_limits.h"
 
 namespace dcp {
 
@@ -46,7 +47,9 @@ class FileNumbers {
 };
 
 /// Reads what FileNumbers wrote: places of no length.
-StatusOr<std::vector<StorageInfo>> ParseFiles(std::string_view data);
+/// \error kDataLoss  malformed, or more than `budget` has left
+StatusOr<std::vector<StorageInfo>> ParseFiles(std::string_view data,
+                                              CopyBudget budget);
 
 /// The bytes of a block of 1 to kItemsPerBlock items of one entry.
 std::string SerializeItems(std::span<const IndexedItem> items,

@@ -1,9 +1,9 @@
 // Indexed metadata: what `.metadata` says, for who needs little of it.
 //
 // A checkpoint of many ranks has millions of chunks, and a pickle must be read
-// from its first byte to its last. Here a tensor is found by its name, and its
-// chunks, 256 to a block, are read one block at a time. FORMAT.md describes the
-// bytes.
+// from its first byte to its last. Here an outline says what tensors there are,
+// and the chunks of each, 256 to a block, are read one block at a time.
+// FORMAT.md describes the bytes.
 
 #ifndef DCP_FORMAT_INDEXED_METADATA_H_
 #define DCP_FORMAT_INDEXED_METADATA_H_
@@ -20,6 +20,7 @@
 #include "dcp/status.h"
 #include "format/indexed_items.h"
 #include "format/indexed_trailer.h"
+#include "format/metadata_limits.h"
 #include "format/place_table.h"
 
 namespace dcp {
@@ -47,7 +48,6 @@ class IndexedMetadataWriter {
   Status Add(IndexedItem item);
   /// Ends the file. What belongs to no entry: planner_data, storage_meta and
   /// version of `rest`, and items that no entry has.
-  /// \error kInvalidArgument  two entries have the same key
   Status Finish(const Metadata& rest, std::span<const PlaceTable::Stray> strays,
                 const MetadataBinding& metadata);
 
@@ -63,12 +63,11 @@ class IndexedMetadataWriter {
   };
 
   Status Begin(std::string_view fqn, std::string header);
-  StatusOr<std::string> Tables() const;
+  /// The directory without records and files.
+  std::string Tables() const;
   Status EndEntry();
   Status FlushBlock();
   Status Put(std::string_view bytes);
-  StatusOr<std::vector<uint32_t>> Slots() const;
-  std::string_view NameOf(const Entry& entry) const;
 
   ByteSink sink_;
   uint64_t nbytes_ = 0;
@@ -100,41 +99,34 @@ class IndexedMetadata {
     uint64_t first_block = 0;
   };
 
-  /// Reads the directory of a file of `nbytes`.
-  /// \error kDataLoss  damaged
+  /// Reads the directory of a file of `nbytes`, made for `metadata`.
+  /// \error kDataLoss  damaged; of another `.metadata`; asks for more memory
+  ///     than a `.metadata` of that size could
   /// \error kFailedPrecondition  needs a newer dcp
-  static StatusOr<IndexedMetadata> Open(ReadRange read, int64_t nbytes);
+  static StatusOr<IndexedMetadata> Open(ReadRange read, int64_t nbytes,
+                                        const MetadataBinding& metadata);
 
-  /// The `.metadata` that this is of. Whoever finds another one there has an
-  /// index of an older save, and must not use it.
-  const MetadataBinding& metadata() const { return trailer_.metadata; }
   /// Number of entries.
   size_t size() const { return static_cast<size_t>(trailer_.entry_count); }
-  /// Position of the entry `fqn`, size() if there is none. Reads no file.
-  size_t Position(std::string_view fqn) const;
-  /// The entry at `position`, less than size(). Reads no file.
+  /// The entry at `position`, less than size(). Reads no file. Entries have the
+  /// positions that they have in the outline, where keys are looked up.
   StatusOr<Entry> At(size_t position) const;
   /// Items [first, first + count) of `entry`, which has as many. Reads the
   /// blocks that hold them, in one range.
   /// \error kDataLoss  a block is damaged; the message names the entry
   StatusOr<std::vector<IndexedItem>> Items(const Entry& entry, uint64_t first,
                                            uint64_t count) const;
-  /// Whether this is of `metadata`, and asks for no more memory than a
-  /// `.metadata` of that size could. Reads no file.
-  /// \error kDataLoss  it is not, or does
-  Status CheckIsOf(const MetadataBinding& metadata) const;
 
   /// What the `.metadata` says but for chunks and the places of entries' items:
   /// tensors have no chunks. Reads no block.
   StatusOr<Metadata> ReadOutline() const;
   /// Adds the chunks of the entry `fqn`, and the places of its items, to
-  /// `metadata`, which has the entry from ReadOutline. Without effect if this
-  /// has no such entry.
+  /// `metadata`, which has the entries of ReadOutline. Without effect if there
+  /// is no such entry.
   /// \error kDataLoss  a block is damaged, or the entries differ
   Status ReadEntry(std::string_view fqn, Metadata* metadata) const;
   /// All of it, as the `.metadata` says it.
   StatusOr<Metadata> ReadAll() const;
-
  private:
   struct Block {
     uint64_t begin = 0;
@@ -145,9 +137,15 @@ class IndexedMetadata {
   IndexedMetadata() = default;
 
   Status CheckDirectory() const;
+  /// Checks what the items ask for.
+  Status CheckIsModest() const;
   bool EntriesFollowEachOther() const;
   StatusOr<Entry> ParseRecord(size_t position, size_t* record_nbytes) const;
   Block BlockAt(uint64_t block) const;
+  /// As a `.metadata` of this size has.
+  CopyBudget Budget() const {
+    return CopyBudget(static_cast<size_t>(trailer_.metadata.nbytes));
+  }
   /// Sets what belongs to no entry.
   Status ReadRest(Metadata* metadata) const;
   Status AddItems(const Entry& entry, Metadata* metadata) const;

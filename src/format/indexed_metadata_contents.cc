@@ -38,30 +38,30 @@ Status AddOutline(const IndexedMetadata::Entry& entry, Metadata* metadata) {
                   "\" twice");
 }
 
+Status IsAnother(std::string_view fqn) {
+  return DataLoss("indexed metadata have another \"" + Printable(fqn) +
+                  "\" than was read before");
+}
+
 /// The tensor of `entry`, or null for an object, in `stored`, which is of the
 /// same key.
 StatusOr<TensorStorageMetadata*> TensorOf(const IndexedMetadata::Entry& entry,
                                           StorageMetadata* stored) {
-  auto* const tensor =
-      stored == nullptr ? nullptr : std::get_if<TensorStorageMetadata>(stored);
+  auto* const tensor = std::get_if<TensorStorageMetadata>(stored);
   const bool is_same = tensor == nullptr
-                           ? stored != nullptr && !entry.is_tensor
+                           ? !entry.is_tensor
                            : entry.is_tensor && tensor->size == entry.size &&
                                  tensor->properties == entry.properties &&
                                  tensor->chunks.empty();
   if (is_same) return tensor;
-  return DataLoss("indexed metadata have another \"" + Printable(entry.fqn) +
-                  "\" than was read before");
+  return IsAnother(entry.fqn);
 }
 
 }  // namespace
 
-Status IndexedMetadata::CheckIsOf(const MetadataBinding& metadata) const {
-  if (trailer_.metadata != metadata) {
-    return DataLoss("indexed metadata are of another .metadata");
-  }
-  const auto nbytes = static_cast<uint64_t>(metadata.nbytes);
-  CopyBudget budget(static_cast<size_t>(nbytes));
+Status IndexedMetadata::CheckIsModest() const {
+  const auto nbytes = static_cast<uint64_t>(trailer_.metadata.nbytes);
+  CopyBudget budget = Budget();
   uint64_t left = nbytes / kMinChunkNbytes;
   bool is_modest =
       std::all_of(files_.begin(), files_.end(), [](const StorageInfo& file) {
@@ -79,7 +79,7 @@ Status IndexedMetadata::CheckIsOf(const MetadataBinding& metadata) const {
                   std::to_string(nbytes) + " bytes can");
 }
 
-/// Adds what the blocks of `entry` hold.
+/// Adds what the blocks of `entry`, which `metadata` has, hold.
 Status IndexedMetadata::AddItems(const Entry& entry, Metadata* metadata) const {
   DCP_ASSIGN_OR_RETURN(TensorStorageMetadata * tensor,
                        TensorOf(entry, metadata->FindMutable(entry.fqn)));
@@ -115,10 +115,11 @@ StatusOr<Metadata> IndexedMetadata::ReadOutline() const {
 
 Status IndexedMetadata::ReadEntry(std::string_view fqn,
                                   Metadata* metadata) const {
-  const size_t position = Position(fqn);
-  if (position == size()) return absl::OkStatus();
+  const size_t position = metadata->Position(fqn);
+  if (position == metadata->entries().size()) return absl::OkStatus();
+  if (position >= size()) return IsAnother(fqn);
   DCP_ASSIGN_OR_RETURN(const Entry entry, At(position));
-  return AddItems(entry, metadata);
+  return entry.fqn == fqn ? AddItems(entry, metadata) : IsAnother(fqn);
 }
 
 StatusOr<Metadata> IndexedMetadata::ReadAll() const {

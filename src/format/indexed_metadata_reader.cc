@@ -61,8 +61,8 @@ T IndexedMetadata::Number(uint64_t byte_offset) const {
   return number;
 }
 
-StatusOr<IndexedMetadata> IndexedMetadata::Open(ReadRange read,
-                                                int64_t nbytes) {
+StatusOr<IndexedMetadata> IndexedMetadata::Open(
+    ReadRange read, int64_t nbytes, const MetadataBinding& metadata) {
   const auto end = static_cast<uint64_t>(nbytes);
   const uint64_t tail_nbytes = std::min<uint64_t>(end, kMaxTrailerNbytes);
   IndexedMetadata index;
@@ -73,13 +73,18 @@ StatusOr<IndexedMetadata> IndexedMetadata::Open(ReadRange read,
   DCP_ASSIGN_OR_RETURN(const std::string tail,
                        Read(index.read_, end - tail_nbytes, tail_nbytes));
   DCP_ASSIGN_OR_RETURN(index.trailer_, ParseTrailer(head, tail, end));
+  if (index.trailer_.metadata != metadata) {
+    return DataLoss("indexed metadata are of another .metadata");
+  }
   DCP_ASSIGN_OR_RETURN(index.directory_,
                        Read(index.read_, index.trailer_.directory_begin,
                             index.trailer_.directory_nbytes()));
   DCP_RETURN_IF_ERROR(index.CheckDirectory());
   DCP_ASSIGN_OR_RETURN(index.files_,
                        ParseFiles(std::string_view(index.directory_)
-                                      .substr(index.trailer_.files_begin())));
+                                      .substr(index.trailer_.files_begin()),
+                                  index.Budget()));
+  DCP_RETURN_IF_ERROR(index.CheckIsModest());
   return index;
 }
 
@@ -87,14 +92,6 @@ StatusOr<IndexedMetadata> IndexedMetadata::Open(ReadRange read,
 /// blocks that do not follow each other.
 Status IndexedMetadata::CheckDirectory() const {
   bool is_sane = HasCrc(directory_, trailer_.directory_crc32);
-  uint64_t used = 0;
-  for (uint64_t i = 0; is_sane && i < trailer_.slot_count; ++i) {
-    const auto slot = Number<uint32_t>(trailer_.slots_begin() +
-                                       i * IndexedTrailer::kSlotNbytes);
-    is_sane = slot <= trailer_.entry_count;
-    if (slot != 0) ++used;
-  }
-  is_sane = is_sane && used == trailer_.entry_count;
   for (uint64_t i = 0; is_sane && i < trailer_.entry_count; ++i) {
     is_sane = Number<uint64_t>(i * IndexedTrailer::kEntryNbytes) <
               trailer_.records_nbytes;
@@ -137,19 +134,6 @@ std::string_view IndexedMetadata::RecordAt(size_t position) const {
   return std::string_view(directory_)
       .substr(trailer_.records_begin(), trailer_.records_nbytes)
       .substr(begin);
-}
-
-size_t IndexedMetadata::Position(std::string_view fqn) const {
-  const uint64_t mask = trailer_.slot_count - 1;
-  uint64_t slot = IndexedHash(fqn) & mask;
-  while (true) {
-    const auto taken = Number<uint32_t>(trailer_.slots_begin() +
-                                        slot * IndexedTrailer::kSlotNbytes);
-    if (taken == 0) return size();
-    WireReader record(RecordAt(taken - 1), "a record");
-    if (record.String() == fqn && record.ok()) return taken - 1;
-    slot = (slot + 1) & mask;
-  }
 }
 
 StatusOr<IndexedMetadata::Entry> IndexedMetadata::At(size_t position) const {
@@ -225,7 +209,7 @@ Status IndexedMetadata::ReadRest(Metadata* metadata) const {
   if (!HasCrc(rest, trailer_.rest_crc32)) {
     return DataLoss("the rest of indexed metadata is damaged");
   }
-  return ParseRest(rest, metadata);
+  return ParseRest(rest, Budget(), metadata);
 }
 
 }  // namespace dcp

@@ -1,8 +1,6 @@
-#include <bit>
 #include <utility>
 
 #include "base/checksum.h"
-#include "base/printable.h"
 #include "base/wire.h"
 #include "format/indexed_metadata.h"
 #include "format/indexed_rest.h"
@@ -12,11 +10,6 @@ namespace {
 
 uint32_t CrcOf(std::string_view data) {
   return Crc32(0, std::as_bytes(std::span(data.data(), data.size())));
-}
-
-/// At most half of the slots are taken.
-size_t SlotCount(size_t entry_count) {
-  return std::bit_ceil(2 * entry_count + 1);
 }
 
 /// The item of an entry's chunk, or of an object.
@@ -98,38 +91,12 @@ Status IndexedMetadataWriter::FlushBlock() {
   return Put(block);
 }
 
-std::string_view IndexedMetadataWriter::NameOf(const Entry& entry) const {
-  return WireReader(std::string_view(records_).substr(entry.record_begin), "")
-      .String();
-}
-
-/// The hash table of entries: position + 1, 0 for a free slot.
-StatusOr<std::vector<uint32_t>> IndexedMetadataWriter::Slots() const {
-  std::vector<uint32_t> slots(SlotCount(entries_.size()), 0);
-  const size_t mask = slots.size() - 1;
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    const std::string_view fqn = NameOf(entries_[i]);
-    size_t slot = IndexedHash(fqn) & mask;
-    for (; slots[slot] != 0; slot = (slot + 1) & mask) {
-      if (NameOf(entries_[slots[slot] - 1]) == fqn) {
-        return InvalidArgument("metadata have two entries \"" + Printable(fqn) +
-                               "\"");
-      }
-    }
-    slots[slot] = static_cast<uint32_t>(i + 1);
-  }
-  return slots;
-}
-
-/// The directory without records and files.
-StatusOr<std::string> IndexedMetadataWriter::Tables() const {
-  DCP_ASSIGN_OR_RETURN(const std::vector<uint32_t> slots, Slots());
+std::string IndexedMetadataWriter::Tables() const {
   WireWriter out;
   for (const Entry& entry : entries_) {
     out.PutU64(entry.record_begin);
     out.PutU64(entry.first_block);
   }
-  for (const uint32_t slot : slots) out.PutU32(slot);
   for (const Block& block : blocks_) {
     out.PutU64(block.begin);
     out.PutU32(block.nbytes);
@@ -145,12 +112,11 @@ Status IndexedMetadataWriter::Finish(const Metadata& rest,
   if (nbytes_ == 0) DCP_RETURN_IF_ERROR(Put(IndexedHeader()));
   const std::string files = files_.Serialize();
   const std::string rest_bytes = SerializeRest(rest, strays);
-  DCP_ASSIGN_OR_RETURN(std::string directory, Tables());
+  std::string directory = Tables();
   directory += records_;
   directory += files;
   const IndexedTrailer trailer{.directory_begin = nbytes_,
                                .entry_count = entries_.size(),
-                               .slot_count = SlotCount(entries_.size()),
                                .block_count = blocks_.size(),
                                .records_nbytes = records_.size(),
                                .files_nbytes = files.size(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -25,20 +26,9 @@ bool GetFlag(WireReader* in) {
   return presence == 1;
 }
 
-std::optional<std::string> GetOptional(WireReader* in) {
-  if (!GetFlag(in)) return std::nullopt;
-  return std::string(in->String());
-}
-
 void PutStrings(const std::vector<std::string>& strings, WireWriter* out) {
   out->PutVarint(strings.size());
   for (const std::string& text : strings) out->PutString(text);
-}
-
-std::vector<std::string> GetStrings(WireReader* in) {
-  std::vector<std::string> strings(in->Count(1));
-  for (std::string& text : strings) text = in->String();
-  return strings;
 }
 
 void PutPath(const ObjectPath& path, WireWriter* out) {
@@ -51,18 +41,6 @@ void PutPath(const ObjectPath& path, WireWriter* out) {
       out->PutSigned(std::get<int64_t>(item));
     }
   }
-}
-
-ObjectPath GetPath(WireReader* in) {
-  ObjectPath path(in->Count(2));
-  for (PathItem& item : path) {
-    if (GetFlag(in)) {
-      item = in->Signed();
-    } else {
-      item = std::string(in->String());
-    }
-  }
-  return path;
 }
 
 void PutPlannerData(const Metadata& metadata, WireWriter* out) {
@@ -82,16 +60,6 @@ void PutPlannerData(const Metadata& metadata, WireWriter* out) {
   }
 }
 
-void GetPlannerData(WireReader* in, Metadata* metadata) {
-  if (!GetFlag(in)) return;
-  auto& paths = metadata->planner_data.emplace();
-  const size_t count = in->Count(2);
-  for (size_t i = 0; i < count && in->ok(); ++i) {
-    std::string key(in->String());
-    if (!paths.emplace(std::move(key), GetPath(in)).second) in->Fail();
-  }
-}
-
 void PutStrays(std::span<const PlaceTable::Stray> strays, WireWriter* out) {
   out->PutVarint(strays.size());
   for (const auto& [index, info] : strays) {
@@ -107,23 +75,95 @@ void PutStrays(std::span<const PlaceTable::Stray> strays, WireWriter* out) {
   }
 }
 
-void GetStrays(WireReader* in, Metadata* metadata) {
-  const size_t count = in->Count(7);
-  for (size_t i = 0; i < count && in->ok(); ++i) {
-    MetadataIndex index{.fqn = std::string(in->String())};
-    if (GetFlag(in)) index.offset = in->GetDims();
-    if (GetFlag(in)) index.index = in->Signed();
-    StorageInfo info{.relative_path = std::string(in->String())};
-    info.offset = in->Signed();
-    info.length = in->Signed();
-    info.transform_descriptors = GetStrings(in);
-    if (!IsPossiblePlace(info) ||
-        !metadata->storage_data.emplace(std::move(index), std::move(info))
-             .second) {
-      in->Fail();
+/// Reads the rest, and fails once that asks for more than the budget has. A few
+/// bytes of a file may stand for much memory, and take none of a disk.
+class RestReader {
+ public:
+  RestReader(std::string_view data, CopyBudget budget)
+      : in_(data, "the rest of indexed metadata"), budget_(budget) {}
+
+  Status Read(Metadata* metadata) && {
+    metadata->version = Optional();
+    if (GetFlag(&in_)) {
+      StorageMeta& meta = metadata->storage_meta.emplace();
+      meta.checkpoint_id = Optional();
+      meta.save_id = Optional();
+      meta.load_id = Optional();
+      meta.modules = Strings();
+    }
+    if (GetFlag(&in_)) PlannerData(&metadata->planner_data.emplace());
+    StoredItems(metadata);
+    return in_.Finish();
+  }
+
+ private:
+  void Require(bool is_enough) {
+    if (!is_enough) in_.Fail();
+  }
+
+  std::optional<std::string> Optional() {
+    if (!GetFlag(&in_)) return std::nullopt;
+    return std::string(in_.String());
+  }
+
+  /// An element of a list of texts.
+  std::string Element() {
+    const std::string_view text = in_.String();
+    Require(budget_.TakeElement(text));
+    return std::string(text);
+  }
+
+  std::vector<std::string> Strings() {
+    std::vector<std::string> strings;
+    for (size_t left = in_.Count(1); in_.ok() && left > 0; --left) {
+      strings.push_back(Element());
+    }
+    return strings;
+  }
+
+  ObjectPath Path() {
+    ObjectPath path;
+    for (size_t left = in_.Count(2); in_.ok() && left > 0; --left) {
+      if (GetFlag(&in_)) {
+        Require(budget_.TakeElement({}));
+        path.emplace_back(in_.Signed());
+      } else {
+        path.emplace_back(Element());
+      }
+    }
+    return path;
+  }
+
+  void PlannerData(std::unordered_map<std::string, ObjectPath>* paths) {
+    size_t left = in_.Count(2);
+    Require(budget_.Take(left * sizeof(void*)));  // the table
+    if (in_.ok()) paths->reserve(left);
+    for (; in_.ok() && left > 0; --left) {
+      std::string key(in_.String());
+      Require(budget_.Take(key.size()));
+      const auto [entry, is_new] = paths->emplace(std::move(key), Path());
+      Require(is_new && !IsCrowded(*paths, entry));
     }
   }
-}
+
+  void StoredItems(Metadata* metadata) {
+    for (size_t left = in_.Count(7); in_.ok() && left > 0; --left) {
+      MetadataIndex index{.fqn = std::string(in_.String())};
+      if (GetFlag(&in_)) index.offset = in_.GetDims();
+      if (GetFlag(&in_)) index.index = in_.Signed();
+      StorageInfo info{.relative_path = std::string(in_.String())};
+      info.offset = in_.Signed();
+      info.length = in_.Signed();
+      info.transform_descriptors = Strings();
+      Require(budget_.Take(sizeof(PlaceTable::Stray)) && IsPossiblePlace(info) &&
+              metadata->storage_data.emplace(std::move(index), std::move(info))
+                  .second);
+    }
+  }
+
+  WireReader in_;
+  CopyBudget budget_;
+};
 
 }  // namespace
 
@@ -143,19 +183,8 @@ std::string SerializeRest(const Metadata& metadata,
   return std::move(out).Take();
 }
 
-Status ParseRest(std::string_view data, Metadata* metadata) {
-  WireReader in(data, "the rest of indexed metadata");
-  metadata->version = GetOptional(&in);
-  if (GetFlag(&in)) {
-    StorageMeta& meta = metadata->storage_meta.emplace();
-    meta.checkpoint_id = GetOptional(&in);
-    meta.save_id = GetOptional(&in);
-    meta.load_id = GetOptional(&in);
-    meta.modules = GetStrings(&in);
-  }
-  GetPlannerData(&in, metadata);
-  GetStrays(&in, metadata);
-  return in.Finish();
+Status ParseRest(std::string_view data, CopyBudget budget, Metadata* metadata) {
+  return RestReader(data, budget).Read(metadata);
 }
 
 }  // namespace dcp

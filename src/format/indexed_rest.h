@@ -9,6 +9,7 @@
 
 #include "dcp/metadata.h"
 #include "dcp/status.h"
+#include "format/metadata_limits.h"
 #include "format/place_table.h"
 
 namespace dcp {
@@ -19,8 +20,9 @@ std::string SerializeRest(const Metadata& metadata,
                           std::span<const PlaceTable::Stray> strays);
 
 /// Sets what SerializeRest wrote in `metadata`, strays as its storage_data.
-/// \error kDataLoss  it is not that
-Status ParseRest(std::string_view data, Metadata* metadata);
+/// \error kDataLoss  it is not that, or asks for more memory than `budget` has
+///     left, or for more time than keys that a table holds apart
+Status ParseRest(std::string_view data, CopyBudget budget, Metadata* metadata);
 
 }  // namespace dcp
 

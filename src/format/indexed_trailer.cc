@@ -1,6 +1,5 @@
 #include "format/indexed_trailer.h"
 
-#include <bit>
 #include <span>
 #include <utility>
 
@@ -27,24 +26,20 @@ Status Damaged() { return DataLoss("indexed metadata are damaged"); }
 /// put others between them and the trailer.
 bool FitsFile(const IndexedTrailer& trailer, uint64_t end, bool is_newer) {
   for (const uint64_t value :
-       {trailer.directory_begin, trailer.entry_count, trailer.slot_count,
-        trailer.block_count, trailer.records_nbytes, trailer.files_nbytes,
-        trailer.rest_nbytes}) {
+       {trailer.directory_begin, trailer.entry_count, trailer.block_count,
+        trailer.records_nbytes, trailer.files_nbytes, trailer.rest_nbytes}) {
     if (value > end || end > uint64_t{1} << 56) return false;
   }
   const uint64_t parts_end = trailer.directory_begin +
                              trailer.directory_nbytes() + trailer.rest_nbytes;
   return trailer.directory_begin >= kIndexedHeaderNbytes &&
-         (is_newer ? parts_end <= end : parts_end == end) &&
-         std::has_single_bit(trailer.slot_count) &&
-         trailer.slot_count > trailer.entry_count;
+         (is_newer ? parts_end <= end : parts_end == end);
 }
 
 IndexedTrailer GetTrailer(WireReader* in) {
   IndexedTrailer trailer;
   trailer.directory_begin = in->U64();
   trailer.entry_count = in->U64();
-  trailer.slot_count = in->U64();
   trailer.block_count = in->U64();
   trailer.records_nbytes = in->U64();
   trailer.files_nbytes = in->U64();
@@ -58,8 +53,6 @@ IndexedTrailer GetTrailer(WireReader* in) {
 
 }  // namespace
 
-uint32_t IndexedHash(std::string_view fqn) { return CrcOf(0, fqn); }
-
 std::string IndexedHeader() {
   WireWriter out;
   for (const char c : kMagic) out.PutU8(static_cast<uint8_t>(c));
@@ -72,7 +65,6 @@ std::string SerializeTrailer(const IndexedTrailer& trailer) {
   WireWriter out;
   out.PutU64(trailer.directory_begin);
   out.PutU64(trailer.entry_count);
-  out.PutU64(trailer.slot_count);
   out.PutU64(trailer.block_count);
   out.PutU64(trailer.records_nbytes);
   out.PutU64(trailer.files_nbytes);

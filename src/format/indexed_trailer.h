@@ -20,15 +20,11 @@ struct MetadataBinding {
   bool operator==(const MetadataBinding&) const = default;
 };
 
-/// Where the search for the entry `fqn` begins, modulo the number of slots.
-uint32_t IndexedHash(std::string_view fqn);
-
 /// Where the directory lies, and how long its parts are, in their order. The
 /// rest follows it, and the trailer ends the file.
 struct IndexedTrailer {
   uint64_t directory_begin = 0;  ///< bytes from the start of the file
   uint64_t entry_count = 0;      ///< of kEntryNbytes each
-  uint64_t slot_count = 0;       ///< of 4 bytes each; a power of two
   uint64_t block_count = 0;      ///< of kBlockNbytes each
   uint64_t records_nbytes = 0;
   uint64_t files_nbytes = 0;
@@ -38,13 +34,9 @@ struct IndexedTrailer {
   MetadataBinding metadata;
 
   static constexpr uint64_t kEntryNbytes = 16;
-  static constexpr uint64_t kSlotNbytes = 4;
   static constexpr uint64_t kBlockNbytes = 16;
 
-  uint64_t slots_begin() const { return entry_count * kEntryNbytes; }
-  uint64_t blocks_begin() const {
-    return slots_begin() + slot_count * kSlotNbytes;
-  }
+  uint64_t blocks_begin() const { return entry_count * kEntryNbytes; }
   uint64_t records_begin() const {
     return blocks_begin() + block_count * kBlockNbytes;
   }

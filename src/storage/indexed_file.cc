@@ -29,6 +29,12 @@ SidecarIndex RecordOf(const Sidecar& sidecar) {
 Status RequireNbytes(int64_t nbytes, const Sidecar& sidecar,
                      const std::string& path) {
   const int64_t written = RecordOf(sidecar).nbytes;
+  if (nbytes > kMaxIndexedMetadataNbytes) {
+    return CorruptionError(
+        "the file has " + std::to_string(nbytes) + " bytes, at most " +
+            std::to_string(kMaxIndexedMetadataNbytes) + " are read",
+        {.op = "open", .path = path});
+  }
   if (nbytes == written) return absl::OkStatus();
   return CorruptionError("the file has " + std::to_string(nbytes) + " bytes, " +
                              std::to_string(written) + " were written",
@@ -80,12 +86,9 @@ StatusOr<IndexedMetadata> OpenIndexedFile(FileSystem& file_system,
         const IoSlice slice{.data = out.data(), .nbytes = out.size()};
         return file->ReadFully(byte_offset, {&slice, 1});
       },
-      nbytes);
+      nbytes,
+      {.nbytes = sidecar.metadata_nbytes, .crc32 = sidecar.metadata_crc32});
   if (!index.ok()) return Annotate(index.status(), path);
-  DCP_RETURN_IF_ERROR(
-      Annotate(index->CheckIsOf({.nbytes = sidecar.metadata_nbytes,
-                                 .crc32 = sidecar.metadata_crc32}),
-               path));
   return index;
 }
 

@@ -59,18 +59,13 @@ TEST_CASE("equal metadata have equal bytes", "[indexed]") {
   CHECK(Written(reordered) == Written(Sharded(300)));
 }
 
-TEST_CASE("an entry is found, and its items read a block at a time",
-          "[indexed]") {
+TEST_CASE("the items of an entry are read a block at a time", "[indexed]") {
   const Metadata metadata = Sharded(1000);
   const std::string data = Written(metadata);
   CountedReads reads{data};
-  const auto index = IndexedMetadata::Open(reads.AsReadRange(),
-                                           static_cast<int64_t>(data.size()));
+  const auto index = Opened(reads);
   REQUIRE(index.ok());
-  CHECK(index->metadata() == kBinding);
   CHECK(index->size() == 2);
-  CHECK(index->Position("w") == 1);
-  CHECK(index->Position("v") == 2);
   const IndexedMetadata::Entry entry = index->At(1).value();
   CHECK(entry.fqn == "w");
   CHECK(entry.properties.dtype == DType::kBFloat16);
@@ -99,16 +94,6 @@ TEST_CASE("a chunk takes a few bytes where they are regular", "[indexed]") {
   const size_t nbytes =
       Written(Sharded(10000)).size() - Written(Sharded(1000)).size();
   CHECK(nbytes < 24 * 9000);
-}
-
-TEST_CASE("entries of one key are refused", "[indexed]") {
-  IndexedMetadataWriter writer(
-      [](std::string_view) { return absl::OkStatus(); });
-  CHECK(writer.BeginObject("a").ok());
-  CHECK(writer.BeginTensor("a", {}, {}).ok());
-  const Status status = writer.Finish(Metadata(), {}, kBinding);
-  CHECK(status.code() == absl::StatusCode::kInvalidArgument);
-  CHECK_THAT(std::string(Message(status)), Contains("two entries \"a\""));
 }
 
 TEST_CASE("an error of the sink is the writer's", "[indexed]") {

@@ -16,8 +16,7 @@ TEST_CASE("an outline has no items, and each entry adds its own", "[indexed]") {
   const Metadata metadata = Sharded(1000);
   const std::string data = Written(metadata);
   CountedReads reads{data};
-  const auto index = IndexedMetadata::Open(reads.AsReadRange(),
-                                           static_cast<int64_t>(data.size()));
+  const auto index = Opened(reads);
   REQUIRE(index.ok());
   reads.count = 0;
   Metadata outline = index->ReadOutline().value();
@@ -36,18 +35,38 @@ TEST_CASE("an outline has no items, and each entry adds its own", "[indexed]") {
   CheckEqual(outline, metadata);
   // What is there already, or is another tensor, is not added to.
   CHECK(index->ReadEntry("w", &outline).code() == absl::StatusCode::kDataLoss);
+  // Another place, another tensor, an object, and more entries.
   Metadata other;
+  other.Add("w", TensorStorageMetadata{.size = {16000, 8192}});
+  CHECK(index->ReadEntry("w", &other).code() == absl::StatusCode::kDataLoss);
+  other = Metadata();
+  other.Add("step", BytesStorageMetadata{});
   other.Add("w", TensorStorageMetadata{.size = {16000, 8193}});
   CHECK(index->ReadEntry("w", &other).code() == absl::StatusCode::kDataLoss);
-  Metadata object;
-  object.Add("w", BytesStorageMetadata{});
-  CHECK(index->ReadEntry("w", &object).code() == absl::StatusCode::kDataLoss);
-  Metadata empty;
-  CHECK(index->ReadEntry("w", &empty).code() == absl::StatusCode::kDataLoss);
+  other = Metadata();
+  other.Add("step", BytesStorageMetadata{});
+  other.Add("w", BytesStorageMetadata{});
+  other.Add("v", BytesStorageMetadata{});
+  CHECK(index->ReadEntry("w", &other).code() == absl::StatusCode::kDataLoss);
+  CHECK(index->ReadEntry("v", &other).code() == absl::StatusCode::kDataLoss);
 }
 
-/// What CheckIsOf says of an index of `metadata` for a `.metadata` of `nbytes`.
-Status CheckedFor(const Metadata& metadata, int64_t nbytes) {
+TEST_CASE("entries of one key are refused", "[indexed]") {
+  std::string data;
+  IndexedMetadataWriter writer([&](std::string_view bytes) {
+    data += bytes;
+    return absl::OkStatus();
+  });
+  REQUIRE(writer.BeginObject("a").ok());
+  REQUIRE(writer.BeginTensor("a", {}, {}).ok());
+  REQUIRE(writer.Finish(Metadata(), {}, kBinding).ok());
+  const Status status = ReadAll(data).status();
+  CHECK(status.code() == absl::StatusCode::kDataLoss);
+  CHECK_THAT(std::string(Message(status)), Contains("have \"a\" twice"));
+}
+
+/// What comes of an index of `metadata` for a `.metadata` of `nbytes`.
+Status OpenedFor(const Metadata& metadata, int64_t nbytes) {
   const MetadataBinding binding{.nbytes = nbytes, .crc32 = 7};
   std::string data;
   const Status written = WriteIndexedMetadata(
@@ -57,22 +76,20 @@ Status CheckedFor(const Metadata& metadata, int64_t nbytes) {
       });
   REQUIRE(written.ok());
   CountedReads reads{data};
-  const auto index = IndexedMetadata::Open(reads.AsReadRange(),
-                                           static_cast<int64_t>(data.size()));
-  REQUIRE(index.ok());
-  CHECK(index->CheckIsOf({.nbytes = nbytes, .crc32 = 8}).code() ==
-        absl::StatusCode::kDataLoss);
-  return index->CheckIsOf(binding);
+  CHECK_THAT(std::string(Message(
+                 Opened(reads, {.nbytes = nbytes, .crc32 = 8}).status())),
+             Contains("of another .metadata"));
+  return Opened(reads, binding).status();
 }
 
 TEST_CASE("an index says no more than its .metadata can", "[indexed]") {
   const Metadata metadata = Sharded(1000);
   const auto nbytes =
       static_cast<int64_t>(SerializeMetadata(metadata).value().size());
-  CHECK(CheckedFor(metadata, nbytes).ok());
+  CHECK(OpenedFor(metadata, nbytes).ok());
   // A thousand chunks, of 16 bytes at least, and an object.
-  CHECK(CheckedFor(metadata, 1001 * 16).ok());
-  CHECK(CheckedFor(metadata, 1001 * 16 - 1).code() ==
+  CHECK(OpenedFor(metadata, 1001 * 16).ok());
+  CHECK(OpenedFor(metadata, 1001 * 16 - 1).code() ==
         absl::StatusCode::kDataLoss);
   // Each of 2,000 items gets a copy of a name of 100 KB.
   Metadata named;
@@ -81,10 +98,10 @@ TEST_CASE("an index says no more than its .metadata can", "[indexed]") {
     tensor.chunks.push_back({.offsets = {i}, .sizes = {1}});
   }
   named.Add(std::string(100'000, 'n'), tensor);
-  CHECK(CheckedFor(named, 200'000).code() == absl::StatusCode::kDataLoss);
+  CHECK(OpenedFor(named, 200'000).code() == absl::StatusCode::kDataLoss);
   Metadata placed = Sharded(10);
   placed.storage_data[{.fqn = "step"}].relative_path = std::string(600, 'p');
-  CHECK(CheckedFor(placed, 200'000).code() == absl::StatusCode::kDataLoss);
+  CHECK(OpenedFor(placed, 200'000).code() == absl::StatusCode::kDataLoss);
 }
 
 TEST_CASE("entries do not share blocks or records", "[indexed]") {
@@ -107,7 +124,7 @@ TEST_CASE("entries do not share blocks or records", "[indexed]") {
     const uint32_t crc =
         Crc32(0, AsBytes(shared).subspan(trailer.directory_begin,
                                          trailer.directory_nbytes()));
-    const size_t crc_at = data.size() - SerializeTrailer({}).size() + 48;
+    const size_t crc_at = data.size() - SerializeTrailer({}).size() + 40;
     shared = Patched(shared, crc_at,
                      {reinterpret_cast<const char*>(&crc), sizeof(crc)});
     CHECK_THAT(std::string(Message(ReadAll(shared).status())),

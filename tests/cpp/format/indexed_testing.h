@@ -16,7 +16,8 @@
 
 namespace dcp {
 
-inline constexpr MetadataBinding kBinding = {.nbytes = 954,
+/// Of a `.metadata` that may have many items.
+inline constexpr MetadataBinding kBinding = {.nbytes = 954'321,
                                              .crc32 = 0xdeadbeef};
 
 inline std::string Written(const Metadata& metadata) {
@@ -50,12 +51,15 @@ struct CountedReads {
   }
 };
 
+inline StatusOr<IndexedMetadata> Opened(
+    CountedReads& reads, const MetadataBinding& binding = kBinding) {
+  return IndexedMetadata::Open(
+      reads.AsReadRange(), static_cast<int64_t>(reads.data.size()), binding);
+}
+
 inline StatusOr<Metadata> ReadAll(const std::string& data) {
   CountedReads reads{data};
-  DCP_ASSIGN_OR_RETURN(
-      const IndexedMetadata index,
-      IndexedMetadata::Open(reads.AsReadRange(),
-                            static_cast<int64_t>(data.size())));
+  DCP_ASSIGN_OR_RETURN(const IndexedMetadata index, Opened(reads));
   return index.ReadAll();
 }
 

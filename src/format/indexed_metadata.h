@@ -127,6 +127,10 @@ class IndexedMetadata {
   Status ReadEntry(std::string_view fqn, Metadata* metadata) const;
   /// All of it, as the `.metadata` says it.
   StatusOr<Metadata> ReadAll() const;
+  /// Checks that `metadata`, parsed from the `.metadata`, say the same.
+  /// \error kDataLoss  they do not, or a block is damaged
+  Status CheckSays(const Metadata& metadata) const;
+
  private:
   struct Block {
     uint64_t begin = 0;

@@ -122,6 +122,25 @@ Status IndexedMetadata::ReadEntry(std::string_view fqn,
   return entry.fqn == fqn ? AddItems(entry, metadata) : IsAnother(fqn);
 }
 
+Status IndexedMetadata::CheckSays(const Metadata& metadata) const {
+  DCP_ASSIGN_OR_RETURN(const Metadata said, ReadAll());
+  const auto [here, there] =
+      std::mismatch(said.entries().begin(), said.entries().end(),
+                    metadata.entries().begin(), metadata.entries().end());
+  if (here != said.entries().end()) {
+    return DataLoss("indexed metadata say something else of \"" +
+                    Printable(here->first) + "\" than .metadata");
+  }
+  if (there == metadata.entries().end() &&
+      said.storage_data == metadata.storage_data &&
+      said.planner_data == metadata.planner_data &&
+      said.storage_meta == metadata.storage_meta &&
+      said.version == metadata.version) {
+    return absl::OkStatus();
+  }
+  return DataLoss("indexed metadata say something else than .metadata");
+}
+
 StatusOr<Metadata> IndexedMetadata::ReadAll() const {
   DCP_ASSIGN_OR_RETURN(Metadata metadata, ReadOutline());
   for (size_t position = 0; position < size(); ++position) {

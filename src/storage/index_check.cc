@@ -101,7 +101,7 @@ class IndexChecker {
     if (index_.is_ours) {
       auto content = ReadSidecarFile(fs_, directory_, save_id);
       if (content.ok()) {
-        UseAndCheck(std::move(content->sidecar), pickle);
+        UseAndCheck(std::move(content->sidecar), metadata, pickle);
         return absl::OkStatus();
       }
       if (content.status().code() == absl::StatusCode::kFailedPrecondition) {
@@ -121,24 +121,33 @@ class IndexChecker {
         std::find_if(all.begin(), all.end(), [&](const Sidecar& sidecar) {
           return IsDamagedTwin(metadata, pickle.size(), sidecar);
         });
-    if (twin != all.end()) UseAndCheck(std::move(*twin), pickle);
+    if (twin != all.end()) UseAndCheck(std::move(*twin), metadata, pickle);
     return absl::OkStatus();
   }
 
-  void UseAndCheck(Sidecar sidecar, std::string_view pickle) {
+  /// `metadata` are those of `pickle`.
+  void UseAndCheck(Sidecar sidecar, const Metadata& metadata,
+                   std::string_view pickle) {
     const Status bound = CheckMetadataCrc(sidecar, pickle, path_);
     if (!bound.ok()) AddMetadataDamage(bound);
-    if (sidecar.index) CheckIndexedFile(sidecar);
+    if (sidecar.index) {
+      const Status status =
+          CheckIndexedFile(sidecar, bound.ok() ? &metadata : nullptr);
+      if (!status.ok()) {
+        log_.Add(status, {.path = JoinPath(directory_, IndexedMetadataName(
+                                                           sidecar.save_id))});
+      }
+    }
     Use(std::move(sidecar));
   }
 
-  void CheckIndexedFile(const Sidecar& sidecar) {
-    Status status = ReadIndexedFile(fs_, directory_, sidecar).status();
-    if (status.ok())
-      status = OpenIndexedFile(fs_, directory_, sidecar).status();
-    if (status.ok()) return;
-    log_.Add(status, {.path = JoinPath(directory_,
-                                       IndexedMetadataName(sidecar.save_id))});
+  /// Also that it says what `metadata` say, if these are not null.
+  Status CheckIndexedFile(const Sidecar& sidecar, const Metadata* metadata) {
+    DCP_RETURN_IF_ERROR(ReadIndexedFile(fs_, directory_, sidecar).status());
+    DCP_ASSIGN_OR_RETURN(const IndexedMetadata indexed,
+                         OpenIndexedFile(fs_, directory_, sidecar));
+    return metadata == nullptr ? absl::OkStatus()
+                               : indexed.CheckSays(*metadata);
   }
 
   FileSystem& fs_;

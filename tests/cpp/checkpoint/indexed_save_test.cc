@@ -18,6 +18,7 @@
 #include "format/indexed_trailer.h"
 #include "format/sidecar.h"
 #include "storage/damage.h"
+#include "storage/indexed_file.h"
 
 namespace dcp {
 namespace {
@@ -170,6 +171,30 @@ TEST_CASE("an index of another save is damage", "[checkpoint][indexed]") {
   PutFile(*fs, index, GetFile(*other, IndexFiles(*other).at(0)));
   CHECK_THAT(FailureOf(Indexed(fs), state), Contains(index));
   CHECK_FALSE(DamagesIn(fs).empty());
+}
+
+TEST_CASE("an index that names other bytes than .metadata is damage",
+          "[checkpoint][indexed]") {
+  const State state = MixedState();
+  const auto fs = SavedIndexed(state);
+  const std::string index = IndexFiles(*fs).at(0);
+  const std::string sidecar_path =
+      index.substr(0, index.size() - std::string(".index").size());
+  // As somebody would make it for whom checksums are no obstacle.
+  Metadata metadata = ReadMetadata(*fs);
+  metadata.storage_data.begin()->second.offset += 64;
+  const std::string forged =
+      SerializeIndexedMetadata(metadata, PlacesIn(metadata),
+                               GetFile(*fs, "/ckpt/.metadata"))
+          .value();
+  Sidecar sidecar = ParseSidecar(GetFile(*fs, sidecar_path)).value();
+  sidecar.index = BindIndex(forged);
+  PutFile(*fs, index, forged);
+  PutFile(*fs, sidecar_path, SerializeSidecar(sidecar));
+  const auto damages = DamagesIn(fs);
+  REQUIRE(damages.size() == 1);
+  CHECK(damages[0].path == index);
+  CHECK_THAT(damages[0].message, Contains("something else than .metadata"));
 }
 
 TEST_CASE("every flipped bit of an index is found when it matters",

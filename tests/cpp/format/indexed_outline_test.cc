@@ -1,7 +1,9 @@
 // Indexed metadata in parts, and what they may ask for.
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "dcp/metadata_codec.h"
 #include "format/indexed_testing.h"
@@ -63,6 +65,45 @@ TEST_CASE("entries of one key are refused", "[indexed]") {
   const Status status = ReadAll(data).status();
   CHECK(status.code() == absl::StatusCode::kDataLoss);
   CHECK_THAT(std::string(Message(status)), Contains("have \"a\" twice"));
+}
+
+TEST_CASE("an index that says something else is found", "[indexed]") {
+  const std::string data = Written(Sharded(300));
+  CountedReads reads{data};
+  const auto index = Opened(reads);
+  REQUIRE(index.ok());
+  CHECK(index->CheckSays(Sharded(300)).ok());
+  const auto message_of = [&](const std::function<void(Metadata*)>& change) {
+    Metadata metadata = Sharded(300);
+    change(&metadata);
+    const Status status = index->CheckSays(metadata);
+    CHECK(status.code() == absl::StatusCode::kDataLoss);
+    return std::string(Message(status));
+  };
+  CHECK_THAT(message_of([](Metadata* metadata) {
+               auto& tensor =
+                   std::get<TensorStorageMetadata>(*metadata->FindMutable("w"));
+               tensor.chunks[280].sizes[0] = 15;
+             }),
+             Contains("something else of \"w\""));
+  for (const auto& change : std::vector<std::function<void(Metadata*)>>{
+           [](Metadata* metadata) {
+             metadata->storage_data[{.fqn = "step"}].offset = 1;
+           },
+           [](Metadata* metadata) {
+             metadata->storage_data[{.fqn = "w", .offset = Dims{16, 0}}] = {};
+           },
+           [](Metadata* metadata) {
+             metadata->storage_data[{.fqn = "more"}] = {};
+           },
+           [](Metadata* metadata) {
+             metadata->Add("more", BytesStorageMetadata{});
+           },
+           [](Metadata* metadata) { metadata->planner_data.reset(); },
+           [](Metadata* metadata) { metadata->storage_meta.reset(); },
+           [](Metadata* metadata) { metadata->version.reset(); }}) {
+    CHECK_THAT(message_of(change), Contains("something else than"));
+  }
 }
 
 /// What comes of an index of `metadata` for a `.metadata` of `nbytes`.

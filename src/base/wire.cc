@@ -12,6 +12,8 @@ void WireWriter::PutU8(uint8_t value) {
   data_.push_back(static_cast<char>(value));
 }
 
+void WireWriter::PutFlag(bool value) { PutU8(value ? 1 : 0); }
+
 void WireWriter::PutU32(uint32_t value) {
   data_.append(reinterpret_cast<const char*>(&value), sizeof(value));
 }
@@ -56,6 +58,12 @@ std::string_view WireReader::Take(size_t nbytes) {
 uint8_t WireReader::U8() {
   std::string_view taken = Take(1);
   return taken.empty() ? uint8_t{0} : static_cast<uint8_t>(taken[0]);
+}
+
+bool WireReader::Flag() {
+  const uint8_t value = U8();
+  if (value > 1) ok_ = false;
+  return ok_ && value == 1;
 }
 
 uint32_t WireReader::U32() {

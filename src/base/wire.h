@@ -21,6 +21,7 @@ namespace dcp {
 class WireWriter {
  public:
   void PutU8(uint8_t value);
+  void PutFlag(bool value);     ///< a byte, 0 or 1
   void PutU32(uint32_t value);  ///< fixed width
   void PutU64(uint64_t value);  ///< fixed width
   void PutVarint(uint64_t value);
@@ -44,6 +45,7 @@ class WireReader {
       : data_(data), what_(std::move(what)) {}
 
   uint8_t U8();
+  bool Flag();  ///< fails if the byte is neither 0 nor 1
   uint32_t U32();
   uint64_t U64();
   uint64_t Varint();

@@ -25,7 +25,7 @@ void PutPath(WireWriter& out, const ObjectPath& path) {
   out.PutVarint(path.size());
   for (const PathItem& item : path) {
     const auto* index = std::get_if<int64_t>(&item);
-    PutFlag(out, index != nullptr);
+    out.PutFlag(index != nullptr);
     if (index != nullptr) {
       out.PutSigned(*index);
     } else {
@@ -37,7 +37,7 @@ void PutPath(WireWriter& out, const ObjectPath& path) {
 ObjectPath GetPath(WireReader& in) {
   ObjectPath path;
   for (size_t left = in.Count(2); in.ok() && left > 0; --left) {
-    if (GetBool(in)) {
+    if (in.Flag()) {
       path.emplace_back(in.Signed());
     } else {
       path.emplace_back(std::string(in.String()));
@@ -61,7 +61,7 @@ void PutTensor(WireWriter& out, const TensorShard& shard,
   out.PutU8(static_cast<uint8_t>(view.dtype));
   out.PutU8(static_cast<uint8_t>(view.op));
   out.PutU8(static_cast<uint8_t>(shard.type));
-  PutFlag(out, shard.requires_grad);
+  out.PutFlag(shard.requires_grad);
   out.PutDims(view.sizes);
   out.PutDims(view.strides);
   out.PutDims(shard.global_size);
@@ -108,7 +108,7 @@ TensorShard GetTensor(WireReader& in, EntryKind kind, const OrderParts& parts) {
   shard.view.op = GetEnum(in, ElementOp::kNeg);
   shard.type = GetEnum(in, WriteItemType::kShard);
   if (shard.type < WriteItemType::kTensor) in.Fail();
-  shard.requires_grad = GetBool(in);
+  shard.requires_grad = in.Flag();
   shard.view.sizes = in.GetDims();
   shard.view.strides = in.GetDims();
   shard.global_size = in.GetDims();

@@ -18,19 +18,11 @@ Enum GetEnum(WireReader& in, Enum last) {
   return in.ok() ? static_cast<Enum>(value) : Enum{};
 }
 
-inline bool GetBool(WireReader& in) {
-  const uint8_t value = in.U8();
-  if (value > 1) in.Fail();
-  return value == 1;
-}
-
 inline int GetInt(WireReader& in) {
   const int64_t value = in.Signed();
   if (value != static_cast<int>(value)) in.Fail();
   return in.ok() ? static_cast<int>(value) : 0;
 }
-
-inline void PutFlag(WireWriter& out, bool value) { out.PutU8(value ? 1 : 0); }
 
 inline DType GetDType(WireReader& in) {
   const std::optional<DType> dtype = DTypeFromCode(in.U8());

@@ -34,19 +34,13 @@ constexpr const char* kJoined = "the states of all ranks";
 
 enum class OfferForm : uint8_t { kAnnounced = 0, kPlan = 1 };
 
-bool GetFlag(WireReader* in) {
-  const uint8_t flag = in->U8();
-  if (flag > 1) in->Fail();
-  return flag == 1;
-}
-
 void PutOptions(const GlobalPlanOptions& options, WireWriter* out) {
-  out->PutU8(options.dedup_to_lowest_rank ? 1 : 0);
+  out->PutFlag(options.dedup_to_lowest_rank);
   out->PutSigned(options.split_nbytes);
 }
 
 GlobalPlanOptions GetOptions(WireReader* in) {
-  const bool takes_lowest = GetFlag(in);
+  const bool takes_lowest = in->Flag();
   return {.dedup_to_lowest_rank = takes_lowest, .split_nbytes = in->Signed()};
 }
 
@@ -133,7 +127,7 @@ std::string SerializeReply(const PlanReply& reply) {
     PutDigest(derived->id, &out);
     out.PutString(derived->notes);
   } else if (const auto* state = std::get_if<SendState>(&reply)) {
-    out.PutU8(state->is_asked ? 1 : 0);
+    out.PutFlag(state->is_asked);
   }
   return std::move(out).Take();
 }
@@ -154,7 +148,7 @@ StatusOr<PlanReply> ParseReply(std::string_view data) {
       break;
     }
     case 2:
-      reply = SendState{.is_asked = GetFlag(&in)};
+      reply = SendState{.is_asked = in.Flag()};
       break;
     case 3:
       break;
@@ -200,7 +194,7 @@ Digest128 PlanIdOf(std::span<const Digest128> states,
 std::string SerializeJoined(const std::optional<JoinedStates>& joined) {
   WireWriter out;
   PutVersion(kVersions, &out);
-  out.PutU8(joined ? 1 : 0);
+  out.PutFlag(joined.has_value());
   if (!joined) return std::move(out).Take();
   PutDigest(joined->id, &out);
   PutOptions(joined->options, &out);
@@ -214,7 +208,7 @@ StatusOr<std::optional<JoinedStates>> ParseJoined(std::string_view data,
                                                   size_t world_size) {
   DCP_ASSIGN_OR_RETURN(WireReader in, Open(data, kJoined));
   std::optional<JoinedStates> joined;
-  if (GetFlag(&in)) {
+  if (in.Flag()) {
     joined.emplace();
     joined->id = GetDigest(&in);
     joined->options = GetOptions(&in);

@@ -53,12 +53,12 @@ void Put(WireWriter& out, const FileSystemWriterOptions& writer) {
   out.PutString(writer.path);
   out.PutString(writer.save_id);
   out.PutString(writer.session_id);
-  PutFlag(out, writer.single_file_per_rank);
-  PutFlag(out, writer.sync_files);
+  out.PutFlag(writer.single_file_per_rank);
+  out.PutFlag(writer.sync_files);
   out.PutSigned(writer.file_count);
-  PutFlag(out, writer.overwrite);
+  out.PutFlag(writer.overwrite);
   out.PutU8(static_cast<uint8_t>(writer.compression));
-  PutFlag(out, writer.export_dtype.has_value());
+  out.PutFlag(writer.export_dtype.has_value());
   if (writer.export_dtype) {
     out.PutU8(static_cast<uint8_t>(*writer.export_dtype));
   }
@@ -71,12 +71,12 @@ FileSystemWriterOptions GetWriter(WireReader& in) {
   writer.path = in.String();
   writer.save_id = in.String();
   writer.session_id = in.String();
-  writer.single_file_per_rank = GetBool(in);
-  writer.sync_files = GetBool(in);
+  writer.single_file_per_rank = in.Flag();
+  writer.sync_files = in.Flag();
   writer.file_count = GetInt(in);
-  writer.overwrite = GetBool(in);
+  writer.overwrite = in.Flag();
   writer.compression = GetEnum(in, Compression::kZstd);
-  if (GetBool(in)) writer.export_dtype = GetDType(in);
+  if (in.Flag()) writer.export_dtype = GetDType(in);
   writer.checkpoint_id = in.String();
   writer.io = GetIo(in);
   return writer;
@@ -90,14 +90,14 @@ void Put(WireWriter& out, const HuggingFaceWriterOptions& writer) {
     out.PutSigned(number);
   }
   out.PutSigned(writer.max_shard_nbytes);
-  PutFlag(out, writer.export_dtype.has_value());
+  out.PutFlag(writer.export_dtype.has_value());
   if (writer.export_dtype) {
     out.PutU8(static_cast<uint8_t>(*writer.export_dtype));
   }
-  PutFlag(out, writer.one_writer_per_file);
-  PutFlag(out, writer.file_per_rank);
-  PutFlag(out, writer.overwrite);
-  PutFlag(out, writer.sync_files);
+  out.PutFlag(writer.one_writer_per_file);
+  out.PutFlag(writer.file_per_rank);
+  out.PutFlag(writer.overwrite);
+  out.PutFlag(writer.sync_files);
   out.PutString(writer.save_id);
   out.PutString(writer.session_id);
   Put(out, writer.io);
@@ -111,11 +111,11 @@ HuggingFaceWriterOptions GetHuggingFaceWriter(WireReader& in) {
     writer.file_numbers.emplace(std::move(fqn), in.Signed());
   }
   writer.max_shard_nbytes = in.Signed();
-  if (GetBool(in)) writer.export_dtype = GetDType(in);
-  writer.one_writer_per_file = GetBool(in);
-  writer.file_per_rank = GetBool(in);
-  writer.overwrite = GetBool(in);
-  writer.sync_files = GetBool(in);
+  if (in.Flag()) writer.export_dtype = GetDType(in);
+  writer.one_writer_per_file = in.Flag();
+  writer.file_per_rank = in.Flag();
+  writer.overwrite = in.Flag();
+  writer.sync_files = in.Flag();
   writer.save_id = in.String();
   writer.session_id = in.String();
   writer.io = GetIo(in);
@@ -138,10 +138,10 @@ std::string SerializeSaveOrder(const SaveOrder& order,
   out.PutSigned(order.memory_nbytes);
   out.PutU8(static_cast<uint8_t>(order.writer.index()));
   std::visit([&](const auto& writer) { Put(out, writer); }, order.writer);
-  PutFlag(out, order.save.dedup_to_lowest_rank);
+  out.PutFlag(order.save.dedup_to_lowest_rank);
   out.PutSigned(order.save.split_nbytes);
-  PutFlag(out, order.save.record_paths);
-  PutFlag(out, order.save.use_collectives);
+  out.PutFlag(order.save.record_paths);
+  out.PutFlag(order.save.use_collectives);
   out.PutString(SerializeOrderEntries(entries, memory));
   return std::move(out).Take();
 }
@@ -162,15 +162,15 @@ StatusOr<ParsedSaveOrder> ParseSaveOrder(std::string_view data) {
   order.umask = static_cast<mode_t>(in.Varint() & 0777);
   order.memory_offset = in.Signed();
   order.memory_nbytes = in.Signed();
-  if (GetBool(in)) {
+  if (in.Flag()) {
     order.writer = GetHuggingFaceWriter(in);
   } else {
     order.writer = GetWriter(in);
   }
-  order.save.dedup_to_lowest_rank = GetBool(in);
+  order.save.dedup_to_lowest_rank = in.Flag();
   order.save.split_nbytes = in.Signed();
-  order.save.record_paths = GetBool(in);
-  order.save.use_collectives = GetBool(in);
+  order.save.record_paths = in.Flag();
+  order.save.use_collectives = in.Flag();
   parsed.entries = in.String();
   const auto is_rank = [&](int rank) {
     return rank >= 0 && rank < order.world_size;

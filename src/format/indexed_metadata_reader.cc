@@ -145,7 +145,7 @@ StatusOr<IndexedMetadata::Entry> IndexedMetadata::ParseRecord(
     size_t position, size_t* record_nbytes) const {
   const std::string_view record = RecordAt(position);
   WireReader in(record, "a record");
-  Entry entry{.fqn = in.String(), .is_tensor = in.U8() == 1};
+  Entry entry{.fqn = in.String(), .is_tensor = in.Flag()};
   if (entry.is_tensor) GetTensor(&in, &entry);
   entry.item_count = in.Varint();
   entry.first_block = Number<uint64_t>(position * IndexedTrailer::kEntryNbytes +

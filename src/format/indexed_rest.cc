@@ -15,15 +15,8 @@ namespace {
 using PlannerEntry = std::pair<const std::string, ObjectPath>;
 
 void PutOptional(const std::optional<std::string>& text, WireWriter* out) {
-  out->PutU8(text ? 1 : 0);
+  out->PutFlag(text.has_value());
   if (text) out->PutString(*text);
-}
-
-/// A byte that is 0 or 1: which of two things follows.
-bool GetFlag(WireReader* in) {
-  const uint8_t presence = in->U8();
-  if (presence > 1) in->Fail();
-  return presence == 1;
 }
 
 void PutStrings(const std::vector<std::string>& strings, WireWriter* out) {
@@ -44,7 +37,7 @@ void PutPath(const ObjectPath& path, WireWriter* out) {
 }
 
 void PutPlannerData(const Metadata& metadata, WireWriter* out) {
-  out->PutU8(metadata.planner_data ? 1 : 0);
+  out->PutFlag(metadata.planner_data.has_value());
   if (!metadata.planner_data) return;
   std::vector<const PlannerEntry*> sorted;
   sorted.reserve(metadata.planner_data->size());
@@ -64,9 +57,9 @@ void PutStrays(std::span<const PlaceTable::Stray> strays, WireWriter* out) {
   out->PutVarint(strays.size());
   for (const auto& [index, info] : strays) {
     out->PutString(index.fqn);
-    out->PutU8(index.offset ? 1 : 0);
+    out->PutFlag(index.offset.has_value());
     if (index.offset) out->PutDims(*index.offset);
-    out->PutU8(index.index ? 1 : 0);
+    out->PutFlag(index.index.has_value());
     if (index.index) out->PutSigned(*index.index);
     out->PutString(info.relative_path);
     out->PutSigned(info.offset);
@@ -84,14 +77,14 @@ class RestReader {
 
   Status Read(Metadata* metadata) && {
     metadata->version = Optional();
-    if (GetFlag(&in_)) {
+    if (in_.Flag()) {
       StorageMeta& meta = metadata->storage_meta.emplace();
       meta.checkpoint_id = Optional();
       meta.save_id = Optional();
       meta.load_id = Optional();
       meta.modules = Strings();
     }
-    if (GetFlag(&in_)) PlannerData(&metadata->planner_data.emplace());
+    if (in_.Flag()) PlannerData(&metadata->planner_data.emplace());
     StoredItems(metadata);
     return in_.Finish();
   }
@@ -102,7 +95,7 @@ class RestReader {
   }
 
   std::optional<std::string> Optional() {
-    if (!GetFlag(&in_)) return std::nullopt;
+    if (!in_.Flag()) return std::nullopt;
     return std::string(in_.String());
   }
 
@@ -124,7 +117,7 @@ class RestReader {
   ObjectPath Path() {
     ObjectPath path;
     for (size_t left = in_.Count(2); in_.ok() && left > 0; --left) {
-      if (GetFlag(&in_)) {
+      if (in_.Flag()) {
         Require(budget_.TakeElement({}));
         path.emplace_back(in_.Signed());
       } else {
@@ -149,8 +142,8 @@ class RestReader {
   void StoredItems(Metadata* metadata) {
     for (size_t left = in_.Count(7); in_.ok() && left > 0; --left) {
       MetadataIndex index{.fqn = std::string(in_.String())};
-      if (GetFlag(&in_)) index.offset = in_.GetDims();
-      if (GetFlag(&in_)) index.index = in_.Signed();
+      if (in_.Flag()) index.offset = in_.GetDims();
+      if (in_.Flag()) index.index = in_.Signed();
       StorageInfo info{.relative_path = std::string(in_.String())};
       info.offset = in_.Signed();
       info.length = in_.Signed();
@@ -171,7 +164,7 @@ std::string SerializeRest(const Metadata& metadata,
                           std::span<const PlaceTable::Stray> strays) {
   WireWriter out;
   PutOptional(metadata.version, &out);
-  out.PutU8(metadata.storage_meta ? 1 : 0);
+  out.PutFlag(metadata.storage_meta.has_value());
   if (metadata.storage_meta) {
     PutOptional(metadata.storage_meta->checkpoint_id, &out);
     PutOptional(metadata.storage_meta->save_id, &out);

@@ -108,9 +108,7 @@ Status GetFiles(WireReader* in, std::vector<SidecarFile>* files) {
 
 /// What version 2 has behind the files.
 Status GetIndex(WireReader* in, std::optional<SidecarIndex>* index) {
-  const uint8_t has_index = in->U8();
-  if (has_index > 1) in->Fail();
-  if (has_index == 1) {
+  if (in->Flag()) {
     index->emplace();
     (*index)->nbytes = GetSize(in);
     (*index)->crc32 = in->U32();
@@ -121,9 +119,7 @@ Status GetIndex(WireReader* in, std::optional<SidecarIndex>* index) {
 /// All but the files and the index.
 Status GetSave(WireReader* in, Sidecar* sidecar) {
   sidecar->save_id = in->String();
-  const uint8_t has_step = in->U8();
-  if (has_step > 1) in->Fail();
-  if (has_step == 1) sidecar->step = in->Signed();
+  if (in->Flag()) sidecar->step = in->Signed();
   sidecar->metadata_nbytes = GetSize(in);
   sidecar->metadata_crc32 = in->U32();
   DCP_RETURN_IF_ERROR(in->status());

@@ -136,9 +136,7 @@ StatusOr<SavePlan> ParseSavePlan(std::string_view data) {
     plan.items.push_back(
         decoder.Item(i == 0 ? before_first : plan.items.back()));
   }
-  const uint8_t has_paths = in.U8();
-  if (has_paths > 1) in.Fail();
-  if (in.ok() && has_paths == 1) plan.planner_data = GetPaths(&in);
+  if (in.Flag()) plan.planner_data = GetPaths(&in);
   if (version >= 2) plan.ties = GetTies(&in);
   DCP_RETURN_IF_ERROR(in.status());
   // A newer version may append what an old reader does not need.

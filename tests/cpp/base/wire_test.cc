@@ -17,6 +17,8 @@ TEST_CASE("wire values come back as written", "[wire]") {
   out.PutSigned(min);
   out.PutSigned(-1);
   out.PutString("key");
+  out.PutFlag(true);
+  out.PutFlag(false);
   out.PutDims({1, -2, 3, 4, 5, 6, 7});
   WireReader in(out.data(), "test");
   CHECK(in.U8() == 7);
@@ -26,6 +28,8 @@ TEST_CASE("wire values come back as written", "[wire]") {
   CHECK(in.Signed() == min);
   CHECK(in.Signed() == -1);
   CHECK(in.String() == "key");
+  CHECK(in.Flag());
+  CHECK_FALSE(in.Flag());
   CHECK(in.GetDims() == Dims{1, -2, 3, 4, 5, 6, 7});
   CHECK(in.Finish().ok());
 }
@@ -42,6 +46,12 @@ TEST_CASE("every truncation of a message is an error", "[wire]") {
     in.U64();
     CHECK(in.Finish().code() == absl::StatusCode::kDataLoss);
   }
+}
+
+TEST_CASE("a flag is 0 or 1", "[wire]") {
+  WireReader in("\2", "message");
+  CHECK_FALSE(in.Flag());
+  CHECK(in.status().code() == absl::StatusCode::kDataLoss);
 }
 
 TEST_CASE("a count that the bytes cannot hold is refused", "[wire]") {

@@ -61,6 +61,7 @@ StatusOr<PlannedItems> PlannedItems::Of(const GlobalPlan& global) {
   PlannedItems planned;
   planned.items_.reserve(count);
   planned.begin_.reserve(global.plans.size() + 1);
+  planned.begin_.push_back(0);
   std::vector<uint32_t> chunks_so_far(metadata.entries().size());
   for (const SavePlan& plan : global.plans) {
     for (const WriteItem& item : plan.items) {

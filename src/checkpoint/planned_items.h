@@ -40,7 +40,7 @@ class PlannedItems {
   /// Items [begin_[rank], begin_[rank + 1]) are those of `rank`, by entry and
   /// offsets.
   std::vector<PlannedItem> items_;
-  std::vector<size_t> begin_ = {0};
+  std::vector<size_t> begin_;
 };
 
 }  // namespace dcp

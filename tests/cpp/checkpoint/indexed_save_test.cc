@@ -10,10 +10,9 @@
 
 #include "base/tensor_cases.h"
 #include "checkpoint/copy_testing.h"
-#include "checkpoint/describe_testing.h"
+#include "checkpoint/indexed_place.h"
 #include "checkpoint/rank_threads.h"
 #include "checkpoint/verify_testing.h"
-#include "dcp/describe.h"
 #include "format/file_names.h"
 #include "format/indexed_trailer.h"
 #include "format/sidecar.h"
@@ -28,33 +27,6 @@ using conformance::AllOf;
 using conformance::SmallState;
 using conformance::State;
 using conformance::Wanted;
-
-NativePlace Indexed(std::shared_ptr<FileSystem> fs) {
-  NativePlace place{.fs = std::move(fs), .min_indexed_items = 1};
-  place.writer.io = place.reader.io = ModestIo(IoEngineKind::kThreads);
-  return place;
-}
-
-void SaveInto(const NativePlace& place, const State& state,
-              const SaveOptions& options = {}) {
-  RequireAllSucceed(
-      SaveOnRanks(Sharded(state, 2), NativeStorage(place), options));
-}
-
-std::shared_ptr<FileSystem> SavedIndexed(const State& state) {
-  auto fs = MakeMemoryFileSystem();
-  SaveInto(Indexed(fs), state);
-  return fs;
-}
-
-/// The paths of the indices in /ckpt.
-std::vector<std::string> IndexFiles(FileSystem& fs) {
-  std::vector<std::string> paths = FilesOf(fs, ".dcpcpp-");
-  std::erase_if(paths, [](const std::string& path) {
-    return !IsIndexedMetadataName(path.substr(std::string("/ckpt/").size()));
-  });
-  return paths;
-}
 
 std::vector<StatusOr<LoadResult>> LoadAll(const NativePlace& place,
                                           const State& state, int world_size) {
@@ -217,46 +189,6 @@ TEST_CASE("every flipped bit of an index is found when it matters",
     CHECK_FALSE(LoadAll(Indexed(fs), state, 1)[0].ok());
     PutFile(*fs, index, good);
   }
-}
-
-/// What is at /ckpt, by `depth`.
-StatusOr<CheckpointDescription> Described(std::shared_ptr<FileSystem> fs,
-                                          DescribeDepth depth) {
-  return Describe("/ckpt",
-                  {.depth = depth, .io = ModestIo(IoEngineKind::kThreads)},
-                  {.file_system = std::move(fs)});
-}
-
-TEST_CASE("totals come from the index, without .metadata",
-          "[checkpoint][indexed][describe]") {
-  const auto fs = SavedIndexed(MixedState());
-  const auto items = Described(fs, DescribeDepth::kItems);
-  REQUIRE(items.ok());
-  std::string metadata = GetFile(*fs, "/ckpt/.metadata");
-  std::fill(metadata.begin(), metadata.begin() + 100, '?');
-  PutFile(*fs, "/ckpt/.metadata", metadata);
-  CHECK_FALSE(Described(fs, DescribeDepth::kItems).ok());
-  const auto totals = Described(fs, DescribeDepth::kTotals);
-  REQUIRE(totals.ok());
-  CheckSameTotals(*totals, *items);
-  // One of another size is of another save.
-  PutFile(*fs, "/ckpt/.metadata", "?" + metadata);
-  CHECK_FALSE(Described(fs, DescribeDepth::kTotals).ok());
-}
-
-TEST_CASE("no totals come from an index that is damaged",
-          "[checkpoint][indexed][describe]") {
-  const auto fs = SavedIndexed(MixedState());
-  const std::string index = IndexFiles(*fs).at(0);
-  SECTION("a bit") { FlipBit(*fs, index, GetFile(*fs, index).size() - 5, 0); }
-  SECTION("missing") { DCP_CHECK_OK(fs->Remove(index)); }
-  SECTION("of another save") {
-    const auto other = SavedIndexed(MixedState());
-    PutFile(*fs, index, GetFile(*other, IndexFiles(*other).at(0)));
-  }
-  const auto totals = Described(fs, DescribeDepth::kTotals);
-  CHECK(totals.status().code() == absl::StatusCode::kDataLoss);
-  CHECK_THAT(std::string(Message(totals.status())), Contains(index));
 }
 
 TEST_CASE("an index goes with its save", "[checkpoint][indexed]") {

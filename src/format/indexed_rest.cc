@@ -148,7 +148,8 @@ class RestReader {
       info.offset = in_.Signed();
       info.length = in_.Signed();
       info.transform_descriptors = Strings();
-      Require(budget_.Take(sizeof(PlaceTable::Stray)) && IsPossiblePlace(info) &&
+      Require(budget_.Take(sizeof(PlaceTable::Stray)) &&
+              IsPossiblePlace(info) &&
               metadata->storage_data.emplace(std::move(index), std::move(info))
                   .second);
     }

@@ -89,6 +89,4 @@ def test_after_a_safetensors_save_and_load(tmp_path: Path) -> None:
         save(saved, tmp_path, storage_writer=dcpcpp.HuggingFaceStorageWriter(tmp_path))
     loaded = {"model": {"w": torch.zeros(64)}}
     with freed(loaded):
-        dcpcpp.load(
-            loaded, storage_reader=dcpcpp.HuggingFaceStorageReader(tmp_path), no_dist=True
-        )
+        dcpcpp.load(loaded, storage_reader=dcpcpp.HuggingFaceStorageReader(tmp_path), no_dist=True)

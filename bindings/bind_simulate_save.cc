@@ -171,6 +171,7 @@ void BindSaveResult(py::module_& m) {
           "parts",
           [](const Result& self) {
             std::vector<std::pair<std::string, Spread>> parts;
+            parts.reserve(self.parts.size());
             for (const SavePart& part : self.parts) {
               parts.emplace_back(part.name, part.seconds);
             }

@@ -98,8 +98,7 @@ class ArchiveWriter final : public dcp::StorageWriter {
                                              std::string_view notes,
                                              dcp::WriteSource& source) override;
   dcp::StatusOr<std::string> Finish(
-      dcp::Metadata metadata,
-      std::span<const dcp::WriteOutcome> outcomes) override;
+      dcp::Metadata metadata, std::vector<dcp::WriteOutcome> outcomes) override;
 
   bool commit_attempted() const override { return commit_attempted_; }
 
@@ -233,7 +232,7 @@ dcp::StatusOr<std::span<const std::byte>> ArchiveWriter::BytesOf(
 }
 
 dcp::StatusOr<std::string> ArchiveWriter::Finish(
-    dcp::Metadata metadata, std::span<const dcp::WriteOutcome> outcomes) {
+    dcp::Metadata metadata, std::vector<dcp::WriteOutcome> outcomes) {
   DCP_ASSIGN_OR_RETURN(std::string pickle,
                        AppendIndex(std::move(metadata), outcomes));
   // From here on nobody can say which archive readers see, should this fail.

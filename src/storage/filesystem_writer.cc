@@ -216,6 +216,7 @@ StatusOr<std::string> FileSystemWriter::Finish(
                         role_.use_collectives ? min_indexed_items_ : kNoIndex));
   metadata = {};  // large, and no longer needed
   std::vector<std::string> storage_data;
+  storage_data.reserve(outcomes.size());
   for (WriteOutcome& outcome : outcomes) {
     storage_data.push_back(std::move(outcome.storage_data));
   }

@@ -76,8 +76,11 @@ StatusOr<CheckpointOutline> MetadataReader::Parse(const MetadataBytes& file,
                                                   Extent extent) {
   if (extent != Extent::kOutline) return ParseWhole(file, extent);
   StatusOr<std::optional<CheckpointOutline>> outline = Outline(file);
-  if (outline.ok() && outline->has_value()) return **std::move(outline);
-  if (!outline.ok() && verify_) return outline.status();
+  if (!outline.ok()) {
+    if (verify_) return outline.status();
+  } else if (std::optional<CheckpointOutline>& found = *outline; found) {
+    return *std::move(found);
+  }
   return ParseWhole(file, Extent::kWhole);
 }
 

@@ -42,7 +42,7 @@ def test_a_save_in_a_thread_is_drained_or_abandoned(tmp_path: Path, subject: Sub
 @pytest.mark.timeout(5400)
 def test_a_save_by_another_process_is_drained_or_abandoned(tmp_path: Path) -> None:
     way = Way("process", nbytes=trials(quick=NBYTES, deep=16_000_000))
-    terminate(tmp_path, trials(quick=70, deep=1000), way)
+    terminate(tmp_path, trials(quick=40, deep=1000), way)
 
 
 @pytest.mark.row("R18")

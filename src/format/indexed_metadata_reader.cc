@@ -25,7 +25,7 @@ StatusOr<std::string> Read(const ReadRange& read, uint64_t begin,
 }
 
 bool HasCrc(std::string_view data, uint32_t crc) {
-  return Crc32(0, std::as_bytes(std::span(data.data(), data.size()))) == crc;
+  return Crc32(0, data) == crc;
 }
 
 /// The attributes of a tensor in a record; fails `in` if there is none.

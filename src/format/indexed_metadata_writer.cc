@@ -8,10 +8,6 @@
 namespace dcp {
 namespace {
 
-uint32_t CrcOf(std::string_view data) {
-  return Crc32(0, std::as_bytes(std::span(data.data(), data.size())));
-}
-
 /// The item of an entry's chunk, or of an object.
 IndexedItem ItemOf(const PlaceTable& places, const PlacedItem& placed,
                    const Box& chunk) {
@@ -87,7 +83,7 @@ Status IndexedMetadataWriter::FlushBlock() {
   pending_.clear();
   blocks_.push_back({.begin = nbytes_,
                      .nbytes = static_cast<uint32_t>(block.size()),
-                     .crc32 = CrcOf(block)});
+                     .crc32 = Crc32(0, block)});
   return Put(block);
 }
 
@@ -120,9 +116,9 @@ Status IndexedMetadataWriter::Finish(const Metadata& rest,
                                .block_count = blocks_.size(),
                                .records_nbytes = records_.size(),
                                .files_nbytes = files.size(),
-                               .directory_crc32 = CrcOf(directory),
+                               .directory_crc32 = Crc32(0, directory),
                                .rest_nbytes = rest_bytes.size(),
-                               .rest_crc32 = CrcOf(rest_bytes),
+                               .rest_crc32 = Crc32(0, rest_bytes),
                                .metadata = metadata};
   DCP_RETURN_IF_ERROR(Put(directory));
   DCP_RETURN_IF_ERROR(Put(rest_bytes));

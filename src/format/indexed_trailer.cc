@@ -1,24 +1,20 @@
 #include "format/indexed_trailer.h"
 
-#include <span>
 #include <utility>
 
 #include "base/checksum.h"
 #include "base/wire.h"
+#include "format/versioned_file.h"
 
 namespace dcp {
 namespace {
 
-constexpr std::string_view kMagic = "DCPCPPI\n";
 /// What is written, and the oldest reader that understands it.
-constexpr uint32_t kVersion = 1;
+constexpr VersionedFileKind kKind{.magic = "DCPCPPI\n",
+                                  .name = "indexed metadata"};
 constexpr uint32_t kMinReaderVersion = 1;
 /// The last fields: how long the trailer is, and the CRC-32 of it and the head.
 constexpr size_t kEndNbytes = 2 * sizeof(uint32_t);
-
-uint32_t CrcOf(uint32_t crc, std::string_view bytes) {
-  return Crc32(crc, std::as_bytes(std::span(bytes.data(), bytes.size())));
-}
 
 Status Damaged() { return DataLoss("indexed metadata are damaged"); }
 
@@ -55,9 +51,7 @@ IndexedTrailer GetTrailer(WireReader* in) {
 
 std::string IndexedHeader() {
   WireWriter out;
-  for (const char c : kMagic) out.PutU8(static_cast<uint8_t>(c));
-  out.PutU32(kVersion);
-  out.PutU32(kMinReaderVersion);
+  PutVersions(kKind, kKind.version, kMinReaderVersion, &out);
   return std::move(out).Take();
 }
 
@@ -74,13 +68,13 @@ std::string SerializeTrailer(const IndexedTrailer& trailer) {
   out.PutU64(static_cast<uint64_t>(trailer.metadata.nbytes));
   out.PutU32(trailer.metadata.crc32);
   out.PutU32(static_cast<uint32_t>(out.data().size() + kEndNbytes));
-  out.PutU32(CrcOf(CrcOf(0, IndexedHeader()), out.data()));
+  out.PutU32(Crc32(Crc32(0, IndexedHeader()), out.data()));
   return std::move(out).Take();
 }
 
 StatusOr<IndexedTrailer> ParseTrailer(std::string_view head,
                                       std::string_view tail, uint64_t nbytes) {
-  if (!head.starts_with(kMagic) || head.size() != kIndexedHeaderNbytes ||
+  if (!head.starts_with(kKind.magic) || head.size() != kIndexedHeaderNbytes ||
       nbytes < kIndexedHeaderNbytes + kEndNbytes || tail.size() < kEndNbytes) {
     return DataLoss("indexed metadata do not begin as such");
   }
@@ -93,22 +87,22 @@ StatusOr<IndexedTrailer> ParseTrailer(std::string_view head,
   }
   const std::string_view content =
       tail.substr(tail.size() - trailer_nbytes, trailer_nbytes - sizeof(crc));
-  if (CrcOf(CrcOf(0, head), content) != crc) return Damaged();
-  WireReader versions(head.substr(kMagic.size()), "indexed metadata");
+  if (Crc32(Crc32(0, head), content) != crc) return Damaged();
+  WireReader versions(head.substr(kKind.magic.size()), "indexed metadata");
   const uint32_t version = versions.U32();
   const uint32_t min_reader = versions.U32();
-  if (min_reader > kVersion) {
+  if (min_reader > kKind.version) {
     return FailedPrecondition(
         "the checkpoint's indexed metadata need a reader of format " +
         std::to_string(min_reader) + ", this one is of format " +
-        std::to_string(kVersion) + ": upgrade dcpcpp");
+        std::to_string(kKind.version) + ": upgrade dcpcpp");
   }
   WireReader in(content.substr(0, content.size() - sizeof(uint32_t)),
                 "the trailer of indexed metadata");
   const IndexedTrailer trailer = GetTrailer(&in);
-  DCP_RETURN_IF_ERROR(version > kVersion ? in.status() : in.Finish());
+  DCP_RETURN_IF_ERROR(version > kKind.version ? in.status() : in.Finish());
   if (min_reader > version || trailer.metadata.nbytes < 0 ||
-      !FitsFile(trailer, nbytes - trailer_nbytes, version > kVersion)) {
+      !FitsFile(trailer, nbytes - trailer_nbytes, version > kKind.version)) {
     return Damaged();
   }
   return trailer;

@@ -137,7 +137,7 @@ std::string SerializeSidecar(const Sidecar& sidecar) {
   PutVersions(kKind, sidecar.index ? kKind.version : kVersionWithoutIndex,
               kMinReaderVersion, &out);
   out.PutString(sidecar.save_id);
-  out.PutU8(sidecar.step.has_value() ? 1 : 0);
+  out.PutFlag(sidecar.step.has_value());
   if (sidecar.step) out.PutSigned(*sidecar.step);
   PutSize(sidecar.metadata_nbytes, &out);
   out.PutU32(sidecar.metadata_crc32);

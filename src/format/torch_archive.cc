@@ -22,10 +22,6 @@ constexpr Constant kVersion = {"archive/version", "3\n"};
 constexpr std::string_view kIdName = "archive/.data/serialization_id";
 constexpr size_t kIdNbytes = 40;
 
-uint32_t CrcOf(std::string_view data) {
-  return Crc32(0, std::as_bytes(std::span(data.data(), data.size())));
-}
-
 void PutRecord(const ZipRecord& record, std::string_view data,
                const ZipWindow& window) {
   PutZipHeader(record, window);
@@ -36,7 +32,7 @@ void PutRecord(const ZipRecord& record, std::string_view data,
 ZipRecord RecordOf(std::string_view name, std::string_view data) {
   return {.name = name,
           .nbytes = static_cast<int64_t>(data.size()),
-          .crc32 = CrcOf(data)};
+          .crc32 = Crc32(0, data)};
 }
 
 }  // namespace
@@ -63,7 +59,7 @@ void PutHead(std::span<const ZipRecord> records, std::string_view pickle,
 
 void PutTail(std::string_view serialization_id, std::span<ZipRecord> records,
              const ZipWindow& window) {
-  records[1].crc32 = CrcOf(serialization_id);
+  records[1].crc32 = Crc32(0, serialization_id);
   PutRecord(records[0], kVersion.data, window);
   PutRecord(records[1], serialization_id, window);
 }

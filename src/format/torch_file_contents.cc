@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <map>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -136,8 +135,7 @@ class TorchFileParser {
     DCP_ASSIGN_OR_RETURN(const TorchStorage* storage, StorageOf(key));
     DCP_ASSIGN_OR_RETURN(const std::string_view data,
                          item_.Read(storage->offset, storage->nbytes));
-    const uint32_t crc =
-        Crc32(0, std::as_bytes(std::span(data.data(), data.size())));
+    const uint32_t crc = Crc32(0, data);
     if (storage->crc32 != 0 && storage->crc32 != crc) {
       return DataLoss("record data/" + Printable(key) +
                       " does not match its CRC-32");

@@ -33,9 +33,7 @@ StatusOr<std::string> TorchRecords::Read(std::string_view name,
   DCP_ASSIGN_OR_RETURN(const int64_t offset, FindZipData(item_, *entry));
   DCP_ASSIGN_OR_RETURN(const std::string_view data,
                        item_.Read(offset, entry->nbytes));
-  if (entry->crc32 != 0 &&
-      Crc32(0, std::as_bytes(std::span(data.data(), data.size()))) !=
-          entry->crc32) {
+  if (entry->crc32 != 0 && Crc32(0, data) != entry->crc32) {
     return DataLoss("record " + Printable(FullName(name)) +
                     " does not match its CRC-32");
   }

@@ -1,19 +1,10 @@
 #include "format/versioned_file.h"
 
-#include <span>
 #include <utility>
 
 #include "base/checksum.h"
 
 namespace dcp {
-namespace {
-
-uint32_t CrcOf(std::string_view data) {
-  return Crc32(0, std::as_bytes(std::span(data)));
-}
-
-}  // namespace
-
 void PutVersions(const VersionedFileKind& kind, uint32_t version,
                  uint32_t min_reader_version, WireWriter* out) {
   for (const char c : kind.magic) out->PutU8(static_cast<uint8_t>(c));
@@ -22,7 +13,7 @@ void PutVersions(const VersionedFileKind& kind, uint32_t version,
 }
 
 std::string FinishVersionedFile(WireWriter out) {
-  const uint32_t crc = CrcOf(out.data());
+  const uint32_t crc = Crc32(0, out.data());
   out.PutU32(crc);
   return std::move(out).Take();
 }
@@ -38,7 +29,7 @@ StatusOr<VersionedContent> OpenVersionedFile(const VersionedFileKind& kind,
   }
   const std::string_view content = data.substr(0, data.size() - kCrcNbytes);
   WireReader end(data.substr(content.size()), name);
-  if (end.U32() != CrcOf(content)) {
+  if (end.U32() != Crc32(0, content)) {
     return DataLoss(name + " does not match its CRC-32");
   }
   WireReader versions(content.substr(kind.magic.size()), name);

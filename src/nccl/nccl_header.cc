@@ -12,10 +12,6 @@ constexpr uint32_t kMagic = 0x6e706364;  // "dcpn"
 constexpr uint16_t kVersion = 1;
 constexpr size_t kCrcOffset = NcclHeader::kNbytes - sizeof(uint32_t);
 
-uint32_t CrcOf(std::string_view bytes) {
-  return Crc32(0, std::as_bytes(std::span(bytes)));
-}
-
 std::string RankText(size_t rank) { return "rank " + std::to_string(rank); }
 
 /// Whether `header`, of `rank`, is for the same call as rank 0's.
@@ -64,12 +60,12 @@ NcclHeader HeaderOf(NcclMethod method, uint64_t sequence,
   return {.method = method,
           .sequence = sequence,
           .nbytes = message.size(),
-          .crc = CrcOf(message)};
+          .crc = Crc32(0, message)};
 }
 
 Status CheckMessage(const NcclHeader& header, std::string_view message,
                     int sender) {
-  if (header.nbytes == message.size() && header.crc == CrcOf(message)) {
+  if (header.nbytes == message.size() && header.crc == Crc32(0, message)) {
     return absl::OkStatus();
   }
   return DataLoss("the message of rank " + std::to_string(sender) + " (" +
@@ -84,7 +80,7 @@ void WriteHeader(const NcclHeader& header, std::span<char> place) {
   writer.PutU64(header.sequence);
   writer.PutU64(header.nbytes);
   writer.PutU32(header.crc);
-  writer.PutU32(CrcOf(writer.data()));
+  writer.PutU32(Crc32(0, writer.data()));
   std::memcpy(place.data(), writer.data().data(), NcclHeader::kNbytes);
 }
 
@@ -100,7 +96,7 @@ StatusOr<NcclHeader> ReadHeader(std::string_view bytes, int sender) {
       .sequence = reader.U64(),
       .nbytes = reader.U64(),
       .crc = reader.U32()};
-  if (reader.U32() != CrcOf(bytes.substr(0, kCrcOffset))) {
+  if (reader.U32() != Crc32(0, bytes.substr(0, kCrcOffset))) {
     return DataLoss("the header of " + name + " was changed on its way");
   }
   const uint32_t version = version_and_method & 0xffff;

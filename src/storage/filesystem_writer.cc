@@ -240,7 +240,7 @@ Status FileSystemWriter::PublishFiles(
               std::back_inserter(sidecar.files));
   }
   sidecar.metadata_nbytes = static_cast<int64_t>(metadata_pickle.size());
-  sidecar.metadata_crc32 = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
+  sidecar.metadata_crc32 = Crc32(0, metadata_pickle);
   if (!keeper_) return FailedPrecondition("SetUp() comes before Publish()");
   DCP_RETURN_IF_ERROR(keeper_->CheckBeforeCommit(sidecar));
   DCP_RETURN_IF_ERROR(Commit(*file_system_,

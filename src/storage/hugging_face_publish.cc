@@ -33,7 +33,7 @@ bool IsDamage(const Status& doubt) {
 
 void BindSidecar(std::string_view index_or_head, Sidecar* sidecar) {
   sidecar->metadata_nbytes = std::ssize(index_or_head);
-  sidecar->metadata_crc32 = Crc32(0, std::as_bytes(std::span(index_or_head)));
+  sidecar->metadata_crc32 = Crc32(0, index_or_head);
 }
 
 HuggingFacePublisher::HuggingFacePublisher(

@@ -13,10 +13,6 @@
 namespace dcp {
 namespace {
 
-uint32_t CrcOf(std::string_view bytes) {
-  return Crc32(0, std::as_bytes(std::span(bytes)));
-}
-
 std::string PathOf(const std::string& directory, const Sidecar& sidecar) {
   return JoinPath(directory, IndexedMetadataName(sidecar.save_id));
 }
@@ -47,19 +43,20 @@ StatusOr<std::string> SerializeIndexedMetadata(const Metadata& metadata,
                                                const PlaceTable& places,
                                                std::string_view pickle) {
   std::string bytes;
-  DCP_RETURN_IF_ERROR(WriteIndexedMetadata(
-      metadata, places,
-      {.nbytes = static_cast<int64_t>(pickle.size()), .crc32 = CrcOf(pickle)},
-      [&bytes](std::string_view part) {
-        bytes += part;
-        return absl::OkStatus();
-      }));
+  DCP_RETURN_IF_ERROR(
+      WriteIndexedMetadata(metadata, places,
+                           {.nbytes = static_cast<int64_t>(pickle.size()),
+                            .crc32 = Crc32(0, pickle)},
+                           [&bytes](std::string_view part) {
+                             bytes += part;
+                             return absl::OkStatus();
+                           }));
   return bytes;
 }
 
 SidecarIndex BindIndex(std::string_view indexed_metadata) {
   return {.nbytes = static_cast<int64_t>(indexed_metadata.size()),
-          .crc32 = CrcOf(indexed_metadata)};
+          .crc32 = Crc32(0, indexed_metadata)};
 }
 
 Status MissingIndex(const std::string& directory, std::string_view save_id) {

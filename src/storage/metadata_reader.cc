@@ -18,19 +18,18 @@ namespace {
 /// How a file ends.
 struct FileEnd {
   int64_t nbytes = 0;  ///< of the file
-  std::string tail;    ///< its last bytes, as LikelySaveIdOf wants them
+  std::string tail;    ///< its last bytes, kSaveIdTailNbytes at most
 };
 
 /// The end of the `.metadata` in `directory`.
 StatusOr<FileEnd> ReadEnd(FileSystem& file_system,
                           const std::string& directory) {
-  constexpr int64_t kTailNbytes = 1024;
   DCP_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
                        file_system.Open(JoinPath(directory, kMetadataFileName),
                                         {.beneath = ReadRoot(directory)}));
   FileEnd end;
   DCP_ASSIGN_OR_RETURN(end.nbytes, file->Size());
-  end.tail.resize(static_cast<size_t>(std::min(end.nbytes, kTailNbytes)));
+  end.tail.resize(std::min(static_cast<size_t>(end.nbytes), kSaveIdTailNbytes));
   const IoSlice slice{
       .data = std::as_writable_bytes(std::span(end.tail)).data(),
       .nbytes = end.tail.size()};

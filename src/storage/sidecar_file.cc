@@ -21,10 +21,10 @@ std::string_view DcpcppSaveIdOf(const Metadata& metadata) {
 // FORMAT.md, 3: `save_id` is a string of the last object, and the last one that
 // looks like an id.
 std::string_view LikelySaveIdOf(std::string_view metadata_pickle) {
-  constexpr size_t kTailNbytes = 1024;
   constexpr std::string_view kPrefix = "dcpcpp-";
   const std::string_view tail = metadata_pickle.substr(
-      metadata_pickle.size() - std::min(metadata_pickle.size(), kTailNbytes));
+      metadata_pickle.size() -
+      std::min(metadata_pickle.size(), kSaveIdTailNbytes));
   const size_t begin = tail.rfind(kPrefix);
   if (begin == tail.npos || begin == 0) return {};
   // SHORT_BINUNICODE has the length in the byte before the text.
@@ -68,7 +68,7 @@ std::vector<Sidecar> ReadSidecars(FileSystem& file_system,
 Status CheckMetadataCrc(const Sidecar& sidecar,
                         std::string_view metadata_pickle,
                         const std::string& metadata_path) {
-  const uint32_t crc = Crc32(0, std::as_bytes(std::span(metadata_pickle)));
+  const uint32_t crc = Crc32(0, metadata_pickle);
   if (sidecar.metadata_nbytes == static_cast<int64_t>(metadata_pickle.size()) &&
       sidecar.metadata_crc32 == crc) {
     return absl::OkStatus();

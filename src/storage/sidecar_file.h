@@ -24,9 +24,12 @@ struct SidecarFileContent {
 /// The save id of `metadata` if dcp wrote it, else empty.
 std::string_view DcpcppSaveIdOf(const Metadata& metadata);
 
-/// The save id of a `.metadata` of dcp with the bytes `metadata_pickle`,
-/// without parsing them; empty if they do not look like one. A guess: the
-/// sidecar of that id tells whether it is right.
+/// How many of the last bytes of a `.metadata` LikelySaveIdOf looks at.
+inline constexpr size_t kSaveIdTailNbytes = 1024;
+
+/// The save id of a `.metadata` of dcp with the bytes `metadata_pickle`, or
+/// with these as its last, without parsing them; empty if they do not look like
+/// one. A guess: the sidecar of that id tells whether it is right.
 std::string_view LikelySaveIdOf(std::string_view metadata_pickle);
 
 /// Reads the sidecar of the save `save_id` in the checkpoint `directory`.

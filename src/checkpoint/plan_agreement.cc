@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/free_memory.h"
 #include "base/guarded.h"
 #include "checkpoint/rank_exchange.h"
 #include "plan/plan_message.h"
@@ -136,7 +137,7 @@ Status PlanAgreement::Join(JoinedStates joined) {
     digests.push_back(DigestOf(state));
     DCP_ASSIGN_OR_RETURN(StateSpec spec,
                          ParseStateMessage(state, digests.back()));
-    state = {};
+    FreeMemory(&state);
     basis.specs.push_back(std::move(spec));
   }
   DCP_RETURN_IF_ERROR(CheckId(joined.id, basis, digests));

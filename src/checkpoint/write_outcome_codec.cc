@@ -12,7 +12,7 @@ constexpr uint8_t kVersion = 1;
 
 void Put(const WriteResult& result, WireWriter& out) {
   out.PutString(result.index.fqn);
-  out.PutU8(result.index.offset.has_value() ? 1 : 0);
+  out.PutFlag(result.index.offset.has_value());
   if (result.index.offset) out.PutDims(*result.index.offset);
   out.PutSigned(result.index.index.value_or(-1));
   out.PutSigned(result.size_in_bytes);

@@ -53,7 +53,7 @@ std::string SerializeKeyBlock(const SavePlan& plan) {
       previous.global_size = item.global_size;
     }
   }
-  out.PutU8(plan.planner_data ? 1 : 0);
+  out.PutFlag(plan.planner_data.has_value());
   if (plan.planner_data) PutPaths(*plan.planner_data, &out);
   PutTies(plan.ties, &out);
   return std::move(out).Take();

@@ -24,7 +24,7 @@ void PutPath(std::string_view key, const ObjectPath& path, WireWriter* out) {
     joined += step;
     all += step;
   }
-  out->PutU8(joined == key ? 1 : 0);
+  out->PutFlag(joined == key);
   if (joined != key) out->PutString(all);
 }
 

@@ -117,7 +117,7 @@ std::string SerializeSavePlan(const SavePlan& plan) {
     encoder.PutItem(item, *previous);
     previous = &item;
   }
-  encoder.out().PutU8(plan.planner_data ? 1 : 0);
+  encoder.out().PutFlag(plan.planner_data.has_value());
   if (plan.planner_data) PutPaths(*plan.planner_data, &encoder.out());
   PutTies(plan.ties, &encoder.out());
   return std::move(encoder.out()).Take();

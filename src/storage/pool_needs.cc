@@ -149,7 +149,7 @@ void PutPoolNeeds(const PoolNeeds& needs, WireWriter* out) {
   out->PutVarint(needs.size());
   for (const FileNeeds& file : needs) {
     out->PutString(file.name);
-    out->PutU8(file.in_cells ? 1 : 0);
+    out->PutFlag(file.in_cells);
     out->PutVarint(file.ranges.size());
     int64_t last = 0;
     for (const FileRange& range : file.ranges) {

@@ -9,7 +9,7 @@ namespace dcp {
 std::string SerializeRankNotes(const RankNotes& notes) {
   WireWriter out;
   out.PutSigned(notes.next_file_index);
-  out.PutU8(notes.published ? 1 : 0);
+  out.PutFlag(notes.published.has_value());
   if (notes.published) {
     out.PutVarint(notes.published->size());
     for (const std::string& name : *notes.published) out.PutString(name);

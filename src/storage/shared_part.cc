@@ -28,7 +28,7 @@ void PutTensor(const SharedPartTensor& tensor, WireWriter& out) {
   out.PutSigned(tensor.begin);
   out.PutU8(static_cast<uint8_t>(tensor.dtype));
   out.PutDims(tensor.sizes);
-  out.PutU8(tensor.origin ? 1 : 0);
+  out.PutFlag(tensor.origin.has_value());
   if (tensor.origin) out.PutDims(*tensor.origin);
   out.PutVarint(tensor.chunks.size());
   for (const SharedPartChunk& chunk : tensor.chunks) PutChunk(chunk, out);
@@ -58,7 +58,7 @@ SharedPartTensor GetTensor(WireReader& in) {
 void PutFile(const SharedPartFile& file, WireWriter& out) {
   out.PutString(file.path);
   out.PutString(file.name);
-  out.PutU8(file.is_own ? 1 : 0);
+  out.PutFlag(file.is_own);
   out.PutSigned(file.nbytes);
   out.PutString(file.head);
   out.PutVarint(file.tensors.size());

@@ -40,7 +40,7 @@ int64_t NeededBytes(const SavePlan& plan) {
 
 std::string EncodeSpace(const std::optional<SpaceInfo>& space) {
   WireWriter out;
-  out.PutU8(space.has_value() ? 1 : 0);
+  out.PutFlag(space.has_value());
   if (space) {
     out.PutSigned(space->free_nbytes);
     out.PutString(space->pool);

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dcpcpp._look import counted, print_columns, print_json, size_text, told
+from dcpcpp._look import counted, print_columns, print_json, size_text
 from dcpcpp._look_commands import AsJson
 from dcpcpp._simulated_job import (
     MOST_ITEMS,
@@ -94,35 +94,32 @@ def save(
     were not done then). Where there are many values it is `least`, `median`, `p99`, `most` and
     `mean` of them.
     """
-    with told():
-        from dcpcpp import _core
+    from dcpcpp import _core
 
-        degrees = degrees_of(mesh, ranks)
-        options = _core.SaveSimulationOptions()
-        options.is_async = is_async
-        options.ranks_per_node = ranks_per_node
-        options.timeouts.heartbeat = heartbeat
-        options.seed = seed
-        _set_rates(rates, options)
-        for text in slow or []:
-            who, number, factor = _slow(text, "--slow", "17=4 or node:3=2")
-            options.slow_down(who, number, factor)
-        if stragglers:
-            _, options.stragglers, options.straggler_factor = _slow(
-                stragglers, "--stragglers", "10=4"
-            )
-        if fail:
-            options.fail(*_failure(fail))
-        work = _core.plan_save_work(model, degrees, "closed-form", max_items)
-        found = _core.simulate_save(work, options)
-        if as_json:
-            rates_used = {name: getattr(options.rates, name) for name in RATES}
-            head = {"model": model, "mesh": degrees}
-            print_json({**head, **_as_json(work, found), "rates": rates_used})
-        else:
-            _print_job(model, degrees, work, found, options)
-            _print_parts(found)
-            _print_end(found, fail)
+    degrees = degrees_of(mesh, ranks)
+    options = _core.SaveSimulationOptions()
+    options.is_async = is_async
+    options.ranks_per_node = ranks_per_node
+    options.timeouts.heartbeat = heartbeat
+    options.seed = seed
+    _set_rates(rates, options)
+    for text in slow or []:
+        who, number, factor = _slow(text, "--slow", "17=4 or node:3=2")
+        options.slow_down(who, number, factor)
+    if stragglers:
+        _, options.stragglers, options.straggler_factor = _slow(stragglers, "--stragglers", "10=4")
+    if fail:
+        options.fail(*_failure(fail))
+    work = _core.plan_save_work(model, degrees, "closed-form", max_items)
+    found = _core.simulate_save(work, options)
+    if as_json:
+        rates_used = {name: getattr(options.rates, name) for name in RATES}
+        head = {"model": model, "mesh": degrees}
+        print_json({**head, **_as_json(work, found), "rates": rates_used})
+    else:
+        _print_job(model, degrees, work, found, options)
+        _print_parts(found)
+        _print_end(found, fail)
 
 
 def _set_rates(text: str, options: _core.SaveSimulationOptions) -> None:

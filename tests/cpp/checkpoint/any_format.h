@@ -77,7 +77,7 @@ inline conformance::StorageUnderTest StorageAt(const AnyPlace& place) {
 /// names.
 inline Found WhatTransformersFinds(const Place& place,
                                    const OldAndNew& states) {
-  const std::string single = "model.safetensors";
+  const std::string single(kSafetensorsSingleName);
   if (place.fs->Exists(JoinPath(place.directory, single)).value()) {
     return WhatIsIn(place.file(single), states);
   }
@@ -88,8 +88,7 @@ inline Found WhatTransformersFinds(const Place& place,
   const auto index = ParseSafetensorsIndex(*text);
   if (!index.ok()) return Found::kDamaged;
   for (const Found found : {Found::kOld, Found::kNew}) {
-    const auto& state =
-        found == Found::kOld ? states.old_state : states.new_state;
+    const conformance::State& state = states.Of(found);
     if (index->weight_map.size() != state.tensors.size()) continue;
     bool all = true;
     for (conformance::Wanted& want : conformance::AllOf(state)) {

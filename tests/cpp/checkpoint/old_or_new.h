@@ -20,6 +20,11 @@ enum class Found : uint8_t { kNone, kOld, kNew, kDamaged };
 struct OldAndNew {
   conformance::State old_state;
   conformance::State new_state;
+
+  /// `found` is kOld or kNew.
+  const conformance::State& Of(Found found) const {
+    return found == Found::kOld ? old_state : new_state;
+  }
 };
 
 /// 10 KB. The new one has fewer keys, so that a mix would show.
@@ -75,8 +80,7 @@ inline Found WhatIsIn(NativePlace place, const OldAndNew& states) {
   const bool is_one = found == Found::kOld || found == Found::kNew;
   if (!is_one || place.min_indexed_items == kMinIndexedItems) return found;
   // Loads go by the index.
-  const auto& state =
-      found == Found::kOld ? states.old_state : states.new_state;
+  const conformance::State& state = states.Of(found);
   std::vector<std::vector<conformance::Wanted>> of_ranks = {
       conformance::AllOf(state)};
   const bool is_right =

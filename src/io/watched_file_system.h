@@ -8,49 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "base/mutex.h"
 #include "dcp/clock.h"
 #include "dcp/file_system.h"
 #include "io/call_watch.h"
+#include "io/watched_file.h"
 
 namespace dcp {
-
-/// A file whose calls are made by a CallWatch. What it transfers is copied on
-/// the way, because a late call must not touch the caller's memory; bulk data
-/// goes through unwatched(), with a watch of its own.
-class WatchedFile final : public File {
- public:
-  WatchedFile(std::shared_ptr<File> base, std::shared_ptr<CallWatch> watch);
-  ~WatchedFile() override;
-
-  const std::shared_ptr<File>& unwatched() const { return base_; }
-
-  const std::string& path() const override { return base_->path(); }
-  Status ReadFully(int64_t byte_offset,
-                   std::span<const IoSlice> slices) override;
-  StatusOr<int64_t> ReadCached(int64_t byte_offset,
-                               std::span<const IoSlice> slices) override;
-  Status WriteFully(int64_t byte_offset,
-                    std::span<const IoSlice> slices) override;
-  StatusOr<int64_t> Size() override;
-  Status Truncate(int64_t nbytes) override;
-  Status Allocate(int64_t nbytes) override;
-  Status Sync() override;
-  Status Close() override;
-  std::optional<DirectIoAlignment> direct_io() const override {
-    return base_->direct_io();
-  }
-  int fd() const override { return base_->fd(); }
-  int direct_fd() const override { return base_->direct_fd(); }
-
- private:
-  Status ReadPiece(int64_t byte_offset, std::span<const IoSlice> slices);
-  Status WritePiece(int64_t byte_offset, std::span<const IoSlice> slices);
-
-  std::shared_ptr<File> base_;
-  const std::shared_ptr<CallWatch> watch_;
-  bool is_closed_ = false;
-};
 
 /// The calls of one save: after the first that does not return in time, all
 /// others fail at once. See CallWatch.
@@ -91,14 +54,9 @@ class WatchedFileSystem final : public FileSystem {
       const std::string& path) override;
 
  private:
-  using Locks = std::vector<std::shared_ptr<FileLock>>;
-  /// Those that were taken and that somebody holds.
-  Locks locks();
-
   const std::shared_ptr<FileSystem> base_;
   const std::shared_ptr<CallWatch> watch_;
-  Mutex mutex_;
-  std::vector<std::weak_ptr<FileLock>> locks_ ABSL_GUARDED_BY(mutex_);
+  const std::shared_ptr<HeldLocks> locks_ = std::make_shared<HeldLocks>();
 };
 
 }  // namespace dcp

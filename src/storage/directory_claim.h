@@ -31,8 +31,8 @@ class DirectoryClaim {
   virtual bool was_abandoned() const = 0;
 };
 
-/// Claims by a lock, else by a lease; object stores offer neither, and give a
-/// claim that keeps nobody out.
+/// Claims by a lock, else by a lease. Object stores offer neither: there a
+/// WatchedFileSystem's locks keep out saves of this process, nothing others.
 /// \error kAborted  another save is at work there; names it
 StatusOr<std::unique_ptr<DirectoryClaim>> ClaimDirectory(
     std::shared_ptr<FileSystem> file_system, std::shared_ptr<Clock> clock,

@@ -58,6 +58,18 @@ def save_and_train(way: Way, value: float, kept: list[float]) -> None:
     future.result()
 
 
+def save_when_it_has_returned(way: Way, value: float) -> None:
+    """A write of `.metadata` that may still come keeps the next save out."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return save_and_train(way, value, [])
+        except dcpcpp.CheckpointBusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 @pytest.mark.row("R15")
 @pytest.mark.parametrize("how", ["save", "thread"])
 @pytest.mark.parametrize("place", [".distcp", ".metadata"])
@@ -76,8 +88,11 @@ def test_a_write_that_hangs_becomes_an_error_and_the_next_save_works(
     assert isinstance(caught.value.failures[0][0], TimeoutError)
     assert place in str(caught.value)
     assert value_in_memory() == 1.0
+    if place == ".metadata":
+        with pytest.raises(dcpcpp.CheckpointBusyError, match="another save is at work"):
+            save_and_train(way, 2.5, [])
     hung.release()
-    save_and_train(way, 3.0, [])
+    save_when_it_has_returned(way, 3.0)
     assert value_in_memory() == 3.0
     what = f"from Python: a write of a {place} file by fsspec hangs{SUFFIX[how]}"
     note = f"the training was kept for {blocked * 1000:.0f} ms" if blocked else ""

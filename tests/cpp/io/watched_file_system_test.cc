@@ -3,12 +3,15 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "conformance/file_system_conformance.h"
 #include "io/stall.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/gate.h"
+#include "testing/object_store.h"
 #include "testing/temp_directory.h"
 
 namespace dcp {
@@ -33,8 +36,10 @@ TEST_CASE("a watched file system conforms", "[watched_fs][conformance]") {
 
 /// Calls of kind `op` wait at the gate.
 struct Hung {
-  explicit Hung(FsOp op)
-      : faulty(std::make_shared<FaultInjectionFileSystem>(
+  explicit Hung(FsOp op,
+                std::shared_ptr<FileSystem> files = MakeMemoryFileSystem())
+      : base(std::move(files)),
+        faulty(std::make_shared<FaultInjectionFileSystem>(
             base,
             testing::FaultScript{.on_call =
                                      [op, gate = gate](int64_t, FsOp called,
@@ -44,7 +49,7 @@ struct Hung {
         watched(std::make_shared<WatchedFileSystem>(faulty, kSoon)) {}
   ~Hung() { gate->Open(); }
 
-  const std::shared_ptr<FileSystem> base = MakeMemoryFileSystem();
+  const std::shared_ptr<FileSystem> base;
   const std::shared_ptr<Gate> gate = std::make_shared<Gate>();
   const std::shared_ptr<FaultInjectionFileSystem> faulty;
   std::shared_ptr<WatchedFileSystem> watched;
@@ -96,6 +101,30 @@ TEST_CASE("the lock is free when a write hangs, and held while a rename does",
   while (!next.ok() && !hung.base->Lock("/lock", "the next save").ok()) {
     std::this_thread::yield();
   }
+}
+
+TEST_CASE("an object that is replaced late keeps this process's next save out",
+          "[watched_fs]") {
+  const OpenMode mode = GENERATE(OpenMode::kReplace, OpenMode::kCreateNew);
+  const bool replaces = mode == OpenMode::kReplace;
+  Hung hung(FsOp::kClose, std::make_shared<testing::ObjectStore>());
+  WatchedFileSystem next(hung.base, kLate);
+  const auto locked = [&next] {
+    const auto lock = next.Lock("/lock", "the next save");
+    CHECK((lock.ok() || lock.status().code() == absl::StatusCode::kAborted));
+    return !lock.ok();
+  };
+  auto lock = hung.watched->Lock("/lock", "a save").value();
+  CHECK(locked());
+  CHECK(next.LockOwner("/lock").value() == "a save");
+  CHECK(next.Lock("/other", "a save elsewhere").ok());
+  auto file = hung.watched->Open("/f", {.mode = mode}).value();
+  CHECK(IsStall(file->Close()));
+  lock.reset();
+  CHECK(locked() == replaces);
+  hung.gate->Open();
+  while (locked()) std::this_thread::yield();
+  CHECK(next.LockOwner("/lock").value() == std::nullopt);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include "storage/damage.h"
 #include "testing/direct_file_system.h"
 #include "testing/fault_injection_file_system.h"
-#include "testing/forwarding_file_system.h"
+#include "testing/object_store.h"
 #include "testing/temp_directory.h"
 
 namespace dcp {
@@ -126,46 +126,6 @@ TEST_CASE("the native storage conforms without verification and syncs",
   });
 }
 
-/// A file system as object stores are: no rename, files grow at their end.
-class ObjectStore final : public testing::ForwardingFileSystem {
- public:
-  ObjectStore() : ForwardingFileSystem(MakeMemoryFileSystem()) {}
-
-  const FileSystemTraits& traits() const override { return traits_; }
-  StatusOr<std::unique_ptr<File>> Open(const std::string& path,
-                                       const OpenOptions& options) override {
-    OpenOptions plain = options;
-    if (options.mode == OpenMode::kReplace) {
-      plain.mode = OpenMode::kCreateNew;
-      base().Remove(path).IgnoreError();
-    }
-    return base().Open(path, plain);
-  }
-  Status Rename(const std::string&, const std::string&) override {
-    return Unimplemented("no rename here");
-  }
-  Status SyncDirectory(const std::string&) override {
-    return Unimplemented("no directories here");
-  }
-  StatusOr<std::optional<SpaceInfo>> Space(const std::string&) override {
-    return std::optional<SpaceInfo>();
-  }
-  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
-                                           const std::string& owner) override {
-    return FileSystem::Lock(path, owner);
-  }
-  StatusOr<std::optional<std::string>> LockOwner(
-      const std::string& path) override {
-    return FileSystem::LockOwner(path);
-  }
-
- private:
-  const FileSystemTraits traits_{.name = "objects",
-                                 .positional_writes = false,
-                                 .atomic_rename = false,
-                                 .directory_sync = false};
-};
-
 TEST_CASE("a sidecar knows the step that its directory is named after",
           "[storage]") {
   const conformance::State state = conformance::SmallState(1);
@@ -188,8 +148,8 @@ TEST_CASE("the native storage conforms on an object store",
   for (auto compression : {Compression::kNone, Compression::kZstd}) {
     DYNAMIC_SECTION("compression " << int(compression)) {
       CheckStorage([&] {
-        NativePlace place =
-            PlaceOn(std::make_shared<ObjectStore>(), IoEngineKind::kThreads);
+        NativePlace place = PlaceOn(std::make_shared<testing::ObjectStore>(),
+                                    IoEngineKind::kThreads);
         place.writer.compression = compression;
         return NativeStorage(place);
       });

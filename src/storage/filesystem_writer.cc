@@ -243,18 +243,20 @@ Status FileSystemWriter::PublishFiles(
   sidecar.metadata_crc32 = Crc32(0, metadata_pickle);
   if (!keeper_) return FailedPrecondition("SetUp() comes before Publish()");
   DCP_RETURN_IF_ERROR(keeper_->CheckBeforeCommit(sidecar));
-  DCP_RETURN_IF_ERROR(Commit(*file_system_,
-                             {.directory = options_.path,
-                              .metadata_name = MetadataNameOf(role_),
-                              .metadata = metadata_pickle,
-                              .save_id = save_id_,
-                              .sidecar = SerializeSidecar(sidecar),
-                              .index = index,
-                              .sync = sync_mode()},
-                             &commit_));
-  keeper_->RemoveReplaced(sidecar);
-  keeper_.reset();
-  return absl::OkStatus();
+  Status published = Commit(*file_system_,
+                            {.directory = options_.path,
+                             .metadata_name = MetadataNameOf(role_),
+                             .metadata = metadata_pickle,
+                             .save_id = save_id_,
+                             .sidecar = SerializeSidecar(sidecar),
+                             .index = index,
+                             .sync = sync_mode()},
+                            &commit_);
+  if (published.ok()) keeper_->RemoveReplaced(sidecar);
+  // The claim ends here also where nobody knows whether it was published: then
+  // there is no Abort(), and this object may be kept by whoever saw the error.
+  if (commit_.attempted) keeper_.reset();
+  return published;
 }
 
 Status FileSystemWriter::Conclude() {

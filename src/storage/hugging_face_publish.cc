@@ -226,10 +226,11 @@ Status HuggingFacePublisher::Write(const std::string& directory,
 Status HuggingFacePublisher::Publish(const PublishRequest& request) {
   if (claim_ == nullptr) return FailedPrecondition("Open() a save first");
   DCP_RETURN_IF_ERROR(CheckRequest(request));
-  DCP_RETURN_IF_ERROR(way_ == PublishWay::kExchange ? PublishByExchange(request)
-                                                    : PublishInPlace(request));
-  claim_.reset();
-  return absl::OkStatus();
+  Status published = way_ == PublishWay::kExchange ? PublishByExchange(request)
+                                                   : PublishInPlace(request);
+  // Also where nobody knows whether it was published; Abandon() does the rest.
+  if (progress_.attempted) claim_.reset();
+  return published;
 }
 
 void HuggingFacePublisher::Abandon() {

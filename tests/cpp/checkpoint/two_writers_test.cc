@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <span>
@@ -21,8 +22,10 @@ namespace dcp {
 namespace {
 
 using conformance::CheckHolds;
+using conformance::SaveOnce;
 using conformance::SmallState;
 using conformance::StorageUnderTest;
+using conformance::WholeState;
 using testing::FaultInjectionFileSystem;
 using testing::FsOp;
 
@@ -49,6 +52,20 @@ TEST_CASE("a save that comes while another is at work is told so",
   CHECK(tried);
   CheckHolds(On(memory), SmallState(1));
   RequireAllSucceed(SaveOnRanks(Sharded(SmallState(2), 1), On(memory)));
+}
+
+TEST_CASE("a save whose commit fails lets the next one in at once",
+          "[checkpoint]") {
+  const auto memory = MakeMemoryFileSystem();
+  const auto faulty = std::make_shared<FaultInjectionFileSystem>(
+      memory, testing::FaultScript{.faults = {{.op = FsOp::kRename}}});
+  // It is in doubt, so that nobody aborts it, and it is kept.
+  conformance::SaveRun failed(On(faulty), SmallState(1),
+                              WholeState(SmallState(1)));
+  const Status status = failed.Run();
+  CHECK(GetErrorDetail(status).value().error_number == EIO);
+  DCP_CHECK_OK(SaveOnce(On(memory), SmallState(2), WholeState(SmallState(2))));
+  CheckHolds(On(memory), SmallState(2));
 }
 
 TEST_CASE("data that another writer removed is not published", "[checkpoint]") {

@@ -124,17 +124,19 @@ class StickyDisk final : public testing::ForwardingFileSystem {
 TEST_CASE("a save that others cannot see does not say that it succeeded",
           "[storage]") {
   const auto disk = DiskWithOld();
-  SaveOutcome outcome;
-  const Status status =
-      SaveModel(std::make_shared<StickyDisk>(disk),
-                {.save_id = "dcpcpp-bb", .model = kNewModel}, &outcome);
-  CHECK(outcome.attempted);
+  const auto sticky = std::make_shared<StickyDisk>(disk);
+  const SaveOfModel save{.save_id = "dcpcpp-bb", .model = kNewModel};
+  const auto publisher = OpenPublisher(sticky, Options()).value();
+  std::string index;
+  const auto request = WriteShards(*sticky, save, *publisher, &index);
+  const Status status = publisher->Publish(request.value());
+  CHECK(publisher->commit_attempted());
   CHECK_THAT(std::string(Message(status)),
              Contains("unlink /run/model/model.safetensors"));
   // As ever: ours by the index, others by the file.
   CHECK(FindModel(disk).Is(kNewModel));
   CHECK(FindModelAsTransformers(*disk).Is(kOldModel));
-  // The next save goes on with it.
+  // The next save goes on with it, though this one's publisher still exists.
   const auto names = std::make_shared<testing::NoExchangeFileSystem>(disk);
   DCP_CHECK_OK(SaveModel(names, {.save_id = "dcpcpp-cc", .model = kNewModel}));
   CHECK(FindModelAsTransformers(*disk).Is(kNewModel));

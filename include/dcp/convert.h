@@ -37,8 +37,9 @@ struct ConvertOptions {
       rename;
   /// Set: what the mapping makes of the keys, under the names that `rename`
   /// gives, is written. Of objects it can only drop some, and paths are not
-  /// kept. To native, safetensors with quantized weights for which it has rules
-  /// (Mapping::dequantizes) are read as floats.
+  /// kept. What it takes for another name of a tensor is read and compared with
+  /// that: other values are an error. To native, safetensors with quantized
+  /// weights for which it has rules (Mapping::dequantizes) are read as floats.
   std::optional<ModelMapping> mapping;
   /// Called now and then, in the caller's thread; an error ends the conversion.
   std::function<Status(const ConvertProgress&)> progress;

@@ -54,6 +54,9 @@ struct MappingSource {
   bool is_object = false;  ///< no tensor: nothing but dropping it is possible
   /// The user wants none of it: no rule is needed for it, none makes it.
   bool is_left_out = false;
+  /// Sources that have one text here are one tensor, those that have two are
+  /// not, whatever a rule says of ties. Empty: nobody knows.
+  std::string identity;
 };
 
 /// One of the indices i that say which element of a source goes where.
@@ -107,6 +110,14 @@ std::vector<MappedRead> ReadsOf(const MappedTensor& tensor, const Box& box);
 /// target_steps tell where in the source's `box` its elements lie.
 std::vector<MappedRead> WritesOf(const MappedPart& part, const Box& box);
 
+/// A source that is left out as another name of one, and is no more than that
+/// if both hold the same values.
+struct TiedSource {
+  size_t source = 0;  ///< positions in what was given to Mapping::Ties
+  size_t kept = 0;
+  std::string condition;  ///< the number that says so
+};
+
 struct MappingTable;
 
 /// Immutable, cheap to copy.
@@ -133,10 +144,17 @@ class Mapping {
   /// What becomes of `sources`, in their order.
   /// \error kInvalidArgument  a key for which there is no rule; one of several
   ///     parts that is missing; shapes that do not fit; a number that nobody
-  ///     gave; two results of one name. Names the keys.
+  ///     gave; two results of one name; another name of what is not there.
+  ///     Names the keys.
   StatusOr<std::vector<MappedTensor>> Plan(
       std::span<const MappingSource> sources,
       const MappingOptions& options) const;
+
+  /// What Plan leaves out without knowing (MappingSource::identity) that it is
+  /// no loss: who has the values compares them.
+  /// \error kInvalidArgument  as Plan
+  StatusOr<std::vector<TiedSource>> Ties(std::span<const MappingSource> sources,
+                                         const MappingOptions& options) const;
 
  private:
   explicit Mapping(std::shared_ptr<const MappingTable> table);

@@ -92,7 +92,7 @@ def convert(
             those of `model`, or are all.
         model_flavor: TorchTitan's name of the model's size, "8B" for example, which tells
             what rules need, as config.json does. Where one says that lm_head is tied, it is
-            not written; its shape is compared with that of the embeddings, its values not.
+            not written; that it holds other values than the embeddings is an error.
         hf_assets_path: a directory of Hugging Face's: its config.json has numbers that rules
             need, its index, if it names them all, says which file each tensor goes into
             (without `max_shard_size`), and config and tokenizer are copied to safetensors:

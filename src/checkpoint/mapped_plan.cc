@@ -1,5 +1,6 @@
 #include "checkpoint/mapped_plan.h"
 
+#include <unordered_map>
 #include <utility>
 
 #include "base/wire.h"
@@ -8,10 +9,34 @@
 namespace dcp {
 namespace {
 
-std::vector<MappingSource> SourcesOf(const Metadata& metadata) {
+/// By key, the first of those that are in one memory with it on all ranks that
+/// have some of it, as these say; its own where they do not agree.
+std::unordered_map<std::string_view, std::string_view> IdentitiesOf(
+    const GlobalPlan& plan) {
+  std::unordered_map<std::string_view, std::string_view> identities;
+  for (const SavePlan& of_rank : plan.plans) {
+    for (const WriteItem& item : of_rank.items) {
+      if (item.chunk.numel() == 0) continue;  // it has no memory
+      const auto tie = of_rank.ties.find(item.fqn);
+      const std::string& first =
+          tie == of_rank.ties.end() ? item.fqn : tie->second;
+      const auto [known, is_new] = identities.emplace(item.fqn, first);
+      if (!is_new && known->second != first) known->second = item.fqn;
+    }
+  }
+  return identities;
+}
+
+/// Tensors that a rule ties, and that are not one in memory, are both written:
+/// nobody has compared them, and a save has no second chance.
+std::vector<MappingSource> SourcesOf(const GlobalPlan& plan) {
+  const auto identities = IdentitiesOf(plan);
   std::vector<MappingSource> sources;
-  for (const auto& [fqn, entry] : metadata.entries()) {
-    sources.push_back(MappingSourceOf(fqn, entry));
+  for (const auto& [fqn, entry] : plan.metadata.entries()) {
+    MappingSource source = MappingSourceOf(fqn, entry);
+    const auto identity = identities.find(fqn);
+    if (identity != identities.end()) source.identity = identity->second;
+    sources.push_back(std::move(source));
   }
   return sources;
 }
@@ -83,7 +108,7 @@ StatusOr<MappedPlan> MapPlan(const GlobalPlan& native,
                              const std::function<DType(DType)>& stored_dtype) {
   DCP_ASSIGN_OR_RETURN(
       const std::vector<MappedTensor> tensors,
-      mapping.mapping.Plan(SourcesOf(native.metadata), mapping.options));
+      mapping.mapping.Plan(SourcesOf(native), mapping.options));
   if (tensors.empty()) {
     return InvalidArgument("the mapping makes nothing of what is saved");
   }

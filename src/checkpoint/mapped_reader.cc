@@ -8,6 +8,7 @@
 #include "checkpoint/mapped_view.h"
 #include "checkpoint/mapping_source.h"
 #include "checkpoint/piece_reader.h"
+#include "checkpoint/same_values.h"
 
 namespace dcp {
 namespace {
@@ -39,6 +40,17 @@ class LandingTarget final : public ReadTarget {
   const std::span<const TensorView> views_;
   ReadTarget& target_;
 };
+
+/// The error of what a rule takes for another name of `kept`.
+Status NotOneTensor(const std::string& tied, const std::string& kept,
+                    const std::string& condition) {
+  return InvalidArgument(
+      tied + " and " + kept +
+      " hold other values, though the model's config.json or flavor says by " +
+      condition +
+      " that they are one tensor, so that only one would be kept; correct "
+      "that, or leave one of them out");
+}
 
 }  // namespace
 
@@ -78,6 +90,7 @@ StatusOr<CheckpointIndex> MappedReader::Map(CheckpointIndex index) {
   DCP_ASSIGN_OR_RETURN(const std::vector<MappingSource> sources, Sources());
   DCP_ASSIGN_OR_RETURN(tensors_,
                        mapping_.mapping.Plan(sources, mapping_.options));
+  DCP_ASSIGN_OR_RETURN(ties_, mapping_.mapping.Ties(sources, mapping_.options));
   if (tensors_.empty()) {
     return InvalidArgument(
         "the mapping makes nothing of the keys of the source that are wanted");
@@ -103,7 +116,20 @@ StatusOr<CheckpointIndex> MappedReader::ReadRankIndex(int rank) {
 }
 
 Status MappedReader::SetUp(const CheckpointIndex&, const StorageRole& role) {
-  return source_.SetUp(index_, role);
+  DCP_RETURN_IF_ERROR(source_.SetUp(index_, role));
+  return CheckTies();
+}
+
+Status MappedReader::CheckTies() {
+  for (const TiedSource& tie : ties_) {
+    const std::string tied(stored_[tie.source].fqn);
+    const std::string kept(stored_[tie.kept].fqn);
+    DCP_ASSIGN_OR_RETURN(const bool are_equal,
+                         HoldSameValues(index_, source_, tied, kept));
+    if (are_equal) continue;
+    return NotOneTensor(tied, kept, tie.condition);
+  }
+  return absl::OkStatus();
 }
 
 Status MappedReader::Add(const MappedRead& read, const TensorView& view,

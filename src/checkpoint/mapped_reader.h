@@ -37,7 +37,9 @@ class MappedReader final : public StorageReader {
   const CheckpointIndex& source_index() const { return index_; }
   /// \error kUnimplemented  always
   StatusOr<CheckpointIndex> ReadRankIndex(int rank) override;
-  /// After ReadIndex or Map, whose result `index` is.
+  /// After ReadIndex or Map, whose result `index` is. Reads and compares what a
+  /// rule takes for one tensor.
+  /// \error kInvalidArgument  the values differ; names the keys
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
   void ExpectParts() override { source_.ExpectParts(); }
@@ -56,6 +58,7 @@ class MappedReader final : public StorageReader {
   };
 
   StatusOr<std::vector<MappingSource>> Sources();
+  Status CheckTies();
   Status Add(const MappedRead& read, const TensorView& view, Batch* batch);
   Status Read(Batch* batch, ReadTarget& target);
 
@@ -65,6 +68,7 @@ class MappedReader final : public StorageReader {
   CheckpointIndex index_;  // of the source
   std::vector<Stored> stored_;
   std::vector<MappedTensor> tensors_;
+  std::vector<TiedSource> ties_;
   std::unordered_map<std::string, size_t> positions_;  // in tensors_
   size_t finder_source_ = 0;  // what finder_ finds chunks of
   std::unique_ptr<ChunkFinder> finder_;

@@ -36,6 +36,8 @@ class MappedWriter final : public StorageWriter {
   bool commit_attempted() const override { return target_->commit_attempted(); }
   void Abort() override { target_->Abort(); }
   StorageMeta storage_meta() const override { return target_->storage_meta(); }
+  /// A rule may leave one out, which is no loss if the plans say so.
+  bool StoresTiesOnce() const override { return true; }
   bool AppliesElementOps() const override {
     return target_->AppliesElementOps();
   }

@@ -127,7 +127,17 @@ bool Mapping::dequantizes() const {
 StatusOr<std::vector<MappedTensor>> Mapping::Plan(
     std::span<const MappingSource> sources,
     const MappingOptions& options) const {
-  return PlanMapping(*table_, sources, options);
+  DCP_ASSIGN_OR_RETURN(MappingPlan plan,
+                       PlanMapping(*table_, sources, options));
+  return std::move(plan.tensors);
+}
+
+StatusOr<std::vector<TiedSource>> Mapping::Ties(
+    std::span<const MappingSource> sources,
+    const MappingOptions& options) const {
+  DCP_ASSIGN_OR_RETURN(MappingPlan plan,
+                       PlanMapping(*table_, sources, options));
+  return std::move(plan.ties);
 }
 
 StatusOr<ModelMapping> MakeModelMapping(const ModelMappingRequest& request) {

@@ -33,13 +33,12 @@ class MappingPlanner {
         matcher_(matcher),
         options_(options) {}
 
-  StatusOr<std::vector<MappedTensor>> Plan(
-      std::span<const MappingSource> sources) && {
+  StatusOr<MappingPlan> Plan(std::span<const MappingSource> sources) && {
+    sources_ = sources;
     for (size_t i = 0; i < sources.size(); ++i) {
       DCP_RETURN_IF_ERROR(AddSource(i, sources[i]));
     }
     DCP_RETURN_IF_ERROR(CheckUnknown());
-    DCP_RETURN_IF_ERROR(CheckTied(sources));
     for (const Group& group : groups_) {
       DCP_RETURN_IF_ERROR(Annotate(AddTensors(group),
                                    group.sources.begin()->second.tensor->name));
@@ -47,7 +46,8 @@ class MappingPlanner {
     if (options_.direction == MappingDirection::kToNative) {
       DCP_RETURN_IF_ERROR(AddTies());
     }
-    return std::move(tensors_);
+    return MappingPlan{.tensors = std::move(tensors_),
+                       .ties = std::move(ties_)};
   }
 
  private:
@@ -84,8 +84,9 @@ class MappingPlanner {
     const MappingRule& rule = table_.rules[found->rule];
     if (rule.kind != MappingRule::Kind::kMap) return absl::OkStatus();
     if (is_to_hugging_face() && rule.tie && IsTied(rule)) {
-      tied_.emplace_back(&*rule.tie, &source);
-      return absl::OkStatus();
+      DCP_ASSIGN_OR_RETURN(const bool is_left_out,
+                           IsOtherName(*rule.tie, position));
+      if (is_left_out) return absl::OkStatus();
     }
     if (source.is_object) {
       return InvalidArgument(source.name + " is an object, where rule " +
@@ -132,22 +133,35 @@ class MappingPlanner {
         "them");
   }
 
-  /// Whether what is not written as another name of a tensor may be it, by its
-  /// shape: nobody compares the values.
-  Status CheckTied(std::span<const MappingSource> sources) const {
-    for (const auto& [tie, tied] : tied_) {
-      const std::string name = dialect_.Spell(tie->to);
-      for (const MappingSource& kept : sources) {
-        if (kept.name != name || kept.sizes == tied->sizes) continue;
-        return InvalidArgument(
-            tied->name + " has the shape " + ToString(tied->sizes) + " and " +
-            kept.name + " has " + ToString(kept.sizes) +
-            ": they are not one tensor, though the model's config.json or "
-            "flavor says so by " +
-            tie->condition);
-      }
+  /// Whether the source at `position`, which `tie` says is another name of a
+  /// tensor, is left out: it is not if it is known to be one of its own.
+  StatusOr<bool> IsOtherName(const RuleTie& tie, size_t position) {
+    const MappingSource& tied = sources_[position];
+    const std::string name = dialect_.Spell(tie.to);
+    const auto found =
+        std::find_if(sources_.begin(), sources_.end(),
+                     [&](const MappingSource& s) { return s.name == name; });
+    if (found == sources_.end() || found->is_left_out) {
+      return InvalidArgument(
+          tied.name + " is another name of " + name + " by " + tie.condition +
+          " of the model's config.json or flavor, and that is missing");
     }
-    return absl::OkStatus();
+    const bool is_known = !tied.identity.empty() && !found->identity.empty();
+    if (is_known && tied.identity != found->identity) return false;
+    if (found->sizes != tied.sizes) {
+      return InvalidArgument(
+          tied.name + " has the shape " + ToString(tied.sizes) + " and " +
+          found->name + " has " + ToString(found->sizes) +
+          ": they are not one tensor, though the model's config.json or "
+          "flavor says so by " +
+          tie.condition);
+    }
+    if (!is_known) {
+      const auto kept = static_cast<size_t>(found - sources_.begin());
+      ties_.push_back(
+          {.source = position, .kept = kept, .condition = tie.condition});
+    }
+    return true;
   }
 
   std::string DialectInBrackets() const {
@@ -244,9 +258,10 @@ class MappingPlanner {
   const MappingDialect& dialect_;
   const RuleMatcher& matcher_;
   const MappingOptions& options_;
+  std::span<const MappingSource> sources_;
   std::vector<std::string> unknown_;
   std::set<std::string> left_out_;
-  std::vector<std::pair<const RuleTie*, const MappingSource*>> tied_;
+  std::vector<TiedSource> ties_;
   std::vector<Group> groups_;
   std::map<std::pair<size_t, NameIndices>, size_t> places_;  // in groups_
   std::vector<MappedTensor> tensors_;
@@ -255,9 +270,9 @@ class MappingPlanner {
 
 }  // namespace
 
-StatusOr<std::vector<MappedTensor>> PlanMapping(
-    const MappingTable& table, std::span<const MappingSource> sources,
-    const MappingOptions& options) {
+StatusOr<MappingPlan> PlanMapping(const MappingTable& table,
+                                  std::span<const MappingSource> sources,
+                                  const MappingOptions& options) {
   DCP_ASSIGN_OR_RETURN(const MappingDialect dialect,
                        ChooseDialect(table, sources, options));
   DCP_ASSIGN_OR_RETURN(const RuleMatcher matcher,

@@ -12,10 +12,15 @@
 
 namespace dcp {
 
-/// See Mapping::Plan.
-StatusOr<std::vector<MappedTensor>> PlanMapping(
-    const MappingTable& table, std::span<const MappingSource> sources,
-    const MappingOptions& options);
+/// What becomes of the keys.
+struct MappingPlan {
+  std::vector<MappedTensor> tensors;  ///< see Mapping::Plan
+  std::vector<TiedSource> ties;       ///< see Mapping::Ties
+};
+
+StatusOr<MappingPlan> PlanMapping(const MappingTable& table,
+                                  std::span<const MappingSource> sources,
+                                  const MappingOptions& options);
 
 }  // namespace dcp
 

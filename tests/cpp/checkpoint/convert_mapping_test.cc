@@ -187,6 +187,36 @@ TEST_CASE("a tied head comes back from the embeddings",
              Contains("lm_head.weight is missing"));
 }
 
+TEST_CASE("a head that is called tied and holds other values is not lost",
+          "[checkpoint][convert][mapping]") {
+  State native = Native(8, 4);
+  auto& head = native.tensors["lm_head.weight"];
+  head = RandomTensor(3, DType::kFloat32, {90'000, 10});  // several steps
+  native.tensors["tok_embeddings.weight"] = head;
+  ModelMapping to_hf = Llama(MappingDirection::kToHuggingFace, 2);
+  to_hf.options.numbers["tie_word_embeddings"] = 1;
+  for (const bool is_ours : {true, false}) {
+    const auto fs = is_ours ? Saved(native, {}) : SavedAsStock(native);
+    DCP_CHECK_OK(ToSafetensors(fs, {}, {.mapping = to_hf}).status());
+    CHECK(TensorsIn(Place(fs, "/hf")).size() == 3);
+  }
+  const conformance::StateTensor equal = head;
+  head.bytes.back() = static_cast<char>(head.bytes.back() ^ 1);
+  conformance::StateTensor cast = equal;
+  cast.dtype = DType::kInt32;
+  for (const conformance::StateTensor& other : {head, cast}) {
+    head = other;
+    const auto fs = Saved(native, {});
+    const Status failed = ToSafetensors(fs, {}, {.mapping = to_hf}).status();
+    CHECK(failed.code() == absl::StatusCode::kInvalidArgument);
+    CHECK_THAT(
+        std::string(Message(failed)),
+        Contains("lm_head.weight and tok_embeddings.weight hold other") &&
+            Contains("tie_word_embeddings"));
+    CHECK_FALSE(fs->Exists("/hf/model.safetensors").value());
+  }
+}
+
 TEST_CASE("an untied head that is left out is not missed",
           "[checkpoint][convert][mapping]") {
   const auto fs = Saved(Native(8, 4), {});

@@ -2,6 +2,7 @@
 
 #include "dcp/mapped_storage.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <deque>
 #include <memory>
@@ -172,6 +173,36 @@ TEST_CASE("tensors of a device are mapped where they lie",
     DCP_CHECK_OK((*opened)->Read({&entry, 1}).status());
     CHECK((FakeDevice::TurnedOver(loaded) == tensor.bytes));
   }
+}
+
+TEST_CASE("a tied head is left out by a save only if it is one in memory",
+          "[checkpoint][mapping][hugging_face]") {
+  State native = Native(48, 20);
+  ModelMapping tied = ToHf();
+  tied.options.numbers["tie_word_embeddings"] = 1;
+  const Place apart(MakeMemoryFileSystem(), "/hf");
+  RequireAllSucceed(SaveMapped(apart, Sharded(native, 2), tied));
+  CHECK(apart.Read("model.safetensors") ==
+        WholeFile(HuggingFace(native, kHeads)));
+
+  native.tensors["lm_head.weight"] = native.tensors["tok_embeddings.weight"];
+  AllEntries entries = Sharded(native, 2);
+  for (RankEntries& of_rank : entries) {
+    const auto find = [&](const std::string& fqn) {
+      return std::find_if(of_rank.entries().begin(), of_rank.entries().end(),
+                          [&](const SaveEntry& e) { return e.fqn == fqn; });
+    };
+    const auto embeddings = find("tok_embeddings.weight");
+    const auto head = find("lm_head.weight");
+    REQUIRE(embeddings != of_rank.entries().end());
+    REQUIRE(head != of_rank.entries().end());
+    head->value = embeddings->value;
+  }
+  const Place together(MakeMemoryFileSystem(), "/hf");
+  RequireAllSucceed(SaveMapped(together, entries, tied));
+  State expected = HuggingFace(native, kHeads);
+  expected.tensors.erase("lm_head.weight");
+  CHECK(together.Read("model.safetensors") == WholeFile(expected));
 }
 
 TEST_CASE("what has no rule, or no number, is an error of all ranks",

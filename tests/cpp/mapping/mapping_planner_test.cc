@@ -197,6 +197,49 @@ TEST_CASE("a tied tensor of another shape is not dropped unseen", "[mapping]") {
                  Contains("tied"));
 }
 
+TEST_CASE("who maps is told what is tied without being known to be",
+          "[mapping]") {
+  const Mapping mapping = Parsed(kTied);
+  const MappingOptions options{.numbers = {{"tied", 1}}};
+  std::vector<MappingSource> keys{{.name = "head", .sizes = {2}},
+                                  {.name = "embed", .sizes = {2}}};
+  const auto names_and_ties = [&] {
+    const auto plan = mapping.Plan(keys, options);
+    const auto ties = mapping.Ties(keys, options);
+    REQUIRE(plan.ok());
+    REQUIRE(ties.ok());
+    std::string text;
+    for (const MappedTensor& tensor : *plan) text += tensor.name + " ";
+    for (const TiedSource& tie : *ties) {
+      text += std::to_string(tie.source) + "=" + std::to_string(tie.kept) +
+              " by " + tie.condition;
+    }
+    return text;
+  };
+  CHECK(names_and_ties() == "model.embed 0=1 by tied");
+  keys[0].identity = keys[1].identity = "embed";
+  CHECK(names_and_ties() == "model.embed ");
+  keys[0].identity = "head";
+  CHECK(names_and_ties() == "lm_head model.embed ");
+  keys[0].sizes = {3};
+  CHECK(names_and_ties() == "lm_head model.embed ");
+}
+
+TEST_CASE("a tied tensor whose other name is missing is not dropped",
+          "[mapping]") {
+  const Mapping mapping = Parsed(kTied);
+  const MappingOptions options{.numbers = {{"tied", 1}}};
+  std::vector<MappingSource> keys{{.name = "head", .sizes = {2}}};
+  for (const bool is_left_out : {false, true}) {
+    const Status failed = mapping.Plan(keys, options).status();
+    CHECK(failed.code() == absl::StatusCode::kInvalidArgument);
+    CHECK_THAT(std::string(Message(failed)),
+               Contains("head is another name of embed") && Contains("tied"));
+    if (is_left_out) break;
+    keys.push_back({.name = "embed", .sizes = {2}, .is_left_out = true});
+  }
+}
+
 TEST_CASE("sizes and numbers that overflow are errors", "[mapping]") {
   const int64_t huge = int64_t{1} << 62;
   const Mapping joined =

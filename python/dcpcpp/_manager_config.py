@@ -166,6 +166,10 @@ class CheckpointConfig:
             logger.info("initial_load_model_only=True has no effect without an initial_load_path.")
         if self.initial_load_in_hf and not self.initial_load_model_only:
             raise ValueError("initial_load_in_hf requires initial_load_model_only.")
+        if self.initial_load_in_hf and path is not None and "://" in path:
+            raise ValueError(
+                f"initial_load_in_hf is not supported with a remote initial_load_path: {path}"
+            )
         if self.initial_load_in_hf_quantized and not (self.initial_load_in_hf and path):
             raise ValueError(
                 "initial_load_in_hf_quantized requires initial_load_in_hf and initial_load_path."

@@ -8,7 +8,7 @@
 
 in a module of one's own, my_runs.py, and `--module my_runs --config llama3_8b`. Options keep
 their names, defaults and meaning; examples/torchtitan/README.md tells more. Needs torchtitan
-0.3.0 or newer, the first with `BaseCheckpointManager`.
+0.3.0, the first release with `BaseCheckpointManager`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from dcpcpp._manager import CheckpointManager
 from dcpcpp._manager_config import CheckpointConfig
 from dcpcpp._manager_replica import FaultTolerance
 from dcpcpp._preemption import Preemption
+from dcpcpp._titan_storage import LocalStorage
 
 __all__ = ["DcpcppCheckpointManager", "with_dcpcpp"]
 
@@ -44,7 +45,12 @@ class DcpcppCheckpointManager(BaseCheckpointManager):  # type: ignore[misc]  # t
     """`dcpcpp.CheckpointManager` as TorchTitan's trainer calls it.
 
     The trainer makes it from its `Config`; the arguments are TorchTitan's.
+
+    Attributes:
+        folder: of the steps.
     """
+
+    _storage = LocalStorage()
 
     @dataclasses.dataclass(kw_only=True, slots=True)
     class Config(BaseCheckpointManager.Config):  # type: ignore[misc]  # torchtitan is untyped
@@ -101,6 +107,7 @@ class DcpcppCheckpointManager(BaseCheckpointManager):  # type: ignore[misc]  # t
                 ft_manager=ft_manager,
             )
             self._handlers = handlers.pop_all()
+        self.folder = self._manager.folder
         self.enable = True
 
     @property

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [
     page
-    for folder in ("", "benchmarks", "docs", "examples", "src", "tests/golden")
+    for folder in ("", "benchmarks", "docs", "examples", "src", "tests/golden", "tests/torchtitan")
     for page in sorted((ROOT / folder).glob("**/*.md" if folder else "*.md"))
 ]
 CODE = ("src", "include", "python", "bindings", "cmake", "tools", "examples", "tests")
@@ -54,6 +54,21 @@ def test_every_module_has_its_row_in_the_map() -> None:
     rows = re.findall(r"^\| `([^`]+)`", (ROOT / "src" / "README.md").read_text(), re.MULTILINE)
     modules = {f"{path.name}/" for path in (ROOT / "src").iterdir() if path.is_dir()}
     assert modules <= set(rows)
+
+
+def test_each_feature_of_torchtitan_has_its_test() -> None:
+    text = (ROOT / "tests" / "torchtitan" / "README.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert len(rows) > 40
+    files = {
+        path.name: path for path in (ROOT / "tests").rglob("*") if path.suffix in (".cc", ".py")
+    }
+    for row, tests in rows:
+        cited = re.findall(r"`(\w+\.(?:cc|py))::([^`]+)`", tests)
+        assert cited or tests.startswith(("[", "not applicable", "tests")), row
+        for file, name in cited:
+            code = re.sub(r'"\s*\n\s*"', "", files[file].read_text())  # a text in several lines
+            assert f'"{name}"' in code or f"def {name}(" in code, (row, name)
 
 
 def test_a_file_has_300_lines_at_most() -> None:

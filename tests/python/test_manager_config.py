@@ -49,6 +49,10 @@ def test_the_defaults_are_torchtitans() -> None:
             "initial_load_in_hf requires initial_load_model_only.",
         ),
         (
+            {"initial_load_in_hf": True, "initial_load_path": "gs://bucket/model"},
+            "initial_load_in_hf is not supported with a remote initial_load_path: gs://bucket",
+        ),
+        (
             {"initial_load_in_hf": True, "initial_load_in_hf_quantized": True},
             "initial_load_in_hf_quantized requires initial_load_in_hf and initial_load_path.",
         ),
@@ -122,6 +126,24 @@ def test_torchtitans_toml_is_read(tmp_path: pathlib.Path) -> None:
         hf_assets_path="/models/base",
         enable_ft_dataloader_checkpoints=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("enable_checkpoint", "enable"),
+        ("last_save_model_weights_only", "last_save_model_only"),
+        ("initial_load_model_weights_only", "initial_load_model_only"),
+        ("enable_save_safetensors_format", "last_save_in_hf"),
+        ("last_save_in_safetensors_format", "last_save_in_hf"),
+    ],
+)
+def test_the_names_of_2025_are_known(tmp_path: pathlib.Path, old: str, name: str) -> None:
+    default = getattr(CheckpointConfig(), name)
+    (tmp_path / "run.toml").write_text(f"[checkpoint]\n{old} = {str(not default).lower()}\n")
+    with pytest.warns(DeprecationWarning, match=f"{old} is called checkpoint.{name} now"):
+        config = CheckpointConfig.from_toml(tmp_path / "run.toml")
+    assert getattr(config, name) is not default
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.stateful import Stateful
 
+import dcpcpp
 from support import fake_titan
 
 
@@ -118,6 +119,42 @@ def test_an_error_in_the_making_leaves_nothing_to_close(
         start(titan, tmp_path, save_on_sigterm=True)
     made[0].close()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_save_in_flight_that_fails_is_raised_by_close(titan: Any, tmp_path: pathlib.Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    manager, _, _ = start(titan, tmp_path, async_mode="async", save_on_sigterm=True)
+    in_the_way = tmp_path / "checkpoint" / "step-2"
+    in_the_way.parent.mkdir()
+    in_the_way.write_bytes(b"no directory")
+    assert manager.save(2)
+    with pytest.raises(dcpcpp.CheckpointException, match="step-2"):
+        manager.close()
+    assert signal.getsignal(signal.SIGTERM) == before
+    manager.close()  # it has been told
+
+
+def test_later_releases_ask_about_paths(titan: Any, tmp_path: pathlib.Path) -> None:
+    manager, _, _ = start(titan, tmp_path)
+    assert manager.save(2)
+    manager.close()
+    storage, step = manager._storage, str(tmp_path / "checkpoint" / "step-2")
+    assert isinstance(storage, fake_titan.CheckpointStorage)
+    assert manager.folder == str(tmp_path / "checkpoint")
+    assert storage.listdir(manager.folder) == ["step-2"]
+    assert (storage.isdir(step), storage.isfile(step)) == (True, False)
+    assert (storage.isdir(f"{step}/.metadata"), storage.isfile(f"{step}/.metadata")) == (
+        False,
+        True,
+    )
+    (tmp_path / "link").symlink_to(step)
+    with pytest.raises(OSError, match="symbolic link"):
+        storage.remove(str(tmp_path / "link"))
+    storage.remove(step)
+    assert (storage.listdir(manager.folder), storage.isdir(step)) == ([], False)
+    for ask in (storage.isdir, storage.isfile, storage.listdir, storage.remove):
+        with pytest.raises(ValueError, match="local folders, not at gs://bucket/step-2"):
+            ask("gs://bucket/step-2")
 
 
 def test_options_are_checked_when_the_recipe_is_made(titan: Any, tmp_path: pathlib.Path) -> None:

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 from torch.distributed.checkpoint.stateful import Stateful
+
+
+@runtime_checkable
+class CheckpointStorage(Protocol):
+    """What the managers of releases after 0.3.0 ask about paths."""
+
+    def isdir(self, path: str) -> bool: ...
+
+    def isfile(self, path: str) -> bool: ...
+
+    def listdir(self, path: str) -> list[str]: ...
+
+    def remove(self, path: str) -> None: ...
 
 
 class BaseCheckpointManager:

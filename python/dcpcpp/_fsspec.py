@@ -45,10 +45,18 @@ class FsspecFileSystem(_core.FileSystem):
     @with_storage_errors
     def list(self, path: str) -> list[tuple[str, bool]]:
         self._fs.invalidate_cache(path)
+        entries = self._fs.ls(path, detail=True) if self._fs.exists(path) else []
+        if len(entries) == 1 and self._is_file(entries[0], path):
+            raise FileNotFoundError(20, "Not a directory", path)  # there is none of this name
         return [
             (entry["name"].rstrip("/").rsplit("/", 1)[-1], entry["type"] == "directory")
-            for entry in (self._fs.ls(path, detail=True) if self._fs.exists(path) else [])
+            for entry in entries
         ]
+
+    def _is_file(self, entry: dict[str, Any], path: str) -> bool:
+        """Whether `entry` is of `path` itself: what fsspec lists of a file."""
+        names = (self._fs._strip_protocol(name).strip("/") for name in (entry["name"], path))
+        return entry["type"] != "directory" and len(set(names)) == 1
 
     @with_storage_errors
     def exists(self, path: str) -> bool:

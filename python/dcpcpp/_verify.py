@@ -126,7 +126,7 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
 
     Args:
         path: directory in PyTorch's format or of safetensors files, a safetensors file, a file
-            of torch.save, or URL for fsspec, of a directory.
+            of torch.save, or a URL of one of them for fsspec.
 
     Returns:
         A report that names every bad tensor, file and offset. What cannot be read is

@@ -9,6 +9,7 @@ from typing import Any
 
 import fsspec
 import pytest
+import safetensors.torch
 import torch
 import torch.distributed.checkpoint as stock
 from fsspec.implementations.memory import MemoryFileSystem
@@ -128,6 +129,34 @@ def test_damage_is_found_and_nothing_is_an_error(place: Place) -> None:
     fs.pipe_file(f"{path}/__0_0.distcp", bytes(data))
     with pytest.raises(dcpcpp.CheckpointCorruptedError, match="key w"):
         dcpcpp.load(template(), storage_reader=dcpcpp.FsspecReader(url, **options))
+
+
+def test_single_files_are_verified_where_they_lie(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, options = place
+    monkeypatch.setitem(fsspec.config.conf, url.partition(":")[0], options)
+    fs, path = fsspec.core.url_to_fs(url, **options)
+    tensors = {"w": STATE["w"], "half": STATE["half"]}
+    written = io.BytesIO()
+    torch.save(STATE, written)
+    for name, data, keys in (
+        ("model.pt", written.getvalue(), (2, 2)),
+        ("model.safetensors", safetensors.torch.save(tensors), (2, 0)),
+    ):
+        fs.pipe_file(f"{path}/{name}", data)
+        report = dcpcpp.verify(f"{url}/{name}")
+        assert report.ok, report.damages
+        assert (report.tensors, report.objects, report.files) == (*keys, 1)
+        fs.pipe_file(f"{path}/{name}", data[:-1])
+        assert [damage.path for damage in dcpcpp.verify(f"{url}/{name}").damages]
+    damaged = bytearray(written.getvalue())
+    damaged[1_000_000] ^= 1
+    fs.pipe_file(f"{path}/model.pt", bytes(damaged))
+    (damage,) = dcpcpp.verify(f"{url}/model.pt").damages
+    assert (damage.key, damage.path.strip("/")) == ("w", f"{path}/model.pt".strip("/"))
+    with pytest.raises(FileNotFoundError, match="there is nothing at"):
+        dcpcpp.verify(f"{url}/nosuch.pt")
 
 
 def test_scheme_paths_choose_fsspec_by_themselves() -> None:

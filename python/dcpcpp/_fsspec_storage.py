@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import _fsspec_filesystem as torch_fsspec
 
-from dcpcpp._io_options import MIB, make_io_options, supported
+from dcpcpp import _core
+from dcpcpp._io_options import MIB, core_file_system, make_io_options, supported
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._native_writer import NativeWriter
 
@@ -63,7 +64,8 @@ class FsspecWriter(NativeWriter, torch_fsspec.FsspecWriter):
 class FsspecReader(NativeReader, torch_fsspec.FsspecReader):
     """Reads a checkpoint through fsspec.
 
-    Mirrors `torch.distributed.checkpoint._fsspec_filesystem.FsspecReader` (2.13).
+    Mirrors `torch.distributed.checkpoint._fsspec_filesystem.FsspecReader` (2.13). Unlike it,
+    reads directories of safetensors files, too.
 
     Args:
         path: URL of the checkpoint.
@@ -82,3 +84,6 @@ class FsspecReader(NativeReader, torch_fsspec.FsspecReader):
     ) -> None:
         super().__init__(path, **kwargs)
         self._init_native(verify, make_io_options("threads", False, 0, max_buffer_bytes))
+
+    def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:
+        return _core.make_reader_by_content(options, core_file_system(self.fs, 0))

@@ -14,6 +14,7 @@ from dcpcpp._io_options import MIB, core_file_system, make_io_options
 from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._native_reader import NativeReader
 from dcpcpp._tensors import code_of_dtype
+from dcpcpp._text import is_url
 
 try:
     from torch.distributed.checkpoint.hf_storage import (
@@ -52,7 +53,7 @@ class HuggingFaceStorageReader(NativeReader, _TorchsReader):
     read as floats.
 
     Args:
-        path: directory of the files.
+        path: directory of the files, or its URL for fsspec.
         thread_count: accepted; reads are parallel whatever it is.
         model: "llama3", for example: see `dcpcpp.convert`, also for what follows.
         mapping: a file with rules of your own.
@@ -92,8 +93,24 @@ class HuggingFaceStorageReader(NativeReader, _TorchsReader):
         maps = mapping is not None or model not in (None, "none")
         self._models = ModelOptions(model, maps, mapping, model_flavor, hf_assets_path, dialect)
         self._maps = self._models.maps
+        if is_url(path):
+            io_engine, direct_io = "threads", False  # Python reads
+        self._point_at(path)
         options = make_io_options(io_engine, direct_io, io_threads, max_buffer_bytes)
         self._init_native(False, options)
+
+    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        """Read another directory from now on."""
+        super().reset(checkpoint_id)
+        if checkpoint_id is not None:
+            self._point_at(checkpoint_id)
+
+    def _point_at(self, path: str | os.PathLike[str]) -> None:
+        if is_url(path):
+            from torch.distributed.checkpoint import _fsspec_filesystem as torch_fsspec
+
+            self.fs = torch_fsspec.FileSystem()
+            self.path = self.fs.init_path(path)
 
     def _open_core_reader(self, options: _core.FileSystemReaderOptions) -> _core.StorageReader:
         file_system = core_file_system(self.fs, 0)

@@ -20,7 +20,7 @@ from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import code_of_dtype
-from dcpcpp._text import path_text
+from dcpcpp._text import is_url, path_text
 
 try:
     from torch.distributed.checkpoint.hf_storage import (
@@ -65,7 +65,7 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
     so; config and tokenizer are not copied; saves in another process are not possible.
 
     Args:
-        path: directory of the checkpoint; created if absent.
+        path: directory of the checkpoint; created if absent. A URL is a NotImplementedError.
         fqn_to_index_mapping: number of the file of each tensor, by its name there, from 1;
             None: files are filled in the order of the state dict, up to `max_shard_size`.
         thread_count: accepted; I/O is parallel whatever it is.
@@ -131,6 +131,7 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         io_nice: int = 0,
         io_cpus: Collection[int] | None = None,
     ) -> None:
+        _require_directory(path)
         super().__init__(path)  # type: ignore[arg-type]  # torch's takes more than it says
         self.fqn_to_index_mapping = (
             None if fqn_to_index_mapping is None else dict(fqn_to_index_mapping)
@@ -149,6 +150,12 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
             io_engine, direct_io, io_threads, max_buffer_bytes, max_write_rate, io_nice, io_cpus
         )
         self._init_native(None, export_dtype, None, options)
+
+    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        """Write into another directory from now on."""
+        if checkpoint_id is not None:
+            _require_directory(checkpoint_id)
+        super().reset(checkpoint_id)
 
     def make_core_writer(
         self, export_dtype: torch.dtype | None = None, compression: str | None = None
@@ -207,6 +214,14 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
     def finish(self, metadata: Metadata, results: Any) -> None:
         """Refuse: see prepare_local_plan."""
         raise _needs_our_save()
+
+
+def _require_directory(path: str | os.PathLike[str]) -> None:
+    if is_url(path):
+        raise NotImplementedError(
+            "safetensors files are written by all ranks at once, each at its place in them, which "
+            f"object stores cannot do: save into a directory instead of {path}, and copy that"
+        )
 
 
 def _needs_our_save() -> NotImplementedError:

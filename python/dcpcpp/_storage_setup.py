@@ -11,6 +11,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 from dcpcpp import _plugins
 from dcpcpp._filesystem_storage import FileSystemReader, FileSystemWriter
 from dcpcpp._hugging_face_storage import HuggingFaceStorageReader, ReaderByContent
+from dcpcpp._text import is_url
 
 # What `format=` may be, and who reads it; None: whatever is there.
 _FORMATS: dict[str | None, Callable[[Any], StorageReader]] = {
@@ -41,7 +42,7 @@ def choose_writer(
         from dcpcpp._plugin_storage import PluginWriter
 
         return PluginWriter(str(checkpoint_id))
-    if _is_url(checkpoint_id):
+    if is_url(checkpoint_id):
         from dcpcpp._fsspec_storage import FsspecWriter
 
         return FsspecWriter(_known_url(checkpoint_id))
@@ -62,7 +63,7 @@ def choose_reader(
     """
     if file_format not in _FORMATS:
         raise ValueError(f"format is None, 'dcp' or 'hf', not {file_format!r}")
-    if file_format is not None and (reader is not None or _is_url(checkpoint_id)):
+    if file_format is not None and (reader is not None or is_url(checkpoint_id)):
         raise ValueError("format goes with the path of a directory, not with a reader or URL")
     if reader is not None:
         if checkpoint_id is not None:
@@ -72,7 +73,7 @@ def choose_reader(
         from dcpcpp._plugin_storage import PluginReader
 
         return PluginReader(str(checkpoint_id))
-    if _is_url(checkpoint_id):
+    if is_url(checkpoint_id):
         from dcpcpp._fsspec_storage import FsspecReader
 
         return FsspecReader(_known_url(checkpoint_id))
@@ -85,10 +86,6 @@ def _required(checkpoint_id: str | os.PathLike[str] | None) -> str | os.PathLike
             "`checkpoint_id` must be specified if storage_reader/storage_writer is None."
         )
     return checkpoint_id
-
-
-def _is_url(checkpoint_id: object) -> bool:
-    return isinstance(checkpoint_id, str) and "://" in checkpoint_id
 
 
 def _known_url(url: Any) -> str:

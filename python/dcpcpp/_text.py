@@ -1,4 +1,4 @@
-"""Text as libdcp takes it: Unicode, with no half of a surrogate pair."""
+"""Text as libdcp takes it: Unicode, with no half of a surrogate pair; and what is a URL."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_url(path: object) -> bool:
+    """Whether `path` is a URL, for fsspec or a plug-in, and no path of this machine."""
+    return isinstance(path, str) and "://" in path
 
 
 def path_text(path: str | os.PathLike[str]) -> str:

@@ -25,6 +25,9 @@ struct HuggingFaceWriterOptions {
   /// Bytes of tensors in one file, without `file_numbers`. A tensor that is
   /// larger has a file of its own.
   int64_t max_shard_nbytes = 5'000'000'000;
+  /// What the names of files begin with: "model", or "diffusion_pytorch_model"
+  /// as diffusers has it. Not of files of ranks.
+  std::string file_stem = "model";
   /// Floating-point tensors are stored in this dtype.
   std::optional<DType> export_dtype;
   /// For file systems to which several clients cannot write one file: each file
@@ -46,7 +49,8 @@ struct HuggingFaceWriterOptions {
 };
 
 /// Writes the final safetensors files in one pass, whatever the sharding:
-/// `model.safetensors`, or `model-00001-of-0000N.safetensors` with an index.
+/// `model.safetensors`, or `model-00001-of-0000N.safetensors` with an index,
+/// `model.safetensors.index.json`; with `file_stem` instead of "model".
 /// All ranks write into them; what one rank holds in pieces that are too small
 /// to be written for themselves goes over a connection to the rank that writes
 /// that part of the file (src/storage/shared_part.h).
@@ -56,7 +60,8 @@ struct HuggingFaceWriterOptions {
 /// \error kInvalidArgument  an entry that is no tensor, or of a dtype that
 ///     safetensors has not; before anything is written
 /// \error kFailedPrecondition  a native checkpoint is there; with
-///     `file_per_rank`, safetensors files are that no save replaces
+///     `file_per_rank`, safetensors files are that no save replaces; with a
+///     `file_stem`, others that it cannot replace in one step
 /// \error kUnimplemented  with `file_per_rank`, a checkpoint is there, and the
 ///     file system cannot exchange directories
 std::unique_ptr<StorageWriter> MakeHuggingFaceWriter(

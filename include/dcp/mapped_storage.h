@@ -18,12 +18,12 @@ namespace dcp {
 ///
 /// All ranks give equal mappings; only the coordinator's is used, and its
 /// direction is to Hugging Face. `options.file_numbers` are by the names in the
-/// files. Floats have the dtype that the mapping says, or options.export_dtype,
-/// which comes last. Tensors that are tied are stored under each of their
-/// names, unless a rule of the mapping leaves one out; it does not if they are
-/// not one in memory, whatever the model's numbers say. Objects are refused,
-/// unless a rule drops them.
-/// \error kInvalidArgument  see Mapping::Plan; before anything is written
+/// files, whose own names begin as the mapping says, if it does. Floats have
+/// the dtype that the mapping says, or options.export_dtype, which comes last.
+/// Tensors that are tied are stored under each of their names, unless a rule of
+/// the mapping leaves one out; it does not if they are not one in memory,
+/// whatever the model's numbers say. Objects are refused, unless a rule drops
+/// them. \error kInvalidArgument  see Mapping::Plan; before anything is written
 std::unique_ptr<StorageWriter> MakeMappedHuggingFaceWriter(
     HuggingFaceWriterOptions options, ModelMapping mapping,
     StorageEnvironment environment = {});

@@ -129,8 +129,8 @@ class Mapping {
   static StatusOr<Mapping> BuiltIn(std::string_view model);
   static std::vector<std::string> BuiltInModels();
 
-  /// The rules of this mapping, and after them those of `base`, whose dialects
-  /// and flavors count where this one has none.
+  /// The rules of this mapping, and after them those of `base`, whose dialects,
+  /// flavors and file_stem count where this one has none.
   Mapping Over(const Mapping& base) const;
 
   /// Numbers of a model that is known by name, as "8B".
@@ -140,6 +140,10 @@ class Mapping {
   /// Whether rules expect quantized weights of Hugging Face's files to be read
   /// as floats (MappingOptions::is_dequantized).
   bool dequantizes() const;
+
+  /// How Hugging Face's files are called: HuggingFaceWriterOptions::file_stem.
+  /// Empty: as ever.
+  const std::string& file_stem() const;
 
   /// What becomes of `sources`, in their order.
   /// \error kInvalidArgument  a key for which there is no rule; one of several

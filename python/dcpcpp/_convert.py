@@ -85,8 +85,9 @@ def convert(
             "5GB", which is the default (of 1000**3 bytes; "5GiB" is of 1024**3).
         model: "llama3", "llama4", "qwen3", "deepseek_v3", "gpt_oss" or "flux": tensors of
             TorchTitan become those of Hugging Face, in safetensors if neither `to` nor the
-            name says otherwise. `include`, `exclude` and `rename` come before that. A key
-            for which the model has no rule is an error. "none": as None.
+            name says otherwise; the files of flux are called as diffusers has them. `include`,
+            `exclude` and `rename` come before that. A key for which the model has no rule is
+            an error. "none": as None.
         reverse: tensors of Hugging Face become those of TorchTitan.
         mapping: a file with rules of your own (src/mapping/MAPPING.md), which come before
             those of `model`, or are all.

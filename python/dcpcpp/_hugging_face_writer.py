@@ -33,7 +33,11 @@ except ImportError:  # torch before 2.8 has none
     _HAS_WRITER = False
 
 # What makes a directory a safetensors checkpoint; or it is files of ranks.
-_PUBLISHED = ("model.safetensors.index.json", "model.safetensors")
+_PUBLISHED = tuple(
+    stem + ending
+    for stem in ("model", "diffusion_pytorch_model")
+    for ending in (".safetensors.index.json", ".safetensors")
+)
 _OF_A_RANK = re.compile(r"shard-\d{5,}-model-\d{5,}-of-\d{5,}\.safetensors")
 
 __all__ = ["HuggingFaceStorageWriter"]
@@ -62,7 +66,8 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
     rules that `dcpcpp.convert` has: each rank's shards are read where they lie, whatever the
     sharding. Rules are for all keys: `include` and `exclude` of `dcpcpp.save` choose the
     model's, and `rename` takes a prefix off. Tied tensors are stored once only if a rule says
-    so; config and tokenizer are not copied; saves in another process are not possible.
+    so; config and tokenizer are not copied; saves in another process are not possible. The
+    files of "flux" are called `diffusion_pytorch_model`, as diffusers has them.
 
     Args:
         path: directory of the checkpoint; created if absent. A URL is a NotImplementedError.

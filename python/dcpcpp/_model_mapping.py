@@ -14,6 +14,7 @@ from dcpcpp import _core
 
 _CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
+_INDICES = "*.safetensors.index.json"
 # What else than weights a model's directory has: its config, and the tokenizer.
 _ASSETS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 _NO_ASSETS = "*.index.json"
@@ -78,17 +79,27 @@ class ModelOptions:
                 return (Path(directory) / _CONFIG).read_text()
         return ""
 
+    def _index(self) -> Path | None:
+        """The index of the assets, or the only one, which diffusers calls otherwise."""
+        if self._assets is None:
+            return None
+        if (self._assets / _INDEX).is_file():
+            return self._assets / _INDEX
+        found = [path for path in self._assets.glob(_INDICES) if path.is_file()]
+        return found[0] if len(found) == 1 else None
+
     def file_numbers(self) -> dict[str, int]:
         """Which file each tensor goes into, by the index of the assets; empty without one.
 
         Raises:
             ValueError: the index is damaged.
         """
-        if self._assets is None or not (self._assets / _INDEX).is_file():
+        index = self._index()
+        if index is None:
             return {}
-        files = _read_object(self._assets / _INDEX).get("weight_map")
+        files = _read_object(index).get("weight_map")
         if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
-            raise ValueError(f"{self._assets / _INDEX} is damaged: no file names as weight_map")
+            raise ValueError(f"{index} is damaged: no file names as weight_map")
         numbers = {}
         for name, file in files.items():
             number = re.search(r"-(\d{1,9})-of-", file)

@@ -104,7 +104,18 @@ Status CheckPaths(const ConvertPaths& paths, FileSystem& file_system,
   return absl::OkStatus();
 }
 
+/// What the names of safetensors files begin with.
+std::string StemOfFiles(const ConvertOptions& options) {
+  const bool is_mapped =
+      options.mapping &&
+      options.mapping->options.direction == MappingDirection::kToHuggingFace;
+  const std::string stem =
+      is_mapped ? options.mapping->mapping.file_stem() : "";
+  return stem.empty() ? HuggingFaceWriterOptions().file_stem : stem;
+}
+
 std::unique_ptr<StorageWriter> MakeWriter(const ConvertPaths& paths,
+                                          const std::string& file_stem,
                                           const StorageEnvironment& seams) {
   switch (paths.format.value_or(GuessCheckpointFormat(paths.destination))) {
     case CheckpointFormat::kTorch:
@@ -114,6 +125,7 @@ std::unique_ptr<StorageWriter> MakeWriter(const ConvertPaths& paths,
       return MakeHuggingFaceWriter({.path = paths.destination,
                                     .file_numbers = paths.file_numbers,
                                     .max_shard_nbytes = paths.max_shard_nbytes,
+                                    .file_stem = file_stem,
                                     .io = paths.io},
                                    seams);
     case CheckpointFormat::kDcp:
@@ -180,8 +192,8 @@ StatusOr<ConvertResult> ConvertPathsNow(const ConvertPaths& paths,
   const auto reader = MakeReader(paths, is_file, seams, &options);
   std::unique_ptr<StorageWriter> writer;
   const WriterFor writer_for = [&](const Metadata& metadata) -> StorageWriter& {
-    writer =
-        MakeWriter(options.mapping ? Numbered(paths, metadata) : paths, seams);
+    writer = MakeWriter(options.mapping ? Numbered(paths, metadata) : paths,
+                        StemOfFiles(options), seams);
     return *writer;
   };
   auto result = ConvertNow(*reader, writer_for, transport, options);

@@ -61,6 +61,8 @@ std::unique_ptr<StorageWriter> MakeMappedHuggingFaceWriter(
     HuggingFaceWriterOptions options, ModelMapping mapping,
     StorageEnvironment environment) {
   mapping.options.direction = MappingDirection::kToHuggingFace;
+  const std::string& stem = mapping.mapping.file_stem();
+  if (!stem.empty()) options.file_stem = stem;
   return std::make_unique<MappedWriter>(
       MakeHuggingFaceWriter(std::move(options), std::move(environment)),
       std::move(mapping));

@@ -16,7 +16,7 @@ namespace dcp {
 namespace {
 
 // Trainer and saver come from one installation.
-constexpr uint8_t kVersion = 2;
+constexpr uint8_t kVersion = 3;
 
 void Put(WireWriter& out, const IoOptions& io) {
   out.PutU8(static_cast<uint8_t>(io.engine));
@@ -90,6 +90,7 @@ void Put(WireWriter& out, const HuggingFaceWriterOptions& writer) {
     out.PutSigned(number);
   }
   out.PutSigned(writer.max_shard_nbytes);
+  out.PutString(writer.file_stem);
   out.PutFlag(writer.export_dtype.has_value());
   if (writer.export_dtype) {
     out.PutU8(static_cast<uint8_t>(*writer.export_dtype));
@@ -111,6 +112,7 @@ HuggingFaceWriterOptions GetHuggingFaceWriter(WireReader& in) {
     writer.file_numbers.emplace(std::move(fqn), in.Signed());
   }
   writer.max_shard_nbytes = in.Signed();
+  writer.file_stem = in.String();
   if (in.Flag()) writer.export_dtype = GetDType(in);
   writer.one_writer_per_file = in.Flag();
   writer.file_per_rank = in.Flag();

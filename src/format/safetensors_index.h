@@ -19,6 +19,9 @@ inline constexpr std::string_view kSafetensorsIndexName =
 /// Of a checkpoint of one file, which needs no index. transformers 5 prefers it
 /// to any.
 inline constexpr std::string_view kSafetensorsSingleName = "model.safetensors";
+/// What follows the stem in the name of an index.
+inline constexpr std::string_view kSafetensorsIndexSuffix =
+    ".safetensors.index.json";
 /// Of an index that is read; the reference has no limit.
 inline constexpr size_t kMaxSafetensorsIndexNbytes = 100'000'000;
 

@@ -106,6 +106,7 @@ Mapping Mapping::Over(const Mapping& base) const {
   if (table.dialects.empty()) table.dialects = below.dialects;
   table.flavors.insert(below.flavors.begin(), below.flavors.end());
   if (table.name.empty()) table.name = below.name;
+  if (table.file_stem.empty()) table.file_stem = below.file_stem;
   return Mapping(std::make_shared<const MappingTable>(std::move(table)));
 }
 
@@ -123,6 +124,8 @@ bool Mapping::dequantizes() const {
                        return rule.kind == MappingRule::Kind::kDropDequantized;
                      });
 }
+
+const std::string& Mapping::file_stem() const { return table_->file_stem; }
 
 StatusOr<std::vector<MappedTensor>> Mapping::Plan(
     std::span<const MappingSource> sources,

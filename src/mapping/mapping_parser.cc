@@ -9,7 +9,7 @@ namespace dcp {
 namespace {
 
 constexpr std::string_view kTableKeys[] = {"name", "dialects", "flavors",
-                                           "rules"};
+                                           "file_stem", "rules"};
 constexpr std::string_view kDialectKeys[] = {"name", "replace"};
 
 StatusOr<const JsonValue::Array*> ArrayOf(const JsonValue& json,
@@ -100,6 +100,9 @@ StatusOr<MappingTable> TableOf(std::string_view text) {
   MappingTable table;
   if (const JsonValue* name = json.Find("name")) {
     DCP_ASSIGN_OR_RETURN(table.name, TextOf(*name, "name"));
+  }
+  if (const JsonValue* stem = json.Find("file_stem")) {
+    DCP_ASSIGN_OR_RETURN(table.file_stem, TextOf(*stem, "file_stem"));
   }
   if (const JsonValue* dialects = json.Find("dialects")) {
     DCP_RETURN_IF_ERROR(ParseDialects(*dialects, &table));

@@ -71,6 +71,7 @@ struct MappingDialect {
 
 struct MappingTable {
   std::string name;
+  std::string file_stem;  ///< HuggingFaceWriterOptions; maybe empty
   std::vector<MappingDialect> dialects;
   std::map<std::string, ModelNumbers, std::less<>> flavors;
   std::vector<MappingRule> rules;

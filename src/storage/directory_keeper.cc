@@ -13,12 +13,14 @@
 namespace dcp {
 namespace {
 
-/// "model", "model.<variant>" or "model-<...>".
+/// "model", "model.<variant>" or "model-<...>", or as diffusers begins it.
 bool IsModelStem(std::string_view stem) {
-  constexpr std::string_view kModel = "model";
-  if (!stem.starts_with(kModel)) return false;
-  stem.remove_prefix(kModel.size());
-  return stem.empty() || stem.front() == '.' || stem.front() == '-';
+  for (const std::string_view model : {"model", "diffusion_pytorch_model"}) {
+    if (!stem.starts_with(model)) continue;
+    const std::string_view rest = stem.substr(model.size());
+    return rest.empty() || rest.front() == '.' || rest.front() == '-';
+  }
+  return false;
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "format/file_names.h"
-#include "format/safetensors_index.h"
 #include "io/paths.h"
 #include "storage/hugging_face_publish.h"
 #include "storage/sibling_directory.h"
@@ -14,8 +13,7 @@ Status HuggingFacePublisher::PublishByExchange(const PublishRequest& request) {
   DCP_RETURN_IF_ERROR(Write(sibling_, SidecarName(options_.save_id),
                             SerializeSidecar(request.sidecar)));
   if (!request.index.empty()) {
-    DCP_RETURN_IF_ERROR(
-        Write(sibling_, std::string(kSafetensorsIndexName), request.index));
+    DCP_RETURN_IF_ERROR(Write(sibling_, IndexName(), request.index));
   }
   // As late as possible: what becomes of a file between its second name and the
   // exchange is not seen there.
@@ -47,7 +45,7 @@ Status HuggingFacePublisher::CarryFiles() {
     const bool is_ours =
         std::any_of(shards_.begin(), shards_.end(),
                     [&](const auto& shard) { return shard.name == name; }) ||
-        name == kSafetensorsIndexName;
+        name == IndexName();
     if (is_ours) continue;  // the new one replaces it
     if (options_.file_per_rank && name.ends_with(".safetensors")) {
       return FailedPrecondition(

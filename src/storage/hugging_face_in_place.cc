@@ -27,9 +27,8 @@ Status HuggingFacePublisher::PublishInPlace(const PublishRequest& request) {
   if (!request.index.empty()) {
     DCP_RETURN_IF_ERROR(claim_->Check());
     progress_.attempted = true;
-    DCP_RETURN_IF_ERROR(
-        file_system_->Rename(JoinPath(directory, index_name),
-                             JoinPath(directory, kSafetensorsIndexName)));
+    DCP_RETURN_IF_ERROR(file_system_->Rename(JoinPath(directory, index_name),
+                                             JoinPath(directory, IndexName())));
     DCP_RETURN_IF_ERROR(SyncNames(directory));
   }
   if (options_.file_per_rank) DCP_RETURN_IF_ERROR(RemoveMark());
@@ -39,7 +38,7 @@ Status HuggingFacePublisher::PublishInPlace(const PublishRequest& request) {
 Status HuggingFacePublisher::WriteReplacedList() {
   std::vector<std::string> names;
   for (const std::string& name : survey_.replaced) {
-    if (name != kSafetensorsIndexName) names.push_back(name);
+    if (name != IndexName()) names.push_back(name);
   }
   return Write(options_.directory, ReplacedListName(options_.save_id),
                SerializeReplacedList(
@@ -73,7 +72,7 @@ Status HuggingFacePublisher::RemoveReplaced() {
   bool all_gone = true;
   Status status;
   for (const std::string& name : survey_.replaced) {
-    if (name == kSafetensorsIndexName) continue;
+    if (name == IndexName()) continue;
     const Status removed =
         file_system_->Remove(JoinPath(options_.directory, name));
     if (removed.ok() || removed.code() == absl::StatusCode::kNotFound) continue;

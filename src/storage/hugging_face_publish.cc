@@ -14,13 +14,11 @@
 namespace dcp {
 namespace {
 
-constexpr std::string_view kStem = "model";
-
-/// "model-<the first 8 digits of the save id>".
-std::string StemOf(std::string_view save_id) {
+/// "<stem>-<the first 8 digits of the save id>".
+std::string StemWithId(const std::string& stem, std::string_view save_id) {
   constexpr size_t kDigits = 8;
   const size_t begin = save_id.find('-') + 1;
-  return std::string(kStem) + "-" + std::string(save_id.substr(begin, kDigits));
+  return stem + "-" + std::string(save_id.substr(begin, kDigits));
 }
 
 /// Of an index, or of there being several.
@@ -90,17 +88,35 @@ Status HuggingFacePublisher::LookAround() {
   // In doubt about what belongs to a checkpoint, nothing is removed.
   if (survey.doubt.ok()) RemoveLeftovers(FindLeftovers(survey));
   DCP_RETURN_IF_ERROR(RequireNoStrays());
+  DCP_RETURN_IF_ERROR(RequireNoForeignFile());
   DCP_ASSIGN_OR_RETURN(entries, fs.List(directory));
   return ChooseWay(entries);
+}
+
+std::string HuggingFacePublisher::IndexName() const {
+  return options_.file_stem + std::string(kSafetensorsIndexSuffix);
+}
+
+std::string HuggingFacePublisher::SingleName() const {
+  return SafetensorsShardName(options_.file_stem, 1, 1);
+}
+
+Status HuggingFacePublisher::RequireNoForeignFile() const {
+  const std::string name = SingleName();
+  if (options_.file_per_rank ||
+      !std::binary_search(survey_.strays.begin(), survey_.strays.end(), name)) {
+    return absl::OkStatus();
+  }
+  return FailedPrecondition(
+      JoinPath(options_.directory, name) +
+      " was written by another program, and a save would take its name: save "
+      "into another directory, or remove it first");
 }
 
 Status HuggingFacePublisher::RequireReplaceable(
     std::span<const DirectoryEntry> entries) const {
   for (const DirectoryEntry& entry : entries) {
-    if (entry.name != kSafetensorsIndexName &&
-        entry.name != kSafetensorsSingleName) {
-      continue;
-    }
+    if (entry.name != IndexName() && entry.name != SingleName()) continue;
     const std::string path = JoinPath(options_.directory, entry.name);
     if (entry.kind == FileKind::kDirectory) {
       return ErrnoToStatus(EISDIR, {.op = "replace", .path = path});
@@ -116,7 +132,8 @@ Status HuggingFacePublisher::RequireReplaceable(
 Status HuggingFacePublisher::RequireNoCheckpoint() const {
   if (options_.overwrite || !survey_.has_checkpoint) return absl::OkStatus();
   // The index says more than a file.
-  std::vector<std::string> names = {std::string(kSafetensorsIndexName),
+  std::vector<std::string> names = {IndexName(), SingleName(),
+                                    std::string(kSafetensorsIndexName),
                                     std::string(kSafetensorsSingleName)};
   std::erase_if(names, [this](const std::string& name) {
     return !survey_.replaced.contains(name);
@@ -154,10 +171,11 @@ std::vector<ShardPlace> HuggingFacePublisher::PlaceShards(int64_t count) {
   for (int64_t i = 1; i <= count; ++i) {
     names.push_back(
         way_ == PublishWay::kIndexed
-            ? FormatSafetensorsFileName({.stem = StemOf(options_.save_id),
-                                         .number = i,
-                                         .count = count})
-            : SafetensorsShardName(kStem, i, count));
+            ? FormatSafetensorsFileName(
+                  {.stem = StemWithId(options_.file_stem, options_.save_id),
+                   .number = i,
+                   .count = count})
+            : SafetensorsShardName(options_.file_stem, i, count));
   }
   return Place(std::move(names));
 }

@@ -34,7 +34,8 @@ enum class PublishWay : uint8_t {
 struct PublishOptions {
   std::string directory;  ///< is there
   std::string save_id;
-  std::string session_id;  ///< FileSystemWriterOptions
+  std::string session_id;           ///< FileSystemWriterOptions
+  std::string file_stem = "model";  ///< HuggingFaceWriterOptions
   bool overwrite = true;
   /// Files are ranks' own (rank_layout.h): no index tells which of them count.
   bool file_per_rank = false;
@@ -68,8 +69,9 @@ class HuggingFacePublisher {
   /// Claims the directory, removes what killed saves left, and chooses the way.
   /// \error kAborted  another save is at work there
   /// \error kFailedPrecondition  a native checkpoint is there, or `overwrite`
-  ///     is off and there is a safetensors checkpoint; with `file_per_rank`,
-  ///     safetensors files are there that no save replaces
+  ///     is off and there is a safetensors checkpoint; safetensors files are
+  ///     there that no save replaces, with `file_per_rank`, or under the name
+  ///     of the single file; without exchange, an index of another stem
   /// \error kInvalidArgument  what is called as the index, or as a file that
   ///     goes, is no file
   /// \error kUnimplemented  the file system cannot replace names; with
@@ -112,6 +114,10 @@ class HuggingFacePublisher {
   Status LookAround();
   Status RequireReplaceable(std::span<const DirectoryEntry> entries) const;
   Status RequireNoCheckpoint() const;
+  Status RequireNoForeignFile() const;
+  /// "<stem>.safetensors.index.json" and "<stem>.safetensors".
+  std::string IndexName() const;
+  std::string SingleName() const;
   void RemoveLeftovers(std::vector<std::string> names);
   std::vector<ShardPlace> Place(std::vector<std::string> names);
   Status CheckRequest(const PublishRequest& request) const;
@@ -123,6 +129,7 @@ class HuggingFacePublisher {
   // hugging_face_way.cc
   Status ChooseWay(std::span<const DirectoryEntry> entries);
   Status PrepareExchange(std::span<const DirectoryEntry> entries);
+  Status RequireOneIndex() const;
 
   // hugging_face_rank_files.cc
   Status RequireNoStrays() const;

@@ -7,6 +7,7 @@
 #include "base/random_id.h"
 #include "dcp/hugging_face_storage.h"
 #include "format/file_names.h"
+#include "format/safetensors_index.h"
 #include "storage/environment.h"
 #include "storage/hugging_face_publish.h"
 #include "storage/sibling_directory.h"
@@ -42,7 +43,25 @@ Status HuggingFacePublisher::ChooseWay(
     return absl::OkStatus();
   }
   why_indexed_ = Message(prepared);
+  DCP_RETURN_IF_ERROR(RequireOneIndex());
   return RefuseInPlace(prepared);
+}
+
+/// Two indices would be there for a while, or for good, and one alone may say
+/// which files count.
+Status HuggingFacePublisher::RequireOneIndex() const {
+  if (options_.file_per_rank) return absl::OkStatus();
+  for (const std::string& name : survey_.replaced) {
+    if (!name.ends_with(kSafetensorsIndexSuffix) || name == IndexName()) {
+      continue;
+    }
+    return FailedPrecondition(
+        JoinPath(options_.directory, name) +
+        " cannot make room for an index of another name in one step, since "
+        "the directory is not exchanged (" +
+        why_indexed_ + "): save into another one, or remove it first");
+  }
+  return absl::OkStatus();
 }
 
 Status HuggingFacePublisher::PrepareExchange(

@@ -37,6 +37,14 @@ namespace {
 Status CheckOptions(const HuggingFaceWriterOptions& options,
                     const FileSystem& file_system) {
   DCP_RETURN_IF_ERROR(CheckExportDType(options.export_dtype));
+  const bool is_stem =
+      !options.file_stem.empty() &&
+      std::all_of(options.file_stem.begin(), options.file_stem.end(),
+                  [](char c) { return c == '_' || (c >= 'a' && c <= 'z'); });
+  if (!is_stem) {
+    return InvalidArgument("file_stem is a name of a-z and _, not \"" +
+                           options.file_stem + "\"");
+  }
   if (options.max_shard_nbytes < 1) {
     return InvalidArgument("max_shard_nbytes is a number of bytes, not " +
                            std::to_string(options.max_shard_nbytes));
@@ -92,6 +100,7 @@ Status HuggingFaceWriter::SetUp(const StorageRole& role) {
                                        {.directory = options_.path,
                                         .save_id = save_id_,
                                         .session_id = options_.session_id,
+                                        .file_stem = options_.file_stem,
                                         .overwrite = options_.overwrite,
                                         .file_per_rank = options_.file_per_rank,
                                         .sync = sync_mode()}));

@@ -116,12 +116,12 @@ class Surveyor {
       if (IsRankShardName(name)) Replace(name);
     }
     for (const Sidecar& sidecar : sidecars_) {
-      const bool speaks = std::any_of(
-          sidecar.files.begin(), sidecar.files.end(), [&](const auto& file) {
-            return NeedsNoIndex(file.name, sidecar) &&
-                   IsThere(file.name, file.nbytes);
-          });
-      if (speaks) PutInForce(sidecar.save_id);
+      for (const SidecarFile& file : sidecar.files) {
+        if (!NeedsNoIndex(file.name, sidecar)) continue;
+        if (!IsThere(file.name, file.nbytes)) continue;
+        PutInForce(sidecar.save_id);
+        Replace(file.name);
+      }
     }
     return absl::OkStatus();
   }

@@ -21,7 +21,8 @@ struct SafetensorsSurvey {
   /// Why it is not known which files belong to it; OK if it is.
   Status doubt;
   /// What a save replaces: the index, the files that it names, the file
-  /// model.safetensors, without an index files of ranks, and their sidecar.
+  /// model.safetensors, without an index files of ranks and a single file of
+  /// ours, whatever its name, and their sidecar.
   std::unordered_set<std::string> replaced;
   /// Sidecars that speak for a file or an index that is there.
   std::unordered_set<std::string> sidecars_in_force;

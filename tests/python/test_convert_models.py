@@ -93,6 +93,33 @@ def test_torchtitans_scripts_convert(
     assert "64 as num_attention_heads" in capsys.readouterr().err
 
 
+def test_files_of_flux_have_the_names_of_diffusers(
+    assets: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    stem = "diffusion_pytorch_model"
+    state = {"img_in.weight": ramp(4, 2), "img_in.bias": ramp(4), "txt_in.bias": ramp(3)}
+    names = ("x_embedder.weight", "x_embedder.bias", "context_embedder.bias")
+    dcpcpp.save(state, checkpoint_id=tmp_path / "dcp")
+    writer = dcpcpp.HuggingFaceStorageWriter(tmp_path / "hf", model="flux")
+    dcpcpp.save(state, storage_writer=writer)
+    assert [path.name for path in (tmp_path / "hf").glob("[!.]*")] == [f"{stem}.safetensors"]
+    with pytest.warns(UserWarning, match="Detected an existing checkpoint"):
+        dcpcpp.save(state, storage_writer=writer)
+    (assets / "model.safetensors.index.json").unlink()
+    files = dict(zip(names, (2, 2, 1), strict=True))
+    index = {
+        "weight_map": {key: f"{stem}-0000{n}-of-00002.safetensors" for key, n in files.items()}
+    }
+    (assets / f"{stem}.safetensors.index.json").write_text(json.dumps(index))
+    dcpcpp.convert(tmp_path / "dcp", tmp_path / "hf", model="flux", hf_assets_path=assets)
+    made = json.loads((tmp_path / "hf" / f"{stem}.safetensors.index.json").read_text())
+    assert made["weight_map"] == index["weight_map"]
+    assert len(list((tmp_path / "hf").glob("*.safetensors"))) == 2
+    assert dcpcpp.verify(tmp_path / "hf").ok
+    dcpcpp.convert(tmp_path / "hf", tmp_path / "back", model="flux", reverse=True)
+    require_same(dcpcpp.load_full(tmp_path / "back"), state)
+
+
 def test_rules_of_a_file_come_first(trained: pathlib.Path, tmp_path: pathlib.Path) -> None:
     rules = [{"native": "norm.weight", "hf": "my_norm", "cast": {"hf": "float16"}}]
     (tmp_path / "my.json").write_text(json.dumps({"rules": rules}))

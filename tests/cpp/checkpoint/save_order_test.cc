@@ -137,6 +137,7 @@ TEST_CASE("an order of safetensors arrives as it was given", "[order]") {
       HuggingFaceWriterOptions{.path = "/hf",
                                .file_numbers = {{"a", 2}, {"b", 1}},
                                .max_shard_nbytes = 1000,
+                               .file_stem = "flux",
                                .export_dtype = DType::kFloat16,
                                .one_writer_per_file = true,
                                .file_per_rank = true,
@@ -154,6 +155,7 @@ TEST_CASE("an order of safetensors arrives as it was given", "[order]") {
   CHECK_FALSE(order.sync_files());
   const auto& writer = std::get<HuggingFaceWriterOptions>(order.writer);
   CHECK(writer.file_numbers.at("a") == 2);
+  CHECK(writer.file_stem == "flux");
   CHECK(writer.export_dtype == DType::kFloat16);
   CHECK(writer.one_writer_per_file);
   CHECK(writer.file_per_rank);

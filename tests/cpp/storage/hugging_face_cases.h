@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/checksum.h"
@@ -37,6 +38,7 @@ struct SmallModel {
   int64_t shards = 1;
   int64_t elements = 300;
   bool of_ranks = false;  ///< files of ranks, the first of rank 0
+  std::string_view stem = "model";
 };
 
 inline std::string KeyOf(int64_t shard) {
@@ -139,6 +141,7 @@ inline Status SaveModel(const std::shared_ptr<FileSystem>& fs,
                                  {.directory = save.directory,
                                   .save_id = save.save_id,
                                   .session_id = save.session_id,
+                                  .file_stem = std::string(save.model.stem),
                                   .overwrite = save.overwrite,
                                   .file_per_rank = save.model.of_ranks}));
   std::string index;
@@ -233,15 +236,20 @@ inline void ReadRawFile(FileSystem& fs, const std::string& name,
   }
 }
 
-/// As transformers 5 does: model.safetensors, else what the index names.
-inline FoundModel FindModelAsTransformers(FileSystem& fs) {
+/// As transformers 5 does: model.safetensors, else what the index names. Of
+/// another stem as diffusers does: the index comes first.
+inline FoundModel FindModelAsTransformers(FileSystem& fs,
+                                          std::string_view stem = "model") {
   FoundModel found;
-  if (fs.Exists(JoinPath(kModel, "model.safetensors")).value()) {
-    ReadRawFile(fs, "model.safetensors", &found);
+  const std::string single = std::string(stem) + ".safetensors";
+  const std::string index_path = JoinPath(
+      kModel, std::string(stem) + std::string(kSafetensorsIndexSuffix));
+  const bool has_single = fs.Exists(JoinPath(kModel, single)).value();
+  if (has_single && (stem == "model" || !fs.Exists(index_path).value())) {
+    ReadRawFile(fs, single, &found);
     return found;
   }
-  const auto text =
-      ReadFile(fs, JoinPath(kModel, kSafetensorsIndexName), 1 << 30, {});
+  const auto text = ReadFile(fs, index_path, 1 << 30, {});
   if (!text.ok()) {
     found.problem = "none";
     return found;

@@ -56,6 +56,14 @@ const std::vector<CrashCase> kCases = {
      .writer = Writer::kSomebodyElse,
      .before = {.value = 1, .shards = 1},
      .after = {.value = 2, .shards = 2}},
+    {.way = PublishWay::kExchange,
+     .writer = Writer::kDcp,
+     .before = {.value = 1, .shards = 1, .stem = "flux"},
+     .after = {.value = 2, .shards = 2, .stem = "flux"}},
+    {.way = PublishWay::kIndexed,
+     .writer = Writer::kDcp,
+     .before = {.value = 1, .shards = 1, .stem = "flux"},
+     .after = {.value = 2, .shards = 2, .stem = "flux"}},
 };
 
 void PutForeignModel(FileSystem& fs, const SmallModel& model) {
@@ -106,18 +114,23 @@ bool IsBefore(const FoundModel& found, const CrashCase& test) {
                                         : found.Is(test.before);
 }
 
-/// The names of a checkpoint of `shards` files in the directory.
-Names NamesOf(PublishWay way, int64_t shards, const std::string& save_id) {
+/// The names of a checkpoint of files like those of `model` in the directory.
+Names NamesOf(PublishWay way, const SmallModel& model,
+              const std::string& save_id) {
   Names names = {"config.json", "notes", "." + save_id};
   const bool is_indexed = way == PublishWay::kIndexed;
-  if (shards > 1 || is_indexed) names.emplace_back(kSafetensorsIndexName);
+  const int64_t shards = model.shards;
+  const std::string stem(model.stem);
+  if (shards > 1 || is_indexed) {
+    names.push_back(stem + std::string(kSafetensorsIndexSuffix));
+  }
   for (int64_t i = 1; i <= shards; ++i) {
     const std::string number = "-0000" + std::to_string(i) + "-of-0000" +
                                std::to_string(shards) + ".safetensors";
     if (is_indexed) {
-      names.push_back("model-" + save_id.substr(7) + number);
+      names.push_back(stem + "-" + save_id.substr(7) + number);
     } else {
-      names.push_back(shards == 1 ? "model.safetensors" : "model" + number);
+      names.push_back(stem + (shards == 1 ? ".safetensors" : number));
     }
   }
   std::sort(names.begin(), names.end());
@@ -125,15 +138,16 @@ Names NamesOf(PublishWay way, int64_t shards, const std::string& save_id) {
 }
 
 /// The next save finds nothing in its way, and leaves nothing behind.
-void CheckNextSave(const std::shared_ptr<FileSystem>& fs) {
-  const SmallModel next{.value = 3, .shards = 2};
+void CheckNextSave(const std::shared_ptr<FileSystem>& fs,
+                   std::string_view stem) {
+  const SmallModel next{.value = 3, .shards = 2, .stem = stem};
   SaveOutcome outcome;
   DCP_CHECK_OK(
       SaveModel(fs, {.save_id = "dcpcpp-00cc", .model = next}, &outcome));
   CHECK(FindModel(fs).Is(next));
-  CHECK(FindModelAsTransformers(*fs).Is(next));
+  CHECK(FindModelAsTransformers(*fs, stem).Is(next));
   CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
-  CHECK(NamesIn(*fs, kModel) == NamesOf(outcome.way, 2, "dcpcpp-00cc"));
+  CHECK(NamesIn(*fs, kModel) == NamesOf(outcome.way, next, "dcpcpp-00cc"));
   CheckUsersFiles(*fs);
 }
 
@@ -146,11 +160,11 @@ void CheckReboot(const CrashCase& test, const std::shared_ptr<FileSystem>& disk,
   const FoundModel ours = FindModel(disk);
   CAPTURE(ours.problem);
   CHECK((ours.Is(test.after) || (IsBefore(ours, test) && !ok)));
-  const FoundModel theirs = FindModelAsTransformers(*disk);
+  const FoundModel theirs = FindModelAsTransformers(*disk, test.after.stem);
   CAPTURE(theirs.problem);
   CHECK((theirs.Is(test.after) || IsBefore(theirs, test)));
   CheckUsersFiles(*disk);
-  CheckNextSave(disk);
+  CheckNextSave(disk, test.after.stem);
 }
 
 TEST_CASE("a power cut leaves the old or the new safetensors, whole",
@@ -203,7 +217,7 @@ TEST_CASE("a failing call keeps the old safetensors, or says it cannot know",
       CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
       CHECK(NamesIn(*fs, kModel) == before);
     }
-    CheckNextSave(fs);
+    CheckNextSave(fs, test.after.stem);
     if (!was_hit) break;
   }
 }
@@ -215,9 +229,8 @@ TEST_CASE("the ways are those that the test means", "[storage]") {
   DCP_CHECK_OK(SaveModel(fs, NewSave(test), &outcome));
   CHECK(outcome.way == test.way);
   CHECK(FindModel(fs).Is(test.after));
-  CHECK(FindModelAsTransformers(*fs).Is(test.after));
-  CHECK(NamesIn(*fs, kModel) ==
-        NamesOf(test.way, test.after.shards, "dcpcpp-00bb"));
+  CHECK(FindModelAsTransformers(*fs, test.after.stem).Is(test.after));
+  CHECK(NamesIn(*fs, kModel) == NamesOf(test.way, test.after, "dcpcpp-00bb"));
   CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
 }
 

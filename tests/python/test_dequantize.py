@@ -18,6 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 import dcpcpp
+from support.command_line import json_of
 from support.ranks import run_on_ranks
 from support.states import bits
 
@@ -98,6 +99,27 @@ def test_mxfp4_gives_torchs_numbers(folder: pathlib.Path, target: torch.dtype) -
     for part in ((slice(1, 3), slice(2, 4), slice(7, 40)), (2, slice(0, 5), slice(63, 64))):
         assert bits(checkpoint.get("mlp_blocks", part)) == bits(whole[part])
     assert torch.equal(checkpoint.get("l.bias"), torch.arange(5.0))
+
+
+def test_quantized_files_are_compared_as_they_are_stored(
+    folder: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    tensors = stored_tensors()
+    safetensors.torch.save_file(tensors, other / "model.safetensors")
+    assert json_of("diff", folder, other, "--values")["status"] == "equal"
+    tensors["l.weight"].view(torch.uint8)[3, 4] ^= 1
+    tensors["l.weight_scale_inv"][0, 1] += 0.5
+    tensors["mlp_scales"][0, 0, 0] += 2
+    safetensors.torch.save_file(tensors, other / "model.safetensors")
+    found = json_of("diff", folder, other, "--values", code=1)
+    differing = {value["key"]: value["elements"] for value in found["values"]}
+    assert differing == {"l.weight": 1, "l.weight_scale_inv": 1, "mlp_scales": 1}
+    # Floats that were made of them are other tensors.
+    floats = {**tensors, "l.weight": tensors["l.weight"].float()}
+    safetensors.torch.save_file(floats, other / "model.safetensors")
+    (form,) = json_of("diff", folder, other, code=1)["forms"]
+    assert (form["a"]["dtype"], form["b"]["dtype"]) == ("float8_e4m3fn", "float32")
 
 
 def test_torchs_reader_in_our_load_is_ours(folder: pathlib.Path) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, NamedTuple
 import typer
 
 from dcpcpp import _core
-from dcpcpp._look import counted
+from dcpcpp._look import counted, print_json, safe
+from dcpcpp._look_commands import AsJson
 from dcpcpp._text import path_text
 
 
@@ -47,11 +48,19 @@ def clean(path: str | os.PathLike[str], *, dry_run: bool = False) -> list[Leftov
 def clean_command(
     path: Annotated[str, typer.Argument(help="A checkpoint directory.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is left.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Remove what killed saves left in a checkpoint directory; the next save does, too."""
+    """Remove what killed saves left in a checkpoint directory; the next save does, too.
+
+    JSON: `path`, `dry_run` and `leftovers` (a list of `name` and `nbytes`).
+    """
     leftovers = clean(path, dry_run=dry_run)
+    if as_json:
+        found = [leftover._asdict() for leftover in leftovers]
+        print_json({"path": path, "dry_run": dry_run, "leftovers": found})
+        return
     for leftover in leftovers:
-        typer.echo(f"{leftover.nbytes:>15,} B  {leftover.name}")
+        typer.echo(f"{leftover.nbytes:>15,} B  {safe(leftover.name)}")
     total = sum(leftover.nbytes for leftover in leftovers)
     done = "left over" if dry_run else "removed"
     typer.echo(f"{counted(len(leftovers), 'file')}, {total:,} B {done}")

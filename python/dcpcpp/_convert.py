@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dcpcpp import _core
-from dcpcpp._look import counted, safe
+from dcpcpp._look import counted, print_json, safe
+from dcpcpp._look_commands import AsJson
 from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._progress import bar
 from dcpcpp._selection import Patterns, Rename, Selection
@@ -231,11 +232,16 @@ def convert_command(
     dialect: Annotated[
         str | None, typer.Option(help="Of native names: 0.2 for those of TorchTitan 0.2.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Write a checkpoint in another format, or dtype, without a model."""
+    """Write a checkpoint in another format, or dtype, without a model.
+
+    JSON: `source`, `destination`, `tensors`, `objects`, `nbytes` and `seconds`.
+    """
     report_conversion(
         source,
         destination,
+        as_json,
         to=to,
         dtype=dtype,
         include=include,
@@ -257,9 +263,13 @@ def consolidate_command(
     max_shard_size: Annotated[
         str | None, typer.Option(help="Of one file, e.g. 5GB, the default, or 5GiB.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Make the final safetensors files of those that each rank wrote for itself."""
-    report_conversion(source, destination, to="safetensors", max_shard_size=max_shard_size)
+    """Make the final safetensors files of those that each rank wrote for itself.
+
+    JSON: as of `convert`.
+    """
+    report_conversion(source, destination, as_json, to="safetensors", max_shard_size=max_shard_size)
 
 
 def _renames(pairs: list[str]) -> Mapping[str, str] | None:
@@ -269,10 +279,13 @@ def _renames(pairs: list[str]) -> Mapping[str, str] | None:
     return dict(pair.split("=", 1) for pair in pairs) or None
 
 
-def report_conversion(source: str, destination: str, **options: Any) -> None:
-    """`convert` with a bar on a terminal, and a line at the end."""
+def report_conversion(source: str, destination: str, as_json: bool = False, **options: Any) -> None:
+    """`convert` with a bar on a terminal, and a line, or JSON, at the end."""
     with bar("convert") as tell:
         report = convert(source, destination, progress=tell, **options)
+    if as_json:
+        print_json({"source": source, "destination": destination, **asdict(report)})
+        return
     rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
     typer.echo(
         f"{safe(destination)}: {counted(report.tensors, 'tensor')}, "

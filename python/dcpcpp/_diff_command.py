@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +13,7 @@ import typer
 from dcpcpp._look import (
     DIFFERENT,
     counted,
+    describe,
     local_path,
     print_columns,
     print_json,
@@ -38,7 +42,7 @@ def stats(
     """
     from dcpcpp import _core
 
-    with waiting(f"reading {safe(key)}"):
+    with waiting(f"reading {safe(key)}"), _told_what_there_is(path, key):
         found = _core.compute_statistics(local_path(path), key)
     report = stats_json(found)
     if as_json:
@@ -46,6 +50,21 @@ def stats(
         return
     report["shape"] = shape_text(found.shape)
     print_columns([(name, _number_text(value)) for name, value in report.items()], "<<")
+
+
+@contextlib.contextmanager
+def _told_what_there_is(path: str, key: str) -> Iterator[None]:
+    """Adds to the error of a key that is not there which one may be meant."""
+    try:
+        yield
+    except KeyError as error:
+        about = describe(path)
+        hint = "`dcpcpp ls` lists those that there are"
+        if any(described.fqn == key for described in about.objects):
+            hint = f"{key} is an object"
+        elif close := difflib.get_close_matches(key, [t.fqn for t in about.tensors], 1):
+            hint = f"did you mean {close[0]}?"
+        raise KeyError(f"{error.args[0]}; {hint}") from error
 
 
 def stats_json(found: _core.TensorStatistics) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dcpcpp._look import (
     shape_text,
     size_text,
 )
-from dcpcpp._look_commands import AsJson, CheckpointPath, matches
+from dcpcpp._look_commands import AsJson, CheckpointPath, matches, tell_no_match
 
 if TYPE_CHECKING:
     from dcpcpp import _core
@@ -44,8 +44,13 @@ def layout(
         print_json({"path": path, **layout_json(found), "chunks": _chunks(found, patterns)})
         return
     _print_files(found)
-    if patterns:
-        _print_chunks(_chunks(found, patterns))
+    if not patterns:
+        return
+    chunks = _chunks(found, patterns)
+    if chunks:
+        _print_chunks(chunks)
+    else:
+        tell_no_match(patterns)
 
 
 def layout_json(found: _core.CheckpointLayout) -> dict[str, Any]:
@@ -127,5 +132,4 @@ def _print_chunks(chunks: list[dict[str, Any]]) -> None:
         for chunk in chunks
     ]
     typer.echo()
-    if rows:
-        print_columns([("key", "offsets", "shape", "file", "at byte", "size"), *rows], "<<<<>>")
+    print_columns([("key", "offsets", "shape", "file", "at byte", "size"), *rows], "<<<<>>")

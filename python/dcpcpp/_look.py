@@ -54,8 +54,10 @@ def told() -> Iterator[None]:
 def error_text(error: Exception) -> str:
     """`error` in one line that a terminal can show."""
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    if isinstance(error, OSError) and error.filename and error.filename in (error.strerror or ""):
-        text = str(error.strerror)  # libdcp's, which says more than number and path
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        # libdcp's names the path itself, and says more than number and path.
+        names_it = str(error.filename) in error.strerror
+        text = error.strerror if names_it else f"{error.filename}: {error.strerror}"
     return " ".join(map(safe, text.splitlines()))
 
 

@@ -60,6 +60,13 @@ def ls(
     rows += [("object", "", size_text(o.nbytes), "", safe(o.fqn)) for o in objects]
     if rows:
         print_columns([("dtype", "shape", "size", "chunks", "key"), *rows], "<<>><")
+    elif patterns:
+        tell_no_match(patterns)
+
+
+def tell_no_match(patterns: list[str]) -> None:
+    """Say so, where output that is empty could be taken for a failure."""
+    typer.echo(f"no key matches {' or '.join(map(safe, patterns))}", err=True)
 
 
 def matches(key: str, patterns: list[str] | None) -> bool:
@@ -172,10 +179,18 @@ class Node:
 def tree(
     path: CheckpointPath,
     depth: Annotated[int, typer.Option(min=1, help="How many levels are shown.")] = 3,
+    as_json: AsJson = False,
 ) -> None:
-    """Show the modules of a checkpoint, with their tensors' number and size."""
+    """Show the modules of a checkpoint, with their tensors' number and size.
+
+    JSON: `path`, `format`, `tensors`, `nbytes` and `children`: a list of `name`, `tensors`,
+    `nbytes` and `children`, down to the depth.
+    """
     about = describe(path)
     root = tree_of(about)
+    if as_json:
+        print_json({"path": path, "format": about.format, **_node_json(root, depth)})
+        return
     rows: list[tuple[str, ...]] = [(safe(path), *_counts(root))]
     _append_rows(root, depth, "", rows)
     print_columns(rows, "<>>")
@@ -196,6 +211,15 @@ def tree_of(about: _core.CheckpointDescription) -> Node:
 def _add(node: Node, tensor: _core.DescribedTensor) -> None:
     node.tensors += 1
     node.nbytes += tensor.nbytes
+
+
+def _node_json(node: Node, depth: int) -> dict[str, Any]:
+    children = node.children.items() if depth > 0 else ()
+    return {
+        "tensors": node.tensors,
+        "nbytes": node.nbytes,
+        "children": [{"name": name, **_node_json(child, depth - 1)} for name, child in children],
+    }
 
 
 def _counts(node: Node) -> tuple[str, str]:

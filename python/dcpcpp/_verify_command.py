@@ -53,13 +53,18 @@ def _print(report: dcpcpp.VerifyReport, console: Console) -> None:
     console.print(
         f"{report.path}: {verdict}", markup=False, style="green" if report.ok else "bold red"
     )
-    rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
     console.print(
         f"{counted(report.tensors, 'tensor')}, {counted(report.objects, 'object')}, "
-        f"{counted(report.files, 'file')}, {_origin(report)}; "
-        f"checked {report.nbytes:,} bytes in {report.seconds:.2f} s ({rate:.2f} GB/s)",
+        f"{counted(report.files, 'file')}, {_origin(report)}; {_extent(report)}",
         markup=False,
     )
+
+
+def _extent(report: dcpcpp.VerifyReport) -> str:
+    if not report.has_checksums:
+        return f"checked headers and sizes in {report.seconds:.2f} s"
+    rate = report.nbytes / report.seconds / 1e9 if report.seconds else 0.0
+    return f"checked {report.nbytes:,} bytes in {report.seconds:.2f} s ({rate:.2f} GB/s)"
 
 
 def _origin(report: dcpcpp.VerifyReport) -> str:

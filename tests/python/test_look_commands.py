@@ -71,6 +71,9 @@ def test_ls_lists_what_matches(places: dict[str, Path]) -> None:
     assert lines[2].split()[0] == "object"
     assert lines[2].endswith("step")
     assert len(lines) == 3
+    for name in ("ls", "layout"):
+        done = command(name, places["dcp"], "x*", "y")
+        assert (done.exit_code, done.stderr) == (0, "no key matches x* or y\n")
     listed = json_of("ls", places["dcp"], "model.norm")
     assert listed["objects"] == []
     assert listed["tensors"] == [
@@ -91,6 +94,11 @@ def test_tree_shows_modules_down_to_a_depth(places: dict[str, Path]) -> None:
     assert sorted(names) == ["head", "layers", "model", "norm"]
     (layers,) = (line for line in lines if "layers" in line)
     assert layers.split()[-4:] == ["2", "tensors", "9.6", "kB"]
+    told = json_of("tree", places["safetensors"], "--depth", "2")
+    assert (told["format"], told["tensors"]) == ("safetensors", 4)
+    (of_model,) = (child for child in told["children"] if child["name"] == "model")
+    below = {child["name"]: child for child in of_model["children"]}
+    assert below["layers"] == {"name": "layers", "tensors": 2, "nbytes": 9600, "children": []}
 
 
 def test_stats_are_those_of_torch(places: dict[str, Path]) -> None:
@@ -101,6 +109,14 @@ def test_stats_are_those_of_torch(places: dict[str, Path]) -> None:
         assert found["max"] == tensor.max().item()
         assert found["mean"] == pytest.approx(tensor.mean().item(), rel=1e-12)
         assert found["std"] == pytest.approx(tensor.std(correction=0).item(), rel=1e-12)
+    for key, hint in (
+        ("model.layer.1.weight", "did you mean model.layers.1.weight?"),
+        ("step", "step is an object"),
+        ("xyz", "`dcpcpp ls` lists those that there are"),
+    ):
+        done = command("stats", places["dcp"], key)
+        error = f"dcpcpp: error: no tensor {key} in the checkpoint; {hint}\n"
+        assert (done.exit_code, done.stderr) == (2, error)
     found = json_of("stats", places["dcp"], "head")
     assert (found["nan"], found["max"], found["mean"]) == (1, 5.0, 1.0)
     assert "nan           1" in command("stats", places["dcp"], "head").stdout
@@ -144,6 +160,9 @@ def test_wrong_use_is_one_line_and_exit_code_2(places: dict[str, Path], tmp_path
         assert done.exit_code == 2, arguments
         (line,) = done.stderr.splitlines()
         assert line.startswith("dcpcpp: error: ")
+    page = nowhere / "page.html"
+    done = command("report", places["dcp"], "-o", page)
+    assert done.stderr == f"dcpcpp: error: {page}: No such file or directory\n"
 
 
 def test_a_path_without_a_checkpoint_is_told_for_what_it_is(
@@ -197,7 +216,7 @@ def test_verify_checks_safetensors_files(places: dict[str, Path], tmp_path: Path
     assert whole.ok
     assert (whole.format, whole.written_by, whole.tensors) == ("safetensors", None, 4)
     done = command("verify", places["safetensors"])
-    assert "4 tensors, 0 objects, 1 file, without checksums of their data" in done.stdout
+    assert "4 tensors, 0 objects, 1 file, without checksums of their data; checked h" in done.stdout
     alone = dcpcpp.verify(places["file"])
     assert alone.ok
     assert (alone.written_by, alone.tensors, alone.files) == (None, 4, 1)

@@ -152,6 +152,21 @@ def test_reshard_cuts_rows_for_ranks(place: Path, tmp_path: Path) -> None:
     assert dcpcpp.verify(tmp_path / "new").ok
 
 
+def test_conversions_and_cleaning_tell_in_json(place: Path, tmp_path: Path) -> None:
+    target = tmp_path / "hf"
+    told = json_of("convert", place, target, "--to", "safetensors", "--exclude", "step")
+    assert told.pop("seconds") > 0
+    names = {"source": str(place), "destination": str(target)}
+    assert told == {**names, "tensors": 3, "objects": 0, "nbytes": 196}
+    told = json_of("consolidate", target, tmp_path / "whole")
+    assert (told["tensors"], told["nbytes"]) == (3, 196)
+    (target / f".dcpcpp-{'0' * 32}.0.shard").write_bytes(b"left")
+    leftovers = [{"name": f".dcpcpp-{'0' * 32}.0.shard", "nbytes": 4}]
+    for options, found in ((["--dry-run"], leftovers), ([], leftovers), ([], [])):
+        told = json_of("clean", target, *options)
+        assert told == {"path": str(target), "dry_run": bool(options), "leftovers": found}
+
+
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
     for options in ([], ["--debug"]):
         done = faults.run_python(

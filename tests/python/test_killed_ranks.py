@@ -92,7 +92,7 @@ def test_so_does_every_survivors_async_save(tmp_path: Path) -> None:
 def kill_ranks(tmp_path: Path, cases: list[Case], what: str, subject: Subject = "dcpcpp") -> None:
     """Try the cases in turns, report, and fail if it was ours and not all were fine."""
     # Stock torch often waits for its group's timeout.
-    count = trials(quick=len(cases), deep=200 if subject == "dcpcpp" else 60)
+    count = trials(quick=len(cases), deep=200 if subject == "dcpcpp" else 24)
     found = [
         kill_a_rank(tmp_path / str(number), case, subject)
         for number, case in enumerate(itertools.islice(itertools.cycle(cases), count))

@@ -89,7 +89,6 @@ if TYPE_CHECKING:
 
     from dcpcpp._async_save import AsyncSaveHandle as AsyncSaveHandle
     from dcpcpp._async_save import async_save as async_save
-    from dcpcpp._async_save import prewarm as prewarm
     from dcpcpp._clean import clean as clean
     from dcpcpp._convert import ConvertReport as ConvertReport
     from dcpcpp._convert import convert as convert
@@ -114,6 +113,7 @@ if TYPE_CHECKING:
     from dcpcpp._plugin_storage import PluginReader as PluginReader
     from dcpcpp._plugin_storage import PluginWriter as PluginWriter
     from dcpcpp._preemption import Preemption as Preemption
+    from dcpcpp._prewarm import prewarm as prewarm
     from dcpcpp._save_load import load as load
     from dcpcpp._save_load import load_state_dict as load_state_dict
     from dcpcpp._save_load import save as save
@@ -158,7 +158,7 @@ _LAZY = {
     "load_state_dict": "dcpcpp._save_load",
     "open": "dcpcpp._inspect",
     "patch_torch": "dcpcpp.patch",
-    "prewarm": "dcpcpp._async_save",
+    "prewarm": "dcpcpp._prewarm",
     "save": "dcpcpp._save_load",
     "save_state_dict": "dcpcpp._save_load",
     "verify": "dcpcpp._verify",

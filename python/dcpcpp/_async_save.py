@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -22,25 +23,24 @@ from dcpcpp._async_job import AsyncJob
 from dcpcpp._calls import require_state_dict, runs_alone, stateful_to_state_dict
 from dcpcpp._default_stager import DefaultStager
 from dcpcpp._devices import StreamMark
-from dcpcpp._native_path import flatten, has_tensors
 from dcpcpp._native_save import SaveJob
 from dcpcpp._native_writer import NativeWriter
-from dcpcpp._save_queue import SaveFuture, save_queue
+from dcpcpp._save_queue import save_queue
 from dcpcpp._saver import process_saver, require_saved_by_process
 from dcpcpp._selection import Patterns, Rename, Selection
 from dcpcpp._staged import Staged, in_staging_thread, is_done
 from dcpcpp._stalls import stalls
 from dcpcpp._stats import SaveStats
 from dcpcpp._storage_setup import choose_writer
-from dcpcpp._tensors import EntryMaker, device_of, nbytes_of
 from dcpcpp._torch_async import AsyncCheckpointerType, AsyncSaveResponse, StagingOptions
 from dcpcpp.errors import CheckpointBusyError
 
-__all__ = ["AsyncSaveHandle", "async_save", "prewarm"]
+__all__ = ["AsyncSaveHandle", "async_save"]
 
 IfBusy = Literal["queue", "wait", "refuse"]
 # How many saves may run or wait when another one is put behind them.
 _ROOM: dict[IfBusy, int] = {"queue": 1, "wait": 0}
+_Response: TypeAlias = "Future[Metadata] | AsyncSaveResponse"
 
 
 @dataclasses.dataclass
@@ -134,34 +134,44 @@ def async_save(
     alone = runs_alone(no_dist, "save", stacklevel=3)
     job = AsyncJob(process_group, use_dist=not alone, use_collectives=use_collectives)
     try:
-        _make_room(if_busy)
-        writer = choose_writer(storage_writer, checkpoint_id)
-        save = SaveJob(
-            writer,
-            planner,
-            Selection(include, exclude, rename),
-            export_dtype=export_dtype,
-            compression=compression,
-            stats=stats,
-        )
-        if by_process:
-            require_saved_by_process(writer, is_native=save.is_native)
-            save.saver = process_saver()
-        stager = _stager_for(async_stager, writer, save)
-        require_state_dict(state_dict)
-        state = stateful_to_state_dict(state_dict)
-        if save.is_native and isinstance(stager, DefaultStager):
-            response = _stage_natively(job, save, state, stager)
-        else:
-            response = _stage_by(stager, job, save, state, writer, planner)
-    except Exception as error:
-        if not alone:
-            save_queue().put(functools.partial(job.tell, error)).was_seen = True
-        raise
+        with _told_to_others(job, alone=alone):
+            _make_room(if_busy)
+            writer = choose_writer(storage_writer, checkpoint_id)
+            save = SaveJob(
+                writer,
+                planner,
+                Selection(include, exclude, rename),
+                export_dtype=export_dtype,
+                compression=compression,
+                stats=stats,
+            )
+            if by_process:
+                require_saved_by_process(writer, is_native=save.is_native)
+                save.saver = process_saver()
+            stager = _stager_for(async_stager, writer, save)
+            require_state_dict(state_dict)
+            state = stateful_to_state_dict(state_dict)
+            if save.is_native and isinstance(stager, DefaultStager):
+                enqueue = _stage_natively(job, save, state, stager)
+            else:
+                enqueue = _stage_by(stager, job, save, state, writer, planner)
+        # From here on the others meet this rank in the save, whatever its caller gets.
+        response = enqueue()
     finally:
         stalls().add_call(time.perf_counter() - begin)
     save.stats.add("call", begin, time.perf_counter())
     return response
+
+
+@contextlib.contextmanager
+def _told_to_others(job: AsyncJob, *, alone: bool) -> Iterator[None]:
+    """Tells the ranks that save with this one of an error, and raises it."""
+    try:
+        yield
+    except Exception as error:
+        if not alone:
+            save_queue().put(functools.partial(job.tell, error)).was_seen = True
+        raise
 
 
 def _make_room(if_busy: IfBusy) -> None:
@@ -184,18 +194,23 @@ def _stager_for(stager: AsyncStager | None, writer: StorageWriter, save: SaveJob
 
 def _stage_natively(
     job: AsyncJob, save: SaveJob, state: dict[str, Any], stager: DefaultStager
-) -> Future[Metadata] | AsyncSaveResponse:
+) -> Callable[[], _Response]:
+    """Begins to copy; what is left of the call then."""
     writer = save.make_core_writer()
     # One that is behind another gets to the saver when that is done.
     is_next = not save_queue().is_busy()
     if not stager.is_async:
         save.warn_if_exists(use_collectives=job.use_collectives, stacklevel=5)
         staged = _copy(job, save, state, stager)
-        upload = save_queue().put(functools.partial(job.write, save, writer, staged))
-        staged.wait_staged(None)
-        if is_next:
-            job.wait_handed_over(save, staged)
-        return upload
+
+        def wait_for_copy() -> _Response:
+            upload = save_queue().put(functools.partial(job.write, save, writer, staged))
+            staged.wait_staged(None)
+            if is_next:
+                job.wait_handed_over(save, staged)
+            return upload
+
+        return wait_for_copy
     mark = StreamMark(state)
 
     def copy() -> _core.StagedState:
@@ -209,7 +224,7 @@ def _stage_natively(
         functools.partial(job.wait_handed_over, save) if is_next else None,
     )
     run = functools.partial(job.write_when_begun, save, writer, begun)
-    return AsyncSaveHandle(copying.done, save_queue().put(run), copying)
+    return lambda: AsyncSaveHandle(copying.done, save_queue().put(run), copying)
 
 
 def _copy(
@@ -227,7 +242,7 @@ def _stage_by(
     state: dict[str, Any],
     writer: StorageWriter,
     planner: SavePlanner | None,
-) -> Future[Metadata] | AsyncSaveResponse:
+) -> Callable[[], _Response]:
     """With a stager, a storage or a planner of somebody's own."""
     copy = stager.stage(state)
     run: Callable[[BaseException | None], Metadata]
@@ -238,14 +253,18 @@ def _stage_by(
         if isinstance(writer, NativeWriter):
             writer.keep_directory()
         run = functools.partial(job.save_by_protocol, job.own_group(), writer, planner, copy)
-    upload: SaveFuture = save_queue().put(run)
-    if not isinstance(copy, Future):
+    if isinstance(copy, Future):
+        staged = _StagedByOther(copy)
+        copying, _ = in_staging_thread(lambda: staged, save.stats)
+        return lambda: AsyncSaveHandle(copying.done, save_queue().put(run), copying)
+
+    def wait_for_copy() -> _Response:
+        upload = save_queue().put(run)
         if stager.should_synchronize_after_execute:
             stager.synchronize_staging()
         return upload
-    staged = _StagedByOther(copy)
-    copying, _ = in_staging_thread(lambda: staged, save.stats)
-    return AsyncSaveHandle(copying.done, upload, copying)
+
+    return wait_for_copy
 
 
 class _StagedByOther:
@@ -256,35 +275,6 @@ class _StagedByOther:
 
     def wait_staged(self, timeout: float | None = None) -> bool:
         return is_done(self._copy, timeout)
-
-
-def prewarm(
-    state_dict: dict[str, Any],
-    async_stager: DefaultStager | None = None,
-    async_checkpointer_type: AsyncCheckpointerType = AsyncCheckpointerType.THREAD,
-) -> None:
-    """Pay the first async save's costs ahead: memory for the copy of `state_dict`.
-
-    Args:
-        state_dict: as it will be saved, or of the same size.
-        async_stager: the one that will be used.
-        async_checkpointer_type: the one that will be used.
-    """
-    stager = async_stager if async_stager is not None else _BLOCKING
-    maker = EntryMaker(applies_ops=True)
-    entries = [
-        entry
-        for key, value in flatten(stateful_to_state_dict(state_dict), None).leaves.items()
-        if has_tensors(value)
-        for entry in maker.save_entries(key, value, ())
-    ]
-    device = max((device_of(entry) for entry in entries), default=-1) if stager.pins_memory else -1
-    saver = None
-    if async_checkpointer_type is AsyncCheckpointerType.PROCESS:
-        saver = process_saver()
-        saver.start()
-    nbytes = sum(map(nbytes_of, entries))
-    _core.prewarm_staging(nbytes, stager.limit, saver, device)
 
 
 _BLOCKING = DefaultStager(StagingOptions(False, False, False, False))

@@ -34,6 +34,18 @@ def test_a_rank_without_a_state_fails_the_save_on_all_and_the_next_works(tmp_pat
 
 
 @pytest.mark.timeout(120)
+def test_a_call_that_is_left_while_it_waits_for_its_copy_has_begun_its_save(tmp_path: Path) -> None:
+    with start_job(2, async_ranks.leave_a_call, tmp_path) as job:
+        (stayed, *after_it), (left, *after_that) = job.all_told()
+    assert stayed.kind == ""
+    assert left.kind == "TimeoutError"
+    for ending in (*after_it, *after_that):
+        assert ending.kind == ""
+    for number in range(3):
+        assert lost_ranks.value_in(tmp_path / str(number), 2) == number
+
+
+@pytest.mark.timeout(120)
 def test_a_failure_that_one_rank_has_not_seen_fails_the_next_save_on_all(tmp_path: Path) -> None:
     with start_job(2, async_ranks.fail_unseen, tmp_path / "c") as job:
         saw, did_not_see = job.all_told()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,40 @@ def fail_once(me: Rank, directory: Path) -> list[Ending]:
             )
         )
     return endings
+
+
+def leave_a_call(me: Rank, directory: Path) -> list[Ending]:
+    """A signal takes rank 1 out of a call that waits for its copy; how that and others end."""
+    blocking = StagingOptions(False, False, False, False)
+    streamed = dcpcpp.DefaultStager(blocking, max_staging_bytes=0)
+
+    def leave(*_: object) -> None:
+        raise TimeoutError("it took too long on rank 1")
+
+    def signal_when_begun() -> None:
+        held.wait_until_begun()
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    with held_files() as held:
+        if me.rank == 1:
+            signal.signal(signal.SIGALRM, leave)
+            threading.Thread(target=signal_when_begun).start()
+        else:
+            held.release()
+        first = attempt(
+            lambda: dcpcpp.async_save(
+                state_of(me.rank, 0.0), checkpoint_id=f"held://{directory}/0", async_stager=streamed
+            )
+        )
+        held.release()
+        return [first] + [
+            attempt(
+                lambda value=value: dcpcpp.async_save(
+                    state_of(me.rank, value), checkpoint_id=directory / str(int(value))
+                ).result()
+            )
+            for value in (1.0, 2.0)
+        ]
 
 
 def fail_unseen(me: Rank, directory: Path) -> list[Ending]:

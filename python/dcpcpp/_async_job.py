@@ -128,7 +128,7 @@ class AsyncJob:
                 else:
                     copying = _core.DeviceCopying(True, 0, "batched")
                     entries = save.stage(made, keep_alive, staging_limit(), copying)
-            except Exception as failure:
+            except BaseException as failure:  # as torch's CheckpointException is
                 error = failure
         result = self.write(save, writer, entries, error)
         del keep_alive
@@ -144,16 +144,33 @@ class AsyncJob:
     ) -> Metadata:
         """Save the copy through torch's protocol."""
         if earlier is not None:
-            raise earlier
+            self.tell_by_protocol(group, earlier)
+        try:
+            state = copy.result() if isinstance(copy, Future) else copy
+        except BaseException as error:
+            self.tell_by_protocol(group, error)
+        return self._save_by_protocol(group, writer, planner, state)
+
+    def _save_by_protocol(
+        self, group: Any, writer: Any, planner: SavePlanner | None, state: dict[str, Any]
+    ) -> Metadata:
         with torch_errors():
             return state_dict_saver._save_state_dict(
-                state_dict=copy.result() if isinstance(copy, Future) else copy,
+                state_dict=state,
                 storage_writer=writer,
                 process_group=group,
                 no_dist=not self._use_dist,
                 planner=planner,
                 use_collectives=self.use_collectives,
             )
+
+    def tell_by_protocol(
+        self, group: Any, error: BaseException, earlier: BaseException | None = None
+    ) -> NoReturn:
+        """As `tell`, where the other ranks save through torch's protocol."""
+        del earlier
+        self._save_by_protocol(group, _NoStorage(error), None, {})
+        raise error
 
     def tell(self, error: Exception, earlier: BaseException | None) -> NoReturn:
         """Tell the other ranks of an error of this one, which its caller has."""
@@ -166,3 +183,13 @@ class AsyncJob:
             channel=self._channel,
         )
         raise error
+
+
+class _NoStorage:
+    """In the place of a storage: torch's protocol tells all ranks what it raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def storage_meta(self) -> NoReturn:
+        raise self._error

@@ -23,6 +23,7 @@ from dcpcpp._async_job import AsyncJob
 from dcpcpp._calls import require_state_dict, runs_alone, stateful_to_state_dict
 from dcpcpp._default_stager import DefaultStager
 from dcpcpp._devices import StreamMark
+from dcpcpp._native_path import saves_natively
 from dcpcpp._native_save import SaveJob
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._save_queue import save_queue
@@ -134,7 +135,7 @@ def async_save(
     alone = runs_alone(no_dist, "save", stacklevel=3)
     job = AsyncJob(process_group, use_dist=not alone, use_collectives=use_collectives)
     try:
-        with _told_to_others(job, alone=alone):
+        with _told_to_others(job, natively=saves_natively(storage_writer, planner), alone=alone):
             _make_room(if_busy)
             writer = choose_writer(storage_writer, checkpoint_id)
             save = SaveJob(
@@ -164,13 +165,15 @@ def async_save(
 
 
 @contextlib.contextmanager
-def _told_to_others(job: AsyncJob, *, alone: bool) -> Iterator[None]:
+def _told_to_others(job: AsyncJob, *, natively: bool, alone: bool) -> Iterator[None]:
     """Tells the ranks that save with this one of an error, and raises it."""
     try:
         yield
     except Exception as error:
         if not alone:
-            save_queue().put(functools.partial(job.tell, error)).was_seen = True
+            group = None if natively else job.own_group()
+            tell = job.tell if natively else functools.partial(job.tell_by_protocol, group)
+            save_queue().put(functools.partial(tell, error)).was_seen = True
         raise
 
 

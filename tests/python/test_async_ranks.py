@@ -23,14 +23,31 @@ def test_saves_and_collectives_of_the_training_do_not_disturb_each_other(tmp_pat
 
 
 @pytest.mark.timeout(120)
-def test_a_rank_without_a_state_fails_the_save_on_all_and_the_next_works(tmp_path: Path) -> None:
-    with start_job(2, async_ranks.fail_once, tmp_path / "c") as job:
+@pytest.mark.parametrize("protocol", ["ours", "torch"])
+def test_a_rank_without_a_state_fails_the_save_on_all_and_the_next_works(
+    tmp_path: Path, protocol: str
+) -> None:
+    with start_job(2, async_ranks.fail_once, tmp_path / "c", protocol) as job:
         (other, *others_next), (broken, *broken_next) = job.all_told()
     assert broken.kind == "LookupError"
     assert "no state on rank 1" in other.failures[1]
     for ending in (*others_next, *broken_next):
         assert ending.kind == ""
     assert lost_ranks.value_in(tmp_path / "c", 2) == 1.0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("protocol", ["ours", "torch"])
+def test_a_stager_that_fails_on_one_rank_fails_the_save_on_all_and_the_next_works(
+    tmp_path: Path, protocol: str
+) -> None:
+    with start_job(2, async_ranks.fail_in_stager, tmp_path / "c", protocol) as job:
+        (other, *others_next), (broken, *broken_next) = job.all_told()
+    assert list(other.failures) == [1]
+    assert "CheckpointException" in other.failures[1]
+    assert broken.kind == "CheckpointException"
+    for ending in (*others_next, *broken_next):
+        assert ending.kind == ""
 
 
 @pytest.mark.timeout(120)
@@ -46,8 +63,11 @@ def test_a_call_that_is_left_while_it_waits_for_its_copy_has_begun_its_save(tmp_
 
 
 @pytest.mark.timeout(120)
-def test_a_failure_that_one_rank_has_not_seen_fails_the_next_save_on_all(tmp_path: Path) -> None:
-    with start_job(2, async_ranks.fail_unseen, tmp_path / "c") as job:
+@pytest.mark.parametrize("protocol", ["ours", "torch"])
+def test_a_failure_that_one_rank_has_not_seen_fails_the_next_save_on_all(
+    tmp_path: Path, protocol: str
+) -> None:
+    with start_job(2, async_ranks.fail_unseen, tmp_path / "c", protocol) as job:
         saw, did_not_see = job.all_told()
     assert "No space left" in saw[0].failures[1]
     assert did_not_see[0].kind == ""

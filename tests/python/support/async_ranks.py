@@ -6,14 +6,17 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint.staging import StagingOptions
+from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
+from torch.distributed.checkpoint.staging import BlockingAsyncStager, StagingOptions
 
 import dcpcpp
+from dcpcpp._async_job import _own_groups
 from support.forked_ranks import Rank
 from support.held_files import held_files
 from support.lost_ranks import Ending, attempt, state_of
@@ -50,7 +53,15 @@ def train_beside_saves(me: Rank, directory: Path, count: int) -> int:
     return total
 
 
-def fail_once(me: Rank, directory: Path) -> list[Ending]:
+class OwnPlanner(dcpcpp.DefaultSavePlanner):
+    """With it, torch's protocol writes."""
+
+
+def planner_for(protocol: str) -> OwnPlanner | None:
+    return OwnPlanner() if protocol == "torch" else None
+
+
+def fail_once(me: Rank, directory: Path, protocol: str) -> list[Ending]:
     """Rank 1 has no state for one save; how that, the next and a third end."""
 
     class Broken:
@@ -65,11 +76,39 @@ def fail_once(me: Rank, directory: Path) -> list[Ending]:
         endings.append(
             attempt(
                 lambda state=state: dcpcpp.async_save(
-                    {**state_of(me.rank, 1.0), **state}, checkpoint_id=directory
+                    {**state_of(me.rank, 1.0), **state},
+                    checkpoint_id=directory,
+                    planner=planner_for(protocol),
                 ).result()
             )
         )
+    # Torch's protocol has a group of its own, which is made once.
+    assert len(_own_groups) == (protocol == "torch")
     return endings
+
+
+def fail_in_stager(me: Rank, directory: Path, protocol: str) -> list[Ending]:
+    """Rank 1's stager fails in the background; how that save and the next end."""
+
+    class Stager(BlockingAsyncStager):
+        def stage(self, state_dict: dict[str, Any]) -> Any:
+            copy: Future[dict[str, Any]] = Future()
+            if me.rank == 1:
+                copy.set_exception(TorchCheckpointException("no copy", {}))  # a BaseException
+            else:
+                copy.set_result(state_dict)
+            return copy
+
+    def save(stager: Any) -> None:
+        response = dcpcpp.async_save(
+            state_of(me.rank, 1.0),
+            checkpoint_id=directory,
+            planner=planner_for(protocol),
+            async_stager=stager,
+        )
+        getattr(response, "upload_completion", response).result()
+
+    return [attempt(lambda: save(Stager())), attempt(lambda: save(None))]
 
 
 def leave_a_call(me: Rank, directory: Path) -> list[Ending]:
@@ -106,13 +145,16 @@ def leave_a_call(me: Rank, directory: Path) -> list[Ending]:
         ]
 
 
-def fail_unseen(me: Rank, directory: Path) -> list[Ending]:
+def fail_unseen(me: Rank, directory: Path, protocol: str) -> list[Ending]:
     """Rank 1's storage fails, and only rank 0 looks at the future; how later saves end."""
+    planner = planner_for(protocol)
     with held_files() as held:
         if me.rank == 1:
             held.error = OSError(28, "No space left on device")
         held.release()
-        future = dcpcpp.async_save(state_of(me.rank, 1.0), checkpoint_id=f"held://{directory}")
+        future = dcpcpp.async_save(
+            state_of(me.rank, 1.0), checkpoint_id=f"held://{directory}", planner=planner
+        )
         if me.rank == 0:
             first = attempt(future.result)
         else:
@@ -122,7 +164,9 @@ def fail_unseen(me: Rank, directory: Path) -> list[Ending]:
         held.error = None
         return [first] + [
             attempt(
-                lambda: dcpcpp.async_save(state_of(me.rank, 2.0), checkpoint_id=directory).result()
+                lambda: dcpcpp.async_save(
+                    state_of(me.rank, 2.0), checkpoint_id=directory, planner=planner
+                ).result()
             )
             for _ in range(2)
         ]

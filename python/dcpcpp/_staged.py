@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import os
 import threading
 import time
@@ -37,17 +36,19 @@ class _InProgress:
 
     def wait(self) -> None:
         """Return once nothing reads the states any more; what fails, its save reports."""
-        while self._staged:
-            staged = self._staged[0]
+        while (staged := self._first()) is not None:
             begin = time.perf_counter()
-            with contextlib.suppress(Exception):  # the save tells all ranks of it
-                staged.wait_staged(None)
+            staged.done.exception()  # is not raised: the save tells all ranks of it
             end = time.perf_counter()
             stalls().add_wait(end - begin)
             staged.stats.add("fence", begin, end)
             with self._mutex:
                 if staged in self._staged:
                     self._staged.remove(staged)
+
+    def _first(self) -> Copying | None:
+        with self._mutex:
+            return self._staged[0] if self._staged else None
 
 
 _in_progress = _InProgress()

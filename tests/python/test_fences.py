@@ -1,0 +1,59 @@
+"""Fences: what waits for copies, in any thread, whatever becomes of them."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
+from torch.distributed.checkpoint.staging import BlockingAsyncStager
+
+import dcpcpp
+from dcpcpp import _staged
+from support.async_states import state_of
+
+pytestmark = pytest.mark.usefixtures("no_save_is_left")
+
+
+def test_another_fence_may_have_waited_for_the_copy() -> None:
+    in_progress = _staged._InProgress()
+
+    class Copies(list[Any]):
+        """Where the lock is free, another thread's fence ends after each look."""
+
+        def __bool__(self) -> bool:
+            has_some = len(self) > 0
+            if in_progress._mutex.acquire(blocking=False):
+                self.clear()
+                in_progress._mutex.release()
+            return has_some
+
+    copying = _staged.Copying(lambda: Staged(), Future(), dcpcpp.SaveStats(), None)
+    copying.done.result()
+    in_progress._staged = Copies([copying])
+    in_progress.wait()
+    assert not list(in_progress._staged)
+
+
+class Staged:
+    """A copy that is there."""
+
+    def wait_staged(self, timeout: float | None) -> bool:
+        return True
+
+
+def test_a_copy_that_fails_does_not_fail_the_step(tmp_path: Path) -> None:
+    class Stager(BlockingAsyncStager):
+        def stage(self, state_dict: dict[str, Any]) -> Any:
+            copy: Future[dict[str, Any]] = Future()
+            copy.set_exception(TorchCheckpointException("no copy", {}))  # a BaseException
+            return copy
+
+    response = dcpcpp.async_save(state_of(1.0), checkpoint_id=tmp_path / "c", async_stager=Stager())
+    for _ in range(2):
+        with dcpcpp.fence():
+            pass
+    with pytest.raises(TorchCheckpointException):
+        response.upload_completion.result()

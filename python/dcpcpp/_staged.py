@@ -118,7 +118,11 @@ class Copying:
     ) -> None:
         self.stats = stats
         self.done = ProcessFuture()
-        _staging_thread.submit(_begin_and_wait, begin, begun, wait_more, self.done)
+        try:
+            _staging_thread.submit(_begin_and_wait, begin, begun, wait_more, self.done)
+        except RuntimeError:  # a limit on threads
+            _replace_staging_thread()  # or the next one would wait for a save that will not come
+            raise
 
     def wait_staged(self, timeout: float | None = None) -> bool:
         """Whether the state may be changed; waits for it."""
@@ -189,10 +193,16 @@ def _new_staging_thread() -> ThreadPoolExecutor:
 _staging_thread = _new_staging_thread()
 
 
+def _replace_staging_thread() -> None:
+    global _staging_thread
+    _staging_thread = _new_staging_thread()
+
+
 def _forget() -> None:
     """In a forked process, which has not got the threads."""
-    global _in_progress, _staging_thread
-    _in_progress, _staging_thread = _InProgress(), _new_staging_thread()
+    global _in_progress
+    _in_progress = _InProgress()
+    _replace_staging_thread()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
 import dcpcpp
 from dcpcpp import _staged
-from support.async_states import state_of
+from support.async_states import IN_BACKGROUND, state_of, value_in
 
 pytestmark = pytest.mark.usefixtures("no_save_is_left")
 
@@ -57,3 +58,25 @@ def test_a_copy_that_fails_does_not_fail_the_step(tmp_path: Path) -> None:
             pass
     with pytest.raises(TorchCheckpointException):
         response.upload_completion.result()
+
+
+def test_a_copy_that_had_no_thread_does_not_hold_up_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name.startswith("dcpcpp-staging"):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    stager = dcpcpp.DefaultStager(IN_BACKGROUND, max_staging_bytes=0)
+    _staged._replace_staging_thread()  # it has no thread yet
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            dcpcpp.async_save(state_of(1.0), checkpoint_id=tmp_path / "c", async_stager=stager)
+    response = dcpcpp.async_save(state_of(2.0), checkpoint_id=tmp_path / "c", async_stager=stager)
+    assert response.wait_staged(20)
+    response.upload_completion.result()
+    assert value_in(tmp_path / "c") == 2.0

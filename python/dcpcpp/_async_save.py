@@ -89,7 +89,8 @@ def async_save(
     Args:
         state_dict: as for `save`.
         checkpoint_id: as for `save`.
-        storage_writer: as for `save`.
+        storage_writer: as for `save`. One that runs under torch's protocol serves one save at
+            a time: the call waits for the one before.
         planner: as for `save`.
         process_group: as for `save`.
         async_checkpointer_type: THREAD; or PROCESS, for files of this machine: the copy is
@@ -136,7 +137,7 @@ def async_save(
     job = AsyncJob(process_group, use_dist=not alone, use_collectives=use_collectives)
     try:
         with _told_to_others(job, natively=saves_natively(storage_writer, planner), alone=alone):
-            _make_room(if_busy)
+            _make_room(if_busy, storage_writer)
             writer = choose_writer(storage_writer, checkpoint_id)
             save = SaveJob(
                 writer,
@@ -177,13 +178,14 @@ def _told_to_others(job: AsyncJob, *, natively: bool, alone: bool) -> Iterator[N
         raise
 
 
-def _make_room(if_busy: IfBusy) -> None:
+def _make_room(if_busy: IfBusy, storage: StorageWriter | None) -> None:
     save_queue().raise_unseen()
     if if_busy == "refuse":
         if save_queue().is_busy():
             raise CheckpointBusyError('an async save runs, and if_busy is "refuse"')
     else:
         save_queue().wait_until_at_most(_ROOM[if_busy])
+    save_queue().wait_until_unused(storage)
 
 
 def _stager_for(stager: AsyncStager | None, writer: StorageWriter, save: SaveJob) -> AsyncStager:
@@ -249,6 +251,7 @@ def _stage_by(
     """With a stager, a storage or a planner of somebody's own."""
     copy = stager.stage(state)
     run: Callable[[BaseException | None], Metadata]
+    used = None
     if save.is_native:
         core_writer = save.make_core_writer()
         run = functools.partial(job.save, save, core_writer, copy)
@@ -256,13 +259,14 @@ def _stage_by(
         if isinstance(writer, NativeWriter):
             writer.keep_directory()
         run = functools.partial(job.save_by_protocol, job.own_group(), writer, planner, copy)
+        used = writer
     if isinstance(copy, Future):
         staged = _StagedByOther(copy)
         copying, _ = in_staging_thread(lambda: staged, save.stats)
-        return lambda: AsyncSaveHandle(copying.done, save_queue().put(run), copying)
+        return lambda: AsyncSaveHandle(copying.done, save_queue().put(run, used), copying)
 
     def wait_for_copy() -> _Response:
-        upload = save_queue().put(run)
+        upload = save_queue().put(run, used)
         if stager.should_synchronize_after_execute:
             stager.synchronize_staging()
         return upload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -110,6 +111,8 @@ class SaveJob:
         self._writer.begin_save()
         writer = self._writer.make_core_writer(self._export_dtype, self._compression)
         self._place = place_of(self._writer)
+        # The caller may point it elsewhere while the save runs.
+        self._writer = copy.copy(self._writer)
         return writer
 
     def errand(self, *, use_collectives: bool) -> Errand:

@@ -57,8 +57,9 @@ class SaveFuture(ProcessFuture):
 
 
 class _Save:
-    def __init__(self, run: Callable[[BaseException | None], Any]) -> None:
+    def __init__(self, run: Callable[[BaseException | None], Any], used: object) -> None:
         self.run = run
+        self.used = used
         self.future = SaveFuture()
         self.in_flight = contextlib.ExitStack()
 
@@ -74,15 +75,16 @@ class SaveQueue:
         self._last: SaveFuture | None = None
         self._thread: threading.Thread | None = None
 
-    def put(self, run: Callable[[BaseException | None], Any]) -> SaveFuture:
+    def put(self, run: Callable[[BaseException | None], Any], used: object = None) -> SaveFuture:
         """Have `run` called in the thread, after those before; its result is the future's.
 
         Args:
             run: gets the error of the save before if nobody saw it. It fails with that, and
                 tells the other ranks. Where the system has no thread to give, it is called
                 here.
+            used: what it uses that must not be changed before; see `wait_until_unused`.
         """
-        save = _Save(run)
+        save = _Save(run, used)
         with self._changed:
             thread = self._thread or self._start_thread()
             if thread is not None:
@@ -101,6 +103,12 @@ class SaveQueue:
         """Return once at most `count` saves run or wait for their turn."""
         with self._changed:
             while self._count() > count:
+                self._changed.wait()
+
+    def wait_until_unused(self, used: object) -> None:
+        """Return once no save runs or waits for its turn that uses `used`; None is nobody's."""
+        with self._changed:
+            while used is not None and any(save.used is used for save in self._saves()):
                 self._changed.wait()
 
     def is_busy(self) -> bool:
@@ -124,8 +132,13 @@ class SaveQueue:
         return self._last.unseen_error() if self._last is not None else None
 
     def _count(self) -> int:
-        running = self._running is not None and not self._running.future.done()
-        return len(self._waiting) + running
+        return len(self._saves())
+
+    def _saves(self) -> list[_Save]:
+        running = self._running
+        if running is None or running.future.done():
+            return list(self._waiting)
+        return [running, *self._waiting]
 
     def _start_thread(self) -> threading.Thread | None:
         thread = threading.Thread(target=self._work, name="dcpcpp-async-save", daemon=True)

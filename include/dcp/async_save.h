@@ -50,7 +50,8 @@ struct AsyncSaveProgress {
   bool is_done = false;         ///< Wait would return at once
 };
 
-/// A save that is under way, or its result. Thread-safe.
+/// A save that is under way, or its result. Thread-safe. A forked child can
+/// only destroy it, and does not wait for the save then.
 class AsyncSaveHandle {
  public:
   /// Waits for the save, whose result is lost if nobody asked for it.
@@ -63,6 +64,7 @@ class AsyncSaveHandle {
   /// The save's result; may be asked for again.
   /// \error kDeadlineExceeded  it is not there after `timeout`
   /// \error kCancelled  it was cancelled, here or on another rank
+  /// \error kFailedPrecondition  this is a forked child
   StatusOr<SaveResult> Wait(
       std::optional<Clock::Duration> timeout = std::nullopt);
   AsyncSaveProgress progress() const;

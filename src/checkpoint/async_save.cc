@@ -1,8 +1,11 @@
 #include "dcp/async_save.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -36,7 +39,8 @@ class AsyncSaveHandle::Operation {
  public:
   Operation(StatusOr<std::shared_ptr<StagedState>> staged,
             AsyncSaveTarget target, const SaveOptions& options)
-      : staged_(std::move(staged)),
+      : owner_(::getpid()),
+        staged_(std::move(staged)),
         target_(std::move(target)),
         options_(options) {}
 
@@ -54,6 +58,9 @@ class AsyncSaveHandle::Operation {
     }
   }
 
+  /// Whether this is a forked child, where the thread is not.
+  bool in_child() const { return ::getpid() != owner_; }
+
   const StatusOr<std::shared_ptr<StagedState>>& staged() const {
     return staged_;
   }
@@ -64,6 +71,12 @@ class AsyncSaveHandle::Operation {
   }
 
   StatusOr<SaveResult> Wait(std::optional<Clock::Duration> timeout) {
+    if (in_child()) {
+      return FailedPrecondition("this save is one of process " +
+                                std::to_string(owner_) +
+                                ", which began it before it forked, and is "
+                                "not in the child");
+    }
     const auto deadline =
         std::chrono::steady_clock::now() + timeout.value_or(Clock::Duration(0));
     const MutexLock lock(mutex_);
@@ -93,6 +106,7 @@ class AsyncSaveHandle::Operation {
     done_.NotifyAll();
   }
 
+  const pid_t owner_;
   const StatusOr<std::shared_ptr<StagedState>> staged_;
   AsyncSaveTarget target_;
   const SaveOptions options_;
@@ -106,7 +120,11 @@ class AsyncSaveHandle::Operation {
 AsyncSaveHandle::AsyncSaveHandle(std::unique_ptr<Operation> operation)
     : operation_(std::move(operation)) {}
 
-AsyncSaveHandle::~AsyncSaveHandle() = default;
+AsyncSaveHandle::~AsyncSaveHandle() {
+  // What the parent's threads may be using at the fork cannot be destroyed.
+  if (!operation_->in_child()) return;
+  [[maybe_unused]] const Operation* const left = operation_.release();
+}
 
 Status AsyncSaveHandle::WaitStaged(std::optional<Clock::Duration> timeout) {
   const auto& staged = operation_->staged();
@@ -119,6 +137,7 @@ StatusOr<SaveResult> AsyncSaveHandle::Wait(
 }
 
 AsyncSaveProgress AsyncSaveHandle::progress() const {
+  if (operation_->in_child()) return {};
   AsyncSaveProgress progress{.is_staged = true,
                              .is_done = operation_->is_done()};
   if (const auto& staged = operation_->staged(); staged.ok()) {

@@ -1,5 +1,8 @@
 #include "dcp/async_save.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
@@ -130,6 +133,31 @@ TEST_CASE("cancelling a save that is done changes nothing",
   HeldSave held(FsOp::kLock);
   for (const auto& save : held.saves) RequireSaved(save->Wait());
   for (const auto& save : held.saves) save->Cancel();
+  for (const auto& save : held.saves) RequireSaved(save->Wait());
+  CheckHolds(NativeStorage(NativePlace{.fs = held.memory}), held.new_state);
+}
+
+TEST_CASE("a forked child can destroy a save, and does not wait for it",
+          "[checkpoint][staging]") {
+  HeldSave held(FsOp::kWrite);
+  held.gate.AwaitWaiting(2);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);  // ends a child that hangs
+    AsyncSaveHandle& save = *held.saves[0];
+    const bool right =
+        save.Wait().status().code() == absl::StatusCode::kFailedPrecondition &&
+        save.WaitStaged().code() == absl::StatusCode::kFailedPrecondition &&
+        !save.progress().is_done;
+    save.Cancel();
+    held.saves.clear();
+    ::_exit(right ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  held.gate.Open();
   for (const auto& save : held.saves) RequireSaved(save->Wait());
   CheckHolds(NativeStorage(NativePlace{.fs = held.memory}), held.new_state);
 }

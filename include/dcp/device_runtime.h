@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -101,6 +102,12 @@ class DeviceRuntime {
   virtual Status Pin(std::span<std::byte> memory, Device device) = 0;
   /// Takes back what one Pin() was given, before it is unmapped.
   virtual Status Unpin(std::span<std::byte> memory, Device device) = 0;
+  /// The number of the host's NUMA node that `device` is attached to: what it
+  /// copies to is best there. nullopt: the host has one node, or does not say.
+  virtual std::optional<int> HostNode(Device device) {
+    (void)device;
+    return std::nullopt;
+  }
 };
 
 /// The CUDA driver found in this process's environment, or a runtime whose
@@ -110,8 +117,10 @@ std::shared_ptr<DeviceRuntime> MakeCudaRuntime();
 /// No device, and no look for one.
 std::shared_ptr<DeviceRuntime> MakeNoDeviceRuntime();
 
-/// As MakeCudaRuntime, with another library than libcuda.so.1 (tests).
-std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library);
+/// As MakeCudaRuntime, with another library than libcuda.so.1, or another place
+/// than Linux's for what there is of devices (tests).
+std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(
+    const std::string& library, const std::string& sysfs = "/sys");
 
 /// What this build has of CopyMethod::kPacked: "built in", or why it has none.
 std::string PackKernelState();

@@ -68,6 +68,7 @@ const char* LookUpCudaDriver(void* library, CudaDriverApi* api) {
   required.LookUp("cuStreamSynchronize", api->stream_synchronize);
   LookUpForCopiers(required, api);
   LookUpForPacking(required, api);
+  LookUp(library, "cuDeviceGetPCIBusId", api->device_get_pci_bus_id);
   LookUp(library, "cuThreadExchangeStreamCaptureMode",
          api->thread_exchange_stream_capture_mode);
   LookUp(library, "cuMemcpyBatchAsync", api->memcpy_batch_async);

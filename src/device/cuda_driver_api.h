@@ -48,6 +48,9 @@ struct CudaDriverApi {
   CuResult (*get_error_string)(CuResult error, const char** text) = nullptr;
   CuResult (*device_get_count)(int* count) = nullptr;
   CuResult (*device_get)(CuDevice* device, int ordinal) = nullptr;
+  /// May be null.
+  CuResult (*device_get_pci_bus_id)(char* id, int nbytes,
+                                    CuDevice device) = nullptr;
   CuResult (*primary_ctx_retain)(CuContext* context, CuDevice device) = nullptr;
   CuResult (*primary_ctx_release)(CuDevice device) = nullptr;
   CuResult (*ctx_push_current)(CuContext context) = nullptr;

@@ -6,7 +6,9 @@
 // 3. A copy is queued on the caller's stream, behind the work that produces
 //    the tensor, and waited for. Copies beside that work: cuda_copier.cc.
 
+#include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,6 +16,7 @@
 #include "device/cuda_contexts.h"
 #include "device/cuda_copier.h"
 #include "device/cuda_driver_api.h"
+#include "device/numa_node.h"
 #include "device/pack_image.h"
 
 namespace dcp {
@@ -51,10 +54,12 @@ class NoRuntime final : public DeviceRuntime {
 
 class CudaRuntime final : public DeviceRuntime {
  public:
-  CudaRuntime(const CudaDriverApi& api, std::string description)
+  CudaRuntime(const CudaDriverApi& api, std::string description,
+              std::string sysfs)
       : contexts_(std::make_shared<CudaContexts>(api)),
         packers_(std::make_shared<CudaPackers>(contexts_)),
-        description_(std::move(description)) {}
+        description_(std::move(description)),
+        sysfs_(std::move(sysfs)) {}
 
   std::string Describe() const override { return description_; }
   bool available() const override { return true; }
@@ -101,6 +106,18 @@ class CudaRuntime final : public DeviceRuntime {
     });
   }
 
+  std::optional<int> HostNode(Device device) override {
+    std::array<char, 32> bus_id{};
+    CuDevice number = 0;
+    if (api().device_get_pci_bus_id == nullptr ||
+        api().device_get(&number, device.index) != 0 ||
+        api().device_get_pci_bus_id(
+            bus_id.data(), static_cast<int>(bus_id.size()), number) != 0) {
+      return std::nullopt;
+    }
+    return NumaNodeOfPciDevice(bus_id.data(), sysfs_);
+  }
+
  private:
   const CudaDriverApi& api() const { return contexts_->api(); }
 
@@ -119,6 +136,7 @@ class CudaRuntime final : public DeviceRuntime {
   const std::shared_ptr<CudaContexts> contexts_;
   const std::shared_ptr<CudaPackers> packers_;
   const std::string description_;
+  const std::string sysfs_;
 };
 
 }  // namespace
@@ -134,7 +152,8 @@ std::shared_ptr<DeviceRuntime> MakeNoDeviceRuntime() {
   return std::make_shared<NoRuntime>("this process uses no device");
 }
 
-std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library) {
+std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library,
+                                                   const std::string& sysfs) {
   const StatusOr<CudaDriverApi> opened = OpenCudaDriver(library);
   if (!opened.ok()) {
     return std::make_shared<NoRuntime>(std::string(Message(opened.status())));
@@ -145,9 +164,11 @@ std::shared_ptr<DeviceRuntime> MakeCudaRuntimeFrom(const std::string& library) {
   int version = 0;
   api.driver_get_version(&version);
   return std::make_shared<CudaRuntime>(
-      api, "cuda " + std::to_string(version / 1000) + "." +
-               std::to_string(version % 1000 / 10) + ", " +
-               std::to_string(count) + " device(s) (" + library + ")");
+      api,
+      "cuda " + std::to_string(version / 1000) + "." +
+          std::to_string(version % 1000 / 10) + ", " + std::to_string(count) +
+          " device(s) (" + library + ")",
+      sysfs);
 }
 
 std::string PackKernelState() {

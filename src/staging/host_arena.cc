@@ -9,6 +9,8 @@
 // 5. What devices copy to is pinned, without the lock, and stays so: pinning is
 //    slower than copying. Before pages are unmapped they are unpinned. See
 //    host_arena_pin.cc.
+// 6. On a host with several NUMA nodes that memory is the device's node's. The
+//    rest is that of the threads that touch it first, to copy to it.
 
 #include "staging/host_arena.h"
 
@@ -23,6 +25,7 @@
 
 #include "base/round_up.h"
 #include "staging/huge_pages.h"
+#include "staging/prefer_node.h"
 
 namespace dcp {
 namespace {
@@ -34,6 +37,9 @@ class AnonymousPages final : public PageSource {
   }
   void Unmap(std::span<std::byte> memory) override {
     munmap(memory.data(), memory.size());
+  }
+  void Prefer(std::span<std::byte> memory, int node) override {
+    PreferNode(memory, node);
   }
 };
 

@@ -24,7 +24,8 @@
 namespace dcp {
 
 /// Where an arena's memory comes from: the seam for memory that is shared with
-/// another process, or refused by a test. Called by one thread at a time.
+/// another process, or refused by a test. Called by one thread at a time, but
+/// for Prefer.
 class PageSource {
  public:
   virtual ~PageSource() = default;
@@ -33,6 +34,9 @@ class PageSource {
   virtual StatusOr<std::span<std::byte>> Map(size_t nbytes) = 0;
   /// Takes back whole pages of one or of several neighboring Maps.
   virtual void Unmap(std::span<std::byte> memory) = 0;
+  /// Asks for the pages of `memory`, some of one or of several neighboring
+  /// Maps, at a NUMA node (PreferNode). In any thread.
+  virtual void Prefer(std::span<std::byte> memory, int node) = 0;
 };
 
 /// Anonymous memory (MapHugePages).
@@ -97,6 +101,7 @@ class HostArena {
 
   /// Pins the pages of `memory`, which is of a lease and has nothing in it yet,
   /// so far as they are not. Asks `is_over` before each chunk.
+  /// They are asked for at the host's NUMA node that the device is at.
   /// They stay pinned until they are unmapped, in chunks: at both ends of a
   /// lease up to a chunk more than a limit may stay mapped.
   /// \error kCancelled  it is over
@@ -137,6 +142,8 @@ class HostArena {
   /// Unmaps free extents until `max_nbytes` are mapped, or none is left.
   void TrimFree(size_t max_nbytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Return(Memory memory);
+  /// Before memory is touched for the first time, best.
+  void PreferNodeOf(const PinFor& pin_for, Memory memory);
   Status PinChunk(Memory chunk, Memory touched, const PinFor& pin_for,
                   int threads);
 

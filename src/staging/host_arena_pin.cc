@@ -36,12 +36,18 @@ Status HostArena::Pin(Memory memory, const PinFor& pin_for, int threads,
     gaps = pins_.GapsIn(WholePages(memory));
   }
   for (const Memory gap : gaps) {
+    PreferNodeOf(pin_for, gap);
     if (is_over()) {
       return MakeStatus(absl::StatusCode::kCancelled, "nobody needs it pinned");
     }
     DCP_RETURN_IF_ERROR(PinChunk(gap, PartIn(memory, gap), pin_for, threads));
   }
   return absl::OkStatus();
+}
+
+void HostArena::PreferNodeOf(const PinFor& pin_for, Memory memory) {
+  const auto node = pin_for.runtime->HostNode(pin_for.device);
+  if (node) pages_->Prefer(memory, *node);
 }
 
 Status HostArena::PinChunk(Memory chunk, Memory touched, const PinFor& pin_for,
@@ -79,6 +85,7 @@ Status HostArena::Prewarm(const ArenaRequest& request, int threads,
   DCP_ASSIGN_OR_RETURN(
       const ArenaLease lease,
       TryTake({.nbytes = nbytes, .max_nbytes = request.max_nbytes}));
+  if (pin_for) PreferNodeOf(*pin_for, WholePages(lease.memory()));
   TouchPages(lease.memory(), threads);
   // If that fails, it does so again when it matters, and is told then.
   if (pin_for) {

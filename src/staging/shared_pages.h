@@ -15,6 +15,7 @@
 #include "dcp/status.h"
 #include "io/fork_closed_fd.h"
 #include "staging/host_arena.h"
+#include "staging/prefer_node.h"
 
 namespace dcp {
 
@@ -34,6 +35,9 @@ class SharedPages final : public PageSource {
   /// system cannot give would be killed.
   StatusOr<std::span<std::byte>> Map(size_t nbytes) override;
   void Unmap(std::span<std::byte> memory) override;
+  void Prefer(std::span<std::byte> memory, int node) override {
+    PreferNode(memory, node);
+  }
 
   int fd() const { return fd_.get(); }
   /// Of a place in mapped memory, in the segment.

@@ -149,6 +149,11 @@ int cuCtxPopCurrent_v2(void** context) {
 }
 
 #ifndef STAND_IN_IS_OLD
+int cuDeviceGetPCIBusId(char* id, int, int device) {
+  std::strcpy(id, device == 101 ? "0000:AB:01.0" : "0000:AB:00.0");
+  return Result(kStandInBusId);
+}
+
 int cuThreadExchangeStreamCaptureMode(int* mode) {
   const int result = Result(kStandInExchangeCaptureMode);
   if (result == 0) std::swap(*mode, state.capture_mode);
@@ -233,13 +238,11 @@ int cuEventSynchronize(void* event) {
 int cuMemHostRegister_v2(void*, size_t, unsigned flags) {
   return flags == 1 ? UncapturedResult(kStandInRegister) : 1;
 }
-
 int cuMemHostUnregister(void*) { return UncapturedResult(kStandInUnregister); }
 
 int cuModuleLoadData(void** module, const void*) {
   return Create(kStandInModule, module);
 }
-
 int cuModuleUnload(void* module) { return Destroy(module); }
 
 int cuModuleGetFunction(void** function, void* module, const char* name) {
@@ -275,9 +278,7 @@ int cuMemAlloc_v2(void** memory, size_t nbytes) {
 }
 
 int cuMemFree_v2(void* memory) { return Destroy(memory); }
-
 int cuMemAllocHost_v2(void** to, size_t n) { return cuMemAlloc_v2(to, n); }
-
 int cuMemFreeHost(void* memory) { return Destroy(memory); }
 
 #ifndef STAND_IN_IS_OLD

@@ -8,6 +8,7 @@ enum StandInCall {
   kStandInInit,
   kStandInDeviceCount,
   kStandInDeviceGet,
+  kStandInBusId,
   kStandInRetain,
   kStandInPush,
   kStandInPop,

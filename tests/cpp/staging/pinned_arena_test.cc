@@ -1,5 +1,8 @@
 // Memory of an arena that devices have pinned.
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <memory>
@@ -165,6 +168,47 @@ TEST_CASE("prewarmed memory is pinned for a device", "[staging]") {
   test.device->LimitPinned(0);
   DCP_CHECK_OK(test.arena.Prewarm({.nbytes = 99 * kMiB, .max_nbytes = kNoLimit},
                                   2, pin_for));
+}
+
+/// Whether any page of `memory` is there.
+bool IsTouched(std::span<std::byte> memory) {
+  std::vector<unsigned char> pages(memory.size() / kPageSize);
+  REQUIRE(::mincore(memory.data(), memory.size(), pages.data()) == 0);
+  return std::any_of(pages.begin(), pages.end(),
+                     [](unsigned char page) { return (page & 1) != 0; });
+}
+
+TEST_CASE("what a device copies to is asked for at its node, untouched",
+          "[staging]") {
+  for (const bool is_prewarmed : {false, true}) {
+    PinnedArena test;
+    test.device->host_node = 1;
+    int64_t asked_for = 0;
+    test.pages.on_prefer = [&](std::span<std::byte> memory, int node) {
+      CHECK(node == 1);
+      CHECK(IsTouched(memory) == (is_prewarmed && asked_for > 0));
+      asked_for += static_cast<int64_t>(memory.size());
+    };
+    const int64_t nbytes = kChunk + 6 * kMiB;
+    if (is_prewarmed) {
+      const PinFor pin_for{.runtime = test.device,
+                           .device = FakeDevice::kDevice};
+      DCP_CHECK_OK(test.arena.Prewarm(
+          {.nbytes = nbytes, .max_nbytes = kNoLimit}, 2, pin_for));
+    }
+    const ArenaLease lease = test.Take(nbytes);
+    DCP_CHECK_OK(test.Pin(lease));
+    CHECK(asked_for == (is_prewarmed ? 2 : 1) * nbytes);
+    DCP_CHECK_OK(test.Pin(lease));  // it is pinned, and where it should be
+    CHECK(asked_for == (is_prewarmed ? 2 : 1) * nbytes);
+  }
+}
+
+TEST_CASE("on a host of one node memory is asked for anywhere", "[staging]") {
+  PinnedArena test;
+  test.pages.on_prefer = [](std::span<std::byte>, int) { FAIL("asked"); };
+  const ArenaLease lease = test.Take(6 * kMiB);
+  DCP_CHECK_OK(test.Pin(lease));
 }
 
 TEST_CASE("pinned leases of any sizes are pinned whole", "[staging]") {

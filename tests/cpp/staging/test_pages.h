@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "staging/host_arena.h"
 #include "staging/huge_pages.h"
@@ -25,6 +26,9 @@ struct PagesRecord {
   std::atomic<size_t> max_map{SIZE_MAX};
   /// Called before each Map; set before there is any.
   std::function<void()> on_map;
+  /// Called in the place of each Prefer; set before there is any.
+  std::function<void(std::span<std::byte> memory, int node)> on_prefer =
+      [](std::span<std::byte>, int) {};
 };
 
 class TestPages final : public PageSource {
@@ -45,6 +49,9 @@ class TestPages final : public PageSource {
   void Unmap(std::span<std::byte> memory) override {
     record_.mapped -= static_cast<int64_t>(memory.size());
     munmap(memory.data(), memory.size());
+  }
+  void Prefer(std::span<std::byte> memory, int node) override {
+    record_.on_prefer(memory, node);
   }
 
  private:

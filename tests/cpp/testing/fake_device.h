@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -70,6 +71,10 @@ class FakeDevice final : public DeviceRuntime {
   /// What may be pinned at a time.
   void LimitPinned(int64_t nbytes) { max_pinned_ = nbytes; }
   int64_t pinned_nbytes() const;
+
+  std::optional<int> HostNode(Device) override { return host_node; }
+  /// Where on the host all devices are; set before there are copies.
+  std::optional<int> host_node;
 
   /// Work of the caller, on its stream.
   void Enqueue(std::function<void()> work) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/any_format.h"
+#include "checkpoint/async_rank_saves.h"
 #include "checkpoint/rank_threads.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/scoreboard.h"
@@ -27,6 +28,7 @@ struct CrashCase {
   size_t min_indexed_items = kMinIndexedItems;
   FileFormat format = FileFormat::kNative;
   bool has_many_shards = false;  ///< of safetensors
+  bool is_async = false;
 
   OldAndNew states() const { return StatesFor(format, SmallStates()); }
   AllEntries new_entries() const {
@@ -69,6 +71,14 @@ std::shared_ptr<FileSystem> Disk(const CrashCase& test) {
   return fs;
 }
 
+std::vector<StatusOr<SaveResult>> SaveOn(std::shared_ptr<FileSystem> fs,
+                                         const AllEntries& entries,
+                                         const CrashCase& test) {
+  const auto storage = StorageOn(std::move(fs), test);
+  if (test.is_async) return AsyncRankSaves(entries, storage).Wait();
+  return SaveOnRanks(entries, storage);
+}
+
 bool AllSucceeded(const std::vector<StatusOr<SaveResult>>& results) {
   return std::all_of(results.begin(), results.end(),
                      [](const auto& result) { return result.ok(); });
@@ -85,8 +95,7 @@ int64_t CheckPowerCuts(const CrashCase& test, int64_t draws) {
   for (; !done; ++cut) {
     FaultInjectionFileSystem fs(Disk(test), {.power_cut_after = cut});
     const std::shared_ptr<FileSystem> borrowed(&fs, [](FileSystem*) {});
-    const bool ok =
-        AllSucceeded(SaveOnRanks(entries, StorageOn(borrowed, test)));
+    const bool ok = AllSucceeded(SaveOn(borrowed, entries, test));
     done = !fs.power_is_cut();
     for (RebootPolicy policy :
          {RebootPolicy::kDropUnsynced, RebootPolicy::kKeepAll,
@@ -122,6 +131,7 @@ TEST_CASE("a power cut after any call leaves the old or the new checkpoint",
   CheckAndReport("overwrite, zstd",
                  {.writer = {.compression = Compression::kZstd}});
   CheckAndReport("overwrite, indexed", {.min_indexed_items = 1});
+  CheckAndReport("overwrite, async", {.is_async = true});
 }
 
 TEST_CASE("a power cut in the first save leaves nothing or the checkpoint",
@@ -134,6 +144,8 @@ TEST_CASE("a power cut in the first save leaves nothing or the checkpoint",
 TEST_CASE("a power cut on all of several ranks leaves the old or the new one",
           "[checkpoint][crash][R4]") {
   CheckAndReport("overwrite, 2 ranks", {.world_size = 2});
+  CheckAndReport("overwrite, 2 ranks, async",
+                 {.world_size = 2, .is_async = true});
 }
 
 TEST_CASE("a power cut leaves the old or the new safetensors, of any ranks",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
 import uuid
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +173,12 @@ class NativeWriter:
         self._core = self.make_core_writer()
         # A save under torch's protocol is not told whether this rank coordinates when
         # it writes; finish() sets that up again.
-        self._core.set_up(rank, False, getattr(self, "use_collectives", True))
         resolver = _PlanResolver(plan, planner, self.applies_ops)
-        places, notes = self._core.write_plan(
-            [_write_fields(item) for item in plan.items], resolver.resolve
-        )
+        with _aborting(self._core):
+            self._core.set_up(rank, False, getattr(self, "use_collectives", True))
+            places, notes = self._core.write_plan(
+                [_write_fields(item) for item in plan.items], resolver.resolve
+            )
         results = [
             _write_result(item, place) for item, place in zip(plan.items, places, strict=True)
         ]
@@ -208,8 +211,9 @@ class NativeWriter:
         rank = getattr(self, "rank", None) or 0
         if self._core is None:
             self._core = self.make_core_writer()
-        self._core.set_up(rank, True, getattr(self, "use_collectives", True))
-        self._core.publish(pickle.dumps(metadata, protocol=4), notes)
+        with _aborting(self._core):
+            self._core.set_up(rank, True, getattr(self, "use_collectives", True))
+            self._core.publish(pickle.dumps(metadata, protocol=4), notes)
 
     def _record_export_dtype(self, metadata: Metadata) -> None:
         # torch's planner has recorded what the tensors are in memory.
@@ -228,6 +232,19 @@ def _known_compression(compression: str | None) -> str | None:
 
 def _new_save_id() -> str:
     return f"dcpcpp-{uuid.uuid4().hex}"
+
+
+@contextlib.contextmanager
+def _aborting(core: _core.FileSystemWriter) -> Iterator[None]:
+    """After an error, removes what this step of `core` made and gives its claim back.
+
+    The writer may live as long as the program; the next save may be another one's.
+    """
+    try:
+        yield
+    except BaseException:
+        core.abort()
+        raise
 
 
 class _PlanResolver:

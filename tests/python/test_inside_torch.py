@@ -74,6 +74,31 @@ def test_one_writer_and_one_reader_serve_many_checkpoints(tmp_path: pathlib.Path
     assert not (tmp_path / "unused").exists()
 
 
+class FailingPlanner(stock.DefaultSavePlanner):
+    def resolve_data(self, write_item: Any) -> Any:
+        raise RuntimeError("no data")
+
+
+# A checkpoint of another format; the name of the save's sidecar; nothing.
+@pytest.mark.parametrize("in_the_way", ["model.safetensors", ".dcpcpp-aa", ""])
+def test_a_failed_save_is_not_in_the_way_of_the_next_one(
+    in_the_way: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcpcpp._native_writer._new_save_id", lambda: "dcpcpp-aa")
+    if in_the_way:
+        (tmp_path / in_the_way).write_bytes(b"")
+    writer = dcpcpp.FileSystemWriter(tmp_path)
+    planner = stock.DefaultSavePlanner() if in_the_way else FailingPlanner()
+    with pytest.raises(stock.CheckpointException):
+        stock.save(state(), storage_writer=writer, planner=planner)
+    left = {path.name for path in tmp_path.iterdir()} - {in_the_way}
+    assert left == ({"__0_0.distcp"} if in_the_way else set()), "no lock"
+    for path in tmp_path.iterdir():
+        path.unlink()
+    dcpcpp.save(state(), checkpoint_id=tmp_path)  # while that writer is still there
+    assert (tmp_path / ".metadata").exists()
+
+
 def test_exported_floats_are_what_torchs_metadata_says(tmp_path: pathlib.Path) -> None:
     writer = dcpcpp.FileSystemWriter(tmp_path, export_dtype=torch.bfloat16)
     values = {"w": ramp(10) / 3, "n": torch.arange(3)}

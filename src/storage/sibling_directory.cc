@@ -173,7 +173,8 @@ std::vector<Sibling> FindSiblings(FileSystem& file_system,
   const auto entries = file_system.List(parent);
   if (!entries.ok()) return siblings;
   for (const DirectoryEntry& entry : *entries) {
-    if (entry.kind != FileKind::kDirectory ||
+    // A save makes no links; what one leads to may be anybody's.
+    if (entry.kind != FileKind::kDirectory || entry.is_link ||
         !SiblingSaveIdOf(entry.name, name)) {
       continue;
     }

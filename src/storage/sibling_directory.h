@@ -34,8 +34,9 @@ struct Sibling {
   std::string path;
   int64_t nbytes = 0;  ///< of the files in it
 };
-/// Those of `directory`; none where its parent cannot be listed. Whoever has
-/// the claim of `directory` knows that no other save is at work in them.
+/// Those of `directory`, but no links; none where its parent cannot be listed.
+/// Whoever has the claim of `directory` knows that no other save is at work in
+/// them.
 std::vector<Sibling> FindSiblings(FileSystem& file_system,
                                   const std::string& directory);
 

@@ -2,6 +2,7 @@
 // it up.
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "storage/replaced_list.h"
 #include "testing/fault_injection_file_system.h"
 #include "testing/no_exchange_file_system.h"
+#include "testing/temp_directory.h"
 #include "testing/unreadable_file_system.h"
 
 namespace dcp {
@@ -88,6 +90,32 @@ TEST_CASE("a sibling that was never exchanged goes with all its files",
   CHECK(NamesIn(*fs, kModelParent) == Names{".model2.dcpcpp-bb", "model"});
   CHECK(NamesIn(*fs, kModel) == Names{".dcpcpp-aa", "model.safetensors"});
   CHECK(FindModel(fs).Is(kOldModel));
+}
+
+TEST_CASE("a link that is called as a sibling is not followed",
+          "[storage][posix]") {
+  const testing::TempDirectory parent;
+  const std::string directory = JoinPath(parent.path(), "model");
+  const std::string elsewhere = JoinPath(parent.path(), "elsewhere");
+  const std::string link = JoinPath(parent.path(), ".model.dcpcpp-bb");
+  const std::shared_ptr<FileSystem> fs = MakePosixFileSystem();
+  DCP_CHECK_OK(fs->MakeDirectories(directory));
+  DCP_CHECK_OK(SaveModel(fs, {.model = kOldModel, .directory = directory}));
+  DCP_CHECK_OK(fs->MakeDirectories(elsewhere));
+  DCP_CHECK_OK(WriteFile(*fs, elsewhere + "/x", "x", SyncMode::kNone));
+  std::filesystem::create_directory_symlink("elsewhere", link);
+  SECTION("by a cleaning") {
+    const auto found = CleanCheckpoint(directory);
+    REQUIRE(found.ok());
+    CHECK(found->empty());
+  }
+  SECTION("by a save") {
+    DCP_CHECK_OK(SaveModel(
+        fs,
+        {.save_id = "dcpcpp-cc", .model = kNewModel, .directory = directory}));
+  }
+  CHECK(MustReadFile(*fs, elsewhere + "/x") == "x");
+  CHECK(std::filesystem::is_symlink(link));
 }
 
 TEST_CASE("files of a save that died before its commit are cleaned",

@@ -7,6 +7,8 @@
 // 2. A save that has committed by an index has, until it is done, the list of
 //    the files that it replaced (replaced_list.h), with their sizes. The list
 //    counts while its index is in force.
+// 3. An index and a list may come from anywhere. What they name that is called
+//    neither as safetensors files are nor as a sidecar is the user's.
 
 #include "storage/safetensors_survey.h"
 
@@ -29,6 +31,10 @@
 
 namespace dcp {
 namespace {
+
+bool IsSafetensorsName(std::string_view name) {
+  return ParseSafetensorsFileName(name).has_value();
+}
 
 class Surveyor {
  public:
@@ -94,7 +100,7 @@ class Surveyor {
     Replace(name);
     for (const auto& [key, file] : index->weight_map) {
       named_.insert(file);
-      Replace(file);
+      if (IsSafetensorsName(file)) Replace(file);
     }
     save_id_ = index->save_id;
     if (save_id_) PutInForce(*save_id_);
@@ -152,14 +158,16 @@ class Surveyor {
     for (const Sidecar& sidecar : sidecars_) {
       if (!IsUnpublished(sidecar)) continue;
       for (const SidecarFile& file : sidecar.files) {
-        const bool is_ours = ParseSafetensorsFileName(file.name).has_value() &&
-                             IsNumbered(file.name);
+        const bool is_ours =
+            IsSafetensorsName(file.name) && IsNumbered(file.name);
         if (is_ours && IsThere(file.name, file.nbytes)) found.insert(file.name);
       }
     }
     found.insert(replaced.begin(), replaced.end());
     for (const std::string& name : found) {
-      if (named_.contains(name)) continue;
+      if (named_.contains(name) || survey_.sidecars_in_force.contains(name)) {
+        continue;
+      }
       survey_.leftovers.push_back(name);
       survey_.replaced.erase(name);
     }
@@ -175,8 +183,13 @@ class Surveyor {
     if (bytes.status().code() == absl::StatusCode::kNotFound) return {};
     survey_.doubt.Update(bytes.status());
     if (!bytes.ok()) return {};
-    const auto files = ParseReplacedList(*bytes);
-    if (files.ok()) return StillThere(fs_, directory_, *files);
+    auto files = ParseReplacedList(*bytes);
+    if (files.ok()) {
+      std::erase_if(*files, [](const ListedFile& file) {
+        return !IsSafetensorsName(file.name) && !IsSidecarName(file.name);
+      });
+      return StillThere(fs_, directory_, *files);
+    }
     if (files.status().code() != absl::StatusCode::kDataLoss) {
       survey_.doubt.Update(Annotate(files.status(), path));
     }

@@ -20,9 +20,9 @@ struct SafetensorsSurvey {
   bool has_checkpoint = false;
   /// Why it is not known which files belong to it; OK if it is.
   Status doubt;
-  /// What a save replaces: the index, the files that it names, the file
-  /// model.safetensors, without an index files of ranks and a single file of
-  /// ours, whatever its name, and their sidecar.
+  /// What a save replaces: the index, the safetensors files that it names, the
+  /// file model.safetensors, without an index files of ranks and a single file
+  /// of ours, whatever its name, and their sidecar.
   std::unordered_set<std::string> replaced;
   /// Sidecars that speak for a file or an index that is there.
   std::unordered_set<std::string> sidecars_in_force;

@@ -182,6 +182,20 @@ TEST_CASE("what a killed save has replaced goes with the next one",
   CHECK_FALSE(disk.fs->Exists(disk.list).value());
 }
 
+TEST_CASE("a list of replaced files costs the user no other files",
+          "[storage]") {
+  const HalfReplaced disk;
+  PutInModel(*disk.fs, "config.json", "{}");
+  DCP_CHECK_OK(disk.fs->Remove(disk.list));
+  const auto files = ListFiles(*disk.fs, kModel, {disk.old, "config.json"});
+  DCP_CHECK_OK(WriteFile(*disk.fs, disk.list, SerializeReplacedList(files),
+                         SyncMode::kNone));
+  const auto found = CleanCheckpoint(kModel, {}, {.file_system = disk.fs});
+  REQUIRE(found.ok());
+  CHECK_FALSE(disk.fs->Exists(JoinPath(kModel, disk.old)).value());
+  CHECK(MustReadFile(*disk.fs, kModel + "/config.json") == "{}");
+}
+
 TEST_CASE("a list of replaced files that cannot be read is not removed",
           "[storage]") {
   const HalfReplaced disk;

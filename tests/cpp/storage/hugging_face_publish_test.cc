@@ -153,6 +153,23 @@ TEST_CASE("other safetensors files stay, and do not count", "[storage]") {
   CHECK(fs->Exists(kModel + "/model.safetensors.index.json").value());
 }
 
+TEST_CASE("what an index calls a data file stays unless its name is of one",
+          "[storage]") {
+  auto fs = EmptyDisk();
+  if (GENERATE(true, false)) {
+    fs = std::make_shared<testing::NoExchangeFileSystem>(fs);
+  }
+  PutInModel(*fs, "model.safetensors.index.json",
+             R"({"weight_map": {"a": "config.json", "b": "my.safetensors"}})");
+  PutInModel(*fs, "config.json", "{}");
+  PutInModel(*fs, "my.safetensors", "some tensors");
+  DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-bb", .model = kNewModel}));
+  CHECK(FindModel(fs).Is(kNewModel));
+  CHECK(conformance::MustReadFile(*fs, kModel + "/config.json") == "{}");
+  CHECK_FALSE(fs->Exists(kModel + "/my.safetensors").value());
+  CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
+}
+
 TEST_CASE("a file that somebody made meanwhile is not replaced", "[storage]") {
   const auto fs = EmptyDisk();
   auto publisher = OpenPublisher(fs, Options());

@@ -110,13 +110,15 @@ StatusOr<std::vector<Leftover>> Clean(const std::string& path,
     a_save_died = claims.a_save_died();
     DCP_ASSIGN_OR_RETURN(const auto names, RequireLeftovers(*fs, path, claims));
     DCP_ASSIGN_OR_RETURN(auto leftovers, Measure(*fs, path, names));
-    if (!options.dry_run) RemoveLeftoverFiles(*fs, path, names);
+    // Siblings first: a sidecar that is left over may tell whose one of them
+    // is.
     for (const Sibling& sibling : FindSiblings(*fs, path)) {
       leftovers.push_back(
           {.name = "../" + sibling.name, .nbytes = sibling.nbytes});
       if (options.dry_run) continue;
       RemoveSibling(*fs, path, sibling.path, SyncMode::kSync);
     }
+    if (!options.dry_run) RemoveLeftoverFiles(*fs, path, names);
     return leftovers;
   };
   StatusOr<std::vector<Leftover>> leftovers = clean();

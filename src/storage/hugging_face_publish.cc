@@ -153,12 +153,14 @@ void HuggingFacePublisher::RemoveLeftovers(std::vector<std::string> names) {
   std::erase_if(names, [this](const std::string& name) {
     return ParseDataFileName(name) || RecordTagOf(name, options_.session_id);
   });
-  RemoveLeftoverFiles(*file_system_, options_.directory, std::move(names));
+  // Siblings first: a sidecar that no index names any more may tell whose one
+  // of them is.
   for (const Sibling& sibling :
        FindSiblings(*file_system_, options_.directory)) {
     RemoveSibling(*file_system_, options_.directory, sibling.path,
                   options_.sync);
   }
+  RemoveLeftoverFiles(*file_system_, options_.directory, std::move(names));
 }
 
 bool HuggingFacePublisher::needs_index() const {

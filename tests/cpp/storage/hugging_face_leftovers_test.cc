@@ -76,6 +76,32 @@ TEST_CASE("what came too late for the exchange is carried over", "[storage]") {
   CHECK(fs->Exists(kModel + "/logs").value());
 }
 
+TEST_CASE("what came too late is carried over whatever became of the index",
+          "[storage]") {
+  const auto fs = DiedAt(DiskWithOld(), FsOp::kExchange, 2, When::kAfter);
+  DCP_CHECK_OK(WriteFile(*fs, kModelParent + "/.model.dcpcpp-bb/late", "late",
+                         SyncMode::kNone));
+  const std::string index(kSafetensorsIndexName);
+  DCP_CHECK_OK(fs->Remove(JoinPath(kModel, index)));
+  const std::string of_another_program =
+      R"({"weight_map": {"layer0": "model-00001-of-00002.safetensors"}})";
+  SECTION("another program has written it, and the next save clears up") {
+    PutInModel(*fs, index, of_another_program);
+    DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-cc", .model = kOldModel}));
+  }
+  SECTION("another program has written it, and a cleaning clears up") {
+    PutInModel(*fs, index, of_another_program);
+    REQUIRE(CleanCheckpoint(kModel, {}, {.file_system = fs}).ok());
+  }
+  SECTION("it is damaged, and the save that may clear up is the second") {
+    PutInModel(*fs, index, "{");
+    DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-cc", .model = kOldModel}));
+    DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-dd", .model = kOldModel}));
+  }
+  CHECK(NamesIn(*fs, kModelParent) == Names{"model"});
+  CHECK(MustReadFile(*fs, kModel + "/late") == "late");
+}
+
 TEST_CASE("a sibling that was never exchanged goes with all its files",
           "[storage]") {
   const auto fs = DiedAt(DiskWithOld(), FsOp::kExchange, 1, When::kAfter);

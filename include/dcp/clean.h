@@ -32,13 +32,16 @@ struct Leftover {
 /// Only files count whose names a save could have given and that no metadata in
 /// the directory names, safetensors files that its own records tell to be a
 /// dead save's, and directories beside it that were to take its place.
-/// Published checkpoints and the user's files are not touched. \error kNotFound
-/// no such directory \error kAborted             a save is at work there \error
-/// kDataLoss            metadata that cannot be read: nobody knows which
-///                             files it names; nothing is removed
+/// Published checkpoints and the user's files are not touched.
+///
+/// \error kNotFound  no such directory
+/// \error kAborted  a save is at work there
+/// \error kDataLoss  metadata that cannot be read: nobody knows which files it
+///     names; nothing is removed
 /// \error kFailedPrecondition  data files without any metadata and without the
-///                             lock of a dead save: their metadata may be on
-///                             another node; nothing is removed
+///     lock of a dead save: their metadata may be on another node; nothing is
+///     removed. Or a directory beside it that cannot be emptied
+/// Other errors are of a file that could not be removed; others may be gone.
 StatusOr<std::vector<Leftover>> CleanCheckpoint(
     const std::string& path, const CleanOptions& options = {},
     StorageEnvironment environment = {});

@@ -40,7 +40,8 @@ def clean(path: str | os.PathLike[str], *, dry_run: bool = False) -> list[Leftov
             files it names; nothing was removed.
         FileNotFoundError: no such directory.
         RuntimeError: data files without any metadata, which may be on another node;
-            nothing was removed.
+            nothing was removed. Or a directory beside it that cannot be emptied.
+        OSError: a file that could not be removed; others may be gone.
     """
     return [Leftover(*found) for found in _core.clean(path_text(path), dry_run)]
 

@@ -48,7 +48,7 @@ class CopyOperation {
   StatusOr<CopyResult> Run() {
     Status copied = Guarded([this] { return Copy(); });
     if (!copied.ok() && !commit_.attempted) {
-      RemoveLeftoverFiles(fs_, destination_, commit_.created);
+      RemoveLeftoverFiles(fs_, destination_, commit_.created).IgnoreError();
     }
     keeper_.reset();
     if (copied.ok()) return result_;
@@ -167,7 +167,7 @@ Status CopyOperation::RemoveOwnLeftovers() {
   std::erase_if(names, [](const std::string& name) {
     return ParseDataFileName(name).has_value();
   });
-  RemoveLeftoverFiles(fs_, destination_, std::move(names));
+  RemoveLeftoverFiles(fs_, destination_, std::move(names)).IgnoreError();
   return absl::OkStatus();
 }
 

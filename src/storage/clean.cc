@@ -85,6 +85,14 @@ StatusOr<std::vector<std::string>> RequireLeftovers(
       ", and no metadata, which may be on another node; nothing is removed");
 }
 
+Status RequireGone(FileSystem& fs, const std::string& sibling) {
+  DCP_ASSIGN_OR_RETURN(const bool exists, fs.Exists(sibling));
+  if (!exists) return absl::OkStatus();
+  return FailedPrecondition(sibling +
+                            ", which a dead save left, cannot be removed with "
+                            "all that is in it");
+}
+
 /// Leaves the lock file of a dead save where it was: it tells the next one.
 void PutLockFileBack(FileSystem& fs, const std::string& directory) {
   WriteFile(fs, JoinPath(directory, LockFileName(std::nullopt)), "",
@@ -117,8 +125,11 @@ StatusOr<std::vector<Leftover>> Clean(const std::string& path,
           {.name = "../" + sibling.name, .nbytes = sibling.nbytes});
       if (options.dry_run) continue;
       RemoveSibling(*fs, path, sibling.path, SyncMode::kSync);
+      DCP_RETURN_IF_ERROR(RequireGone(*fs, sibling.path));
     }
-    if (!options.dry_run) RemoveLeftoverFiles(*fs, path, names);
+    if (!options.dry_run) {
+      DCP_RETURN_IF_ERROR(RemoveLeftoverFiles(*fs, path, names));
+    }
     return leftovers;
   };
   StatusOr<std::vector<Leftover>> leftovers = clean();

@@ -109,7 +109,9 @@ void DirectoryKeeper::RemoveLeftovers() {
   std::erase_if(names, [this](const std::string& name) {
     return RecordTagOf(name, request_.session_id).has_value();
   });
-  RemoveLeftoverFiles(*file_system_, request_.directory, std::move(names));
+  // What stays is left to the next save.
+  RemoveLeftoverFiles(*file_system_, request_.directory, std::move(names))
+      .IgnoreError();
 }
 
 RankNotes DirectoryKeeper::NotesFor(int64_t rank) const {

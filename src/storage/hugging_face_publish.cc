@@ -160,7 +160,9 @@ void HuggingFacePublisher::RemoveLeftovers(std::vector<std::string> names) {
     RemoveSibling(*file_system_, options_.directory, sibling.path,
                   options_.sync);
   }
-  RemoveLeftoverFiles(*file_system_, options_.directory, std::move(names));
+  // What stays is left to the next save.
+  RemoveLeftoverFiles(*file_system_, options_.directory, std::move(names))
+      .IgnoreError();
 }
 
 bool HuggingFacePublisher::needs_index() const {
@@ -261,7 +263,8 @@ void HuggingFacePublisher::Abandon() {
       for (const ShardPlace& shard : shards_) {
         file_system_->Remove(shard.path).IgnoreError();
       }
-      RemoveLeftoverFiles(*file_system_, options_.directory, progress_.created);
+      RemoveLeftoverFiles(*file_system_, options_.directory, progress_.created)
+          .IgnoreError();
     }
   }
   claim_.reset();

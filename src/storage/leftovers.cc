@@ -23,6 +23,18 @@ StatusOr<std::string> NameInDirectory(const std::string& path) {
   return std::move(parts[0]);
 }
 
+/// Removes `names` as far as that goes.
+/// \error of the first that is still there
+Status RemoveAll(FileSystem& file_system, const std::string& directory,
+                 const std::vector<std::string>& names) {
+  Status status;
+  for (const std::string& name : names) {
+    const Status removed = file_system.Remove(JoinPath(directory, name));
+    if (removed.code() != absl::StatusCode::kNotFound) status.Update(removed);
+  }
+  return status;
+}
+
 }  // namespace
 
 StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
@@ -94,19 +106,20 @@ std::vector<std::string> FindLeftovers(const DirectorySurvey& survey) {
   return leftovers;
 }
 
-void RemoveLeftoverFiles(FileSystem& file_system, const std::string& directory,
-                         std::vector<std::string> names) {
+Status RemoveLeftoverFiles(FileSystem& file_system,
+                           const std::string& directory,
+                           std::vector<std::string> names) {
   const auto rest = std::stable_partition(
       names.begin(), names.end(), [](const std::string& name) {
         return !IsSidecarName(name) && !IsTemporaryName(name);
       });
   const std::vector<std::string> last(rest, names.end());
   names.erase(rest, names.end());
-  RemoveFiles(file_system, directory, names);
+  DCP_RETURN_IF_ERROR(RemoveAll(file_system, directory, names));
   if (!names.empty() && !last.empty() && file_system.traits().directory_sync) {
-    file_system.SyncDirectory(directory).IgnoreError();
+    DCP_RETURN_IF_ERROR(file_system.SyncDirectory(directory));
   }
-  RemoveFiles(file_system, directory, last);
+  return RemoveAll(file_system, directory, last);
 }
 
 std::vector<std::string> OtherFilesOfRank(

@@ -48,9 +48,11 @@ bool CouldBeOurs(std::string_view name);
 std::vector<std::string> FindLeftovers(const DirectorySurvey& survey);
 
 /// Removes leftovers of `directory`, as far as that goes: what tells whose the
-/// others are goes last.
-void RemoveLeftoverFiles(FileSystem& file_system, const std::string& directory,
-                         std::vector<std::string> names);
+/// others are goes last, and only if all the others are gone.
+/// \error of the first that could not be removed
+Status RemoveLeftoverFiles(FileSystem& file_system,
+                           const std::string& directory,
+                           std::vector<std::string> names);
 
 /// Data files of `rank` among `names` that are not in `kept`.
 std::vector<std::string> OtherFilesOfRank(

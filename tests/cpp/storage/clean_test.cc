@@ -1,12 +1,15 @@
 #include "dcp/clean.h"
 
 #include <catch2/catch.hpp>
+#include <cerrno>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "checkpoint/rank_threads.h"
 #include "storage/damage.h"
 #include "storage/directory_claim.h"
+#include "testing/fault_injection_file_system.h"
 #include "testing/temp_directory.h"
 
 namespace dcp {
@@ -73,6 +76,20 @@ TEST_CASE_METHOD(CleanFixture, "nothing is cleaned while a rank saves alone",
   REQUIRE(claim.ok());
   CHECK(Clean().status().code() == absl::StatusCode::kAborted);
   CHECK(fs_->Exists("/ckpt/__0_7.distcp").value());
+}
+
+TEST_CASE_METHOD(CleanFixture, "what could not be removed is an error",
+                 "[clean]") {
+  SaveAndLeave();
+  const auto faulty = std::make_shared<testing::FaultInjectionFileSystem>(fs_);
+  faulty->Restart(
+      {.faults = {{.op = testing::FsOp::kRemove, .error_number = EACCES}}});
+  const Status status =
+      CleanCheckpoint("/ckpt", {}, {.file_system = faulty}).status();
+  CHECK(status.code() == absl::StatusCode::kPermissionDenied);
+  CHECK_THAT(std::string(Message(status)), Catch::Contains("__0_7.distcp"));
+  CHECK(fs_->Exists("/ckpt/.dcpcpp-12").value());
+  CHECK(Clean().value() == kLeft);
 }
 
 TEST_CASE_METHOD(CleanFixture, "in doubt nothing is cleaned", "[clean]") {

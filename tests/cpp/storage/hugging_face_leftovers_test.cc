@@ -163,6 +163,21 @@ TEST_CASE("files of a save that died before its commit are cleaned",
         Names{"model-00001-of-00002.safetensors", "model.safetensors"});
 }
 
+TEST_CASE("a file that a failed save could not remove goes with the next one",
+          "[storage]") {
+  const std::string first = kModel + "/model-00001-of-00002.safetensors";
+  const auto fs = std::make_shared<FaultInjectionFileSystem>(EmptyDisk());
+  // The second file does not get its name, and the first one keeps it.
+  fs->Restart({.faults = {{.call = 2, .op = FsOp::kRename},
+                          {.call = 3, .op = FsOp::kRemove}}});
+  CHECK_FALSE(SaveModel(fs, {.save_id = "dcpcpp-bb", .model = kNewModel}).ok());
+  fs->Restart({});
+  CHECK(fs->Exists(first).value());
+  CHECK(FindModel(fs).problem == "none");
+  DCP_CHECK_OK(SaveModel(fs, {.save_id = "dcpcpp-cc", .model = kOldModel}));
+  CHECK(NamesIn(*fs, kModel) == Names{".dcpcpp-cc", "model.safetensors"});
+}
+
 TEST_CASE("the sidecar of safetensors in force is not left over", "[storage]") {
   const auto fs = EmptyDisk();
   const SmallModel model = GENERATE(kOldModel, kNewModel);

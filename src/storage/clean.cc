@@ -32,24 +32,26 @@ StatusOr<std::vector<Leftover>> Measure(FileSystem& fs,
 /// The directory, and what single ranks save there, for as long as it lives.
 class AllClaims {
  public:
-  static StatusOr<AllClaims> Take(const std::shared_ptr<FileSystem>& fs,
-                                  const std::shared_ptr<Clock>& clock,
-                                  ClaimRequest request) {
-    AllClaims claims;
-    DCP_ASSIGN_OR_RETURN(claims.directory_, ClaimDirectory(fs, clock, request));
+  /// \error kAborted  a save is at work there, even if it has no data file yet
+  Status Take(const std::shared_ptr<FileSystem>& fs,
+              const std::shared_ptr<Clock>& clock, ClaimRequest request) {
+    DCP_ASSIGN_OR_RETURN(directory_, ClaimDirectory(fs, clock, request));
+    DCP_RETURN_IF_ERROR(RequireNoOtherKind(*fs, request));
     DCP_ASSIGN_OR_RETURN(const auto entries, fs->List(request.directory));
     request.use_collectives = false;
     for (const DirectoryEntry& entry : entries) {
       const auto data = ParseDataFileName(entry.name);
-      if (!data || claims.ranks_.contains(data->rank)) continue;
+      if (!data || ranks_.contains(data->rank)) continue;
       request.rank = static_cast<int>(data->rank);
-      DCP_ASSIGN_OR_RETURN(claims.ranks_[data->rank],
-                           ClaimDirectory(fs, clock, request));
+      DCP_ASSIGN_OR_RETURN(auto claim, ClaimDirectory(fs, clock, request));
+      ranks_[data->rank] = std::move(claim);
     }
-    return claims;
+    return absl::OkStatus();
   }
 
-  bool a_save_died() const { return directory_->was_abandoned(); }
+  bool a_save_died() const {
+    return directory_ != nullptr && directory_->was_abandoned();
+  }
   /// Whether nobody is at work on a file of this name.
   bool Cover(const std::string& name) const {
     const auto data = ParseDataFileName(name);
@@ -113,9 +115,10 @@ StatusOr<std::vector<Leftover>> Clean(const std::string& path,
                              .save_id = "dcpcpp-" + MakeRandomHex()};
   bool a_save_died = false;
   const auto clean = [&]() -> StatusOr<std::vector<Leftover>> {
-    DCP_ASSIGN_OR_RETURN(const AllClaims claims,
-                         AllClaims::Take(fs, clock, request));
+    AllClaims claims;
+    const Status taken = claims.Take(fs, clock, request);
     a_save_died = claims.a_save_died();
+    DCP_RETURN_IF_ERROR(taken);
     DCP_ASSIGN_OR_RETURN(const auto names, RequireLeftovers(*fs, path, claims));
     DCP_ASSIGN_OR_RETURN(auto leftovers, Measure(*fs, path, names));
     // Siblings first: a sidecar that is left over may tell whose one of them

@@ -113,6 +113,13 @@ TEST_CASE("the lock of a dead first save makes its data left over", "[clean]") {
   CHECK(CleanCheckpoint(directory.path()).status().code() ==
         absl::StatusCode::kFailedPrecondition);
   PutFile(*fs, directory.path() + "/.dcpcpp.lock", "");
+  // Ranks at work, one with data and one without: they do not change that.
+  for (const std::string name : {"/.dcpcpp.0.lock", "/.dcpcpp.5.lock"}) {
+    const auto of_rank = fs->Lock(directory.path() + name, "a save");
+    REQUIRE(of_rank.ok());
+    CHECK(CleanCheckpoint(directory.path()).status().code() ==
+          absl::StatusCode::kAborted);
+  }
   CHECK(CleanCheckpoint(directory.path(), {.dry_run = true})->size() == 1);
   CHECK(CleanCheckpoint(directory.path())->size() == 1);
   CHECK(fs->List(directory.path())->empty());

@@ -63,7 +63,8 @@ struct VerifyOptions {
 /// every tensor is where the index has it, and, where dcp wrote them, all
 /// bytes; of a single file, if the sidecar that lists it lies beside it. Of a
 /// file of torch.save what a load reads is checked, and every record that has a
-/// CRC-32. What could not be read is a Damage, too.
+/// CRC-32. What could not be read is a Damage, too. If a save by dcp replaces
+/// the checkpoint meanwhile, the new one is checked instead, once.
 ///
 /// Reads with several threads, past the page cache as a load does, within
 /// options.io.max_buffer_nbytes and what one compressed item takes.

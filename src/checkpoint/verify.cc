@@ -2,6 +2,9 @@
 //    all `__<rank>.metadata`.
 // 2. What the metadata promises is checked without looking at data.
 // 3. Files that a sidecar lists are read as a whole, others item by item.
+// 4. Damage may mean that a save has replaced the checkpoint meanwhile. Then
+//    there are other sidecars now than at the beginning, and all is checked
+//    again, once.
 //
 // Without any metadata, it may be a directory of safetensors files, or one
 // such file (verify_safetensors.cc). Other files are torch.save's
@@ -10,7 +13,9 @@
 #include "dcp/verify.h"
 
 #include <algorithm>
+#include <set>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "base/guarded.h"
@@ -127,6 +132,40 @@ class Verifier {
   VerifyReport report_;
 };
 
+/// The names of the sidecars in `directory`; none if it is not there.
+StatusOr<std::set<std::string>> SidecarsIn(FileSystem& file_system,
+                                           const std::string& directory) {
+  std::set<std::string> names;
+  const auto entries = file_system.List(directory);
+  if (entries.status().code() == absl::StatusCode::kNotFound) return names;
+  DCP_RETURN_IF_ERROR(entries.status());
+  for (const DirectoryEntry& entry : *entries) {
+    if (IsSidecarName(entry.name)) names.insert(entry.name);
+  }
+  return names;
+}
+
+bool MayBeReplacement(const StatusOr<VerifyReport>& report) {
+  if (!report.ok())
+    return report.status().code() == absl::StatusCode::kNotFound;
+  // Without its sidecar a safetensors file passes for somebody else's.
+  return !report->damages.empty() ||
+         (report->format == CheckpointFormat::kSafetensors && !report->is_ours);
+}
+
+StatusOr<VerifyReport> VerifyDirectory(const std::string& directory,
+                                       const VerifyOptions& options,
+                                       const StorageEnvironment& environment) {
+  FileSystem& file_system = *environment.file_system;
+  DCP_ASSIGN_OR_RETURN(const auto before, SidecarsIn(file_system, directory));
+  StatusOr<VerifyReport> report =
+      Verifier(directory, options, environment).Run();
+  if (!MayBeReplacement(report)) return report;
+  const auto after = SidecarsIn(file_system, directory);
+  if (!after.ok() || *after == before) return report;
+  return Verifier(directory, options, environment).Run();
+}
+
 }  // namespace
 
 StatusOr<VerifyReport> Verify(const std::string& path,
@@ -136,7 +175,7 @@ StatusOr<VerifyReport> Verify(const std::string& path,
     const StorageEnvironment seams = WithDefaults(std::move(environment));
     FileSystem& file_system = *seams.file_system;
     DCP_ASSIGN_OR_RETURN(const bool is_file, IsFile(file_system, path));
-    if (!is_file) return Verifier(path, options, seams).Run();
+    if (!is_file) return VerifyDirectory(path, options, seams);
     const std::string absolute = file_system.Absolute(path);
     return path.ends_with(".safetensors")
                ? VerifySafetensorsFile(absolute, options, seams)

@@ -1,5 +1,6 @@
 // Verify, of directories of safetensors files.
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
@@ -7,6 +8,8 @@
 #include "checkpoint/hugging_face_place.h"
 #include "checkpoint/verify_testing.h"
 #include "format/safetensors_index.h"
+#include "testing/fault_injection_file_system.h"
+#include "testing/no_exchange_file_system.h"
 
 namespace dcp {
 namespace {
@@ -112,6 +115,42 @@ TEST_CASE("one of several safetensors files is checked by itself",
   CHECK(KeysIn(report_of(kFirst).damages, kFirst).size() == 1);
   CHECK(VerifyStored(fs, "/m/no.safetensors").status().code() ==
         absl::StatusCode::kNotFound);
+}
+
+TEST_CASE(
+    "safetensors that are replaced while they are checked are not damaged",
+    "[checkpoint][verify][hugging_face]") {
+  State small;
+  for (int i = 0; i < 2; ++i) {
+    small.tensors["t" + std::to_string(i)] =
+        conformance::RandomTensor(static_cast<uint64_t>(i), DType::kInt8, {40});
+  }
+  const bool exchange = GENERATE(true, false);
+  const int64_t max_shard_nbytes = GENERATE(40, 1000);  // two files, or one
+  int64_t n = 1;
+  for (bool is_replaced = true; is_replaced; ++n) {
+    const auto disk = std::make_shared<testing::FaultInjectionFileSystem>(
+        MakeMemoryFileSystem());
+    std::shared_ptr<FileSystem> fs = disk;
+    if (!exchange) fs = std::make_shared<testing::NoExchangeFileSystem>(fs);
+    Place place(fs, "/run/m");
+    place.options.max_shard_nbytes = max_shard_nbytes;
+    const auto save = [&] { RequireAllSucceed(place.Save(Sharded(small, 1))); };
+    save();
+    std::atomic<bool> has_saved{false};
+    disk->Restart(
+        {.on_call = [&](int64_t call, testing::FsOp, const std::string&) {
+          if (call >= n && !has_saved.exchange(true)) save();
+        }});
+    INFO("before call " << n);
+    const auto report = VerifyStored(fs, "/run/m");
+    CAPTURE(Message(report.status()));
+    REQUIRE(report.ok());
+    CHECK(Describe(report->damages).empty());
+    CHECK(report->is_ours);
+    is_replaced = has_saved;
+  }
+  CHECK(n > 10);
 }
 
 TEST_CASE("a bit that flips is found with its tensor and place",

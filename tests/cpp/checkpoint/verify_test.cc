@@ -4,6 +4,7 @@
 #include "dcp/verify.h"
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <random>
@@ -104,6 +105,32 @@ TEST_CASE("no call of a file system fails unnoticed", "[checkpoint][verify]") {
     ++reports;
   }
   CHECK(reports > 10);
+}
+
+TEST_CASE("a checkpoint that is replaced while it is checked is not damaged",
+          "[checkpoint][verify]") {
+  const size_t min_indexed_items = GENERATE(size_t{1}, kMinIndexedItems);
+  int64_t n = 1;
+  for (bool is_replaced = true; is_replaced; ++n) {
+    const auto fs =
+        std::make_shared<FaultInjectionFileSystem>(MakeMemoryFileSystem());
+    NativePlace place{.fs = fs, .min_indexed_items = min_indexed_items};
+    place.writer.io = ModestIo(IoEngineKind::kThreads);
+    const auto save = [&] {
+      const State state = conformance::SmallState(static_cast<uint64_t>(n));
+      DCP_CHECK_OK(conformance::SaveOnce(NativeStorage(place), state,
+                                         conformance::ShardedState(state, 2)));
+    };
+    save();
+    std::atomic<bool> has_saved{false};
+    fs->Restart({.on_call = [&](int64_t call, FsOp, const std::string&) {
+      if (call >= n && !has_saved.exchange(true)) save();
+    }});
+    INFO("before call " << n);
+    CHECK(Describe(DamagesIn(fs)).empty());
+    is_replaced = has_saved;
+  }
+  CHECK(n > 10);
 }
 
 TEST_CASE("a file that cannot be read does not hide damage in others",

@@ -1,5 +1,6 @@
 #include "storage/shared_part.h"
 
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -7,6 +8,27 @@
 
 namespace dcp {
 namespace {
+
+int GetRank(WireReader& in) {
+  const int64_t rank = in.Signed();
+  if (rank < 0 || rank > std::numeric_limits<int>::max()) in.Fail();
+  return in.ok() ? static_cast<int>(rank) : 0;
+}
+
+/// Whether [begin, end) are bytes of a file of `file_nbytes`.
+bool AreIn(int64_t file_nbytes, int64_t begin, int64_t end) {
+  return begin >= 0 && begin <= end && end <= file_nbytes;
+}
+
+bool IsIn(int64_t file_nbytes, const SharedPartTensor& tensor) {
+  const std::optional<int64_t> count = CheckedNumel(tensor.sizes);
+  int64_t nbytes = 0;
+  int64_t end = 0;
+  return count &&
+         !__builtin_mul_overflow(*count, ItemSize(tensor.dtype), &nbytes) &&
+         !__builtin_add_overflow(tensor.begin, nbytes, &end) &&
+         AreIn(file_nbytes, tensor.begin, end);
+}
 
 void PutChunk(const SharedPartChunk& chunk, WireWriter& out) {
   out.PutDims(chunk.box.offsets);
@@ -19,7 +41,7 @@ SharedPartChunk GetChunk(WireReader& in) {
   SharedPartChunk chunk;
   chunk.box.offsets = in.GetDims();
   chunk.box.sizes = in.GetDims();
-  chunk.rank = static_cast<int>(in.Signed());
+  chunk.rank = GetRank(in);
   chunk.source = in.Signed();
   return chunk;
 }
@@ -40,7 +62,7 @@ SharedPartTensor GetTensor(WireReader& in) {
   if (!dtype) in.Fail();
   tensor.dtype = dtype.value_or(DType::kUInt8);
   tensor.sizes = in.GetDims();
-  if (in.U8() != 0) tensor.origin = in.GetDims();
+  if (in.Flag()) tensor.origin = in.GetDims();
   if (tensor.origin && tensor.origin->size() != tensor.sizes.size()) in.Fail();
   const size_t count = in.Count(4);
   for (size_t i = 0; i < count && in.ok(); ++i) {
@@ -75,18 +97,21 @@ SharedPartFile GetFile(WireReader& in) {
   SharedPartFile file;
   file.path = in.String();
   file.name = in.String();
-  file.is_own = in.U8() != 0;
+  file.is_own = in.Flag();
   file.nbytes = in.Signed();
   file.head = in.String();
+  if (!AreIn(file.nbytes, 0, std::ssize(file.head))) in.Fail();
   const size_t tensors = in.Count(4);
   for (size_t i = 0; i < tensors && in.ok(); ++i) {
     file.tensors.push_back(GetTensor(in));
+    if (!IsIn(file.nbytes, file.tensors.back())) in.Fail();
   }
   const size_t extents = in.Count(3);
   for (size_t i = 0; i < extents && in.ok(); ++i) {
     OwnedExtent extent{.begin = in.Signed()};
     extent.end = in.Signed();
-    extent.owner = static_cast<int>(in.Signed());
+    extent.owner = GetRank(in);
+    if (!AreIn(file.nbytes, extent.begin, extent.end)) in.Fail();
     file.extents.push_back(extent);
   }
   return file;

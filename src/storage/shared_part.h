@@ -78,7 +78,8 @@ struct SharedPart {
 };
 
 std::string SerializeSharedPart(const SharedPart& part);
-/// \error kDataLoss  not what SerializeSharedPart wrote
+/// \error kDataLoss  not what SerializeSharedPart wrote, or bytes that are not
+///     in their file
 StatusOr<SharedPart> ParseSharedPart(std::string_view data);
 
 /// Positions in a rank's plan, by WriteItem::source.

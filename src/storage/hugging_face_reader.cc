@@ -181,6 +181,11 @@ StatusOr<HuggingFaceCheckpoint> HuggingFaceReader::ReadHeaders() const {
 StatusOr<CheckpointIndex> HuggingFaceReader::ReadDirectory() {
   DCP_ASSIGN_OR_RETURN(HuggingFaceCheckpoint checkpoint, ReadHeaders());
   CheckpointIndex index{.metadata = std::move(checkpoint.metadata)};
+  if (!checkpoint.sidecar.save_id.empty()) {
+    // Tells it from one of the same tensors that replaces it.
+    index.metadata.storage_meta =
+        StorageMeta{.save_id = checkpoint.sidecar.save_id};
+  }
   QuantizedTensors quantized;
   if (options_.dequantize) {
     DCP_ASSIGN_OR_RETURN(quantized,

@@ -26,6 +26,12 @@ def replace(directory: Path, step: int) -> None:
     dcpcpp.save(state_of(step), checkpoint_id=directory, no_dist=True)
 
 
+def replace_safetensors(directory: Path, step: int) -> None:
+    tensors = {"w": torch.full((1000,), float(step)), "b": torch.full((1000,), float(step))}
+    writer = dcpcpp.HuggingFaceStorageWriter(directory)
+    dcpcpp.save(tensors, storage_writer=writer, no_dist=True)
+
+
 def step_of(state: dict[str, Any]) -> int:
     """The step that all of a state is from."""
     model = state["model"]
@@ -36,16 +42,17 @@ def step_of(state: dict[str, Any]) -> int:
 class ReplacingPlanner(stock.DefaultLoadPlanner):
     """Replaces the checkpoint after its metadata was read, `times` times."""
 
-    def __init__(self, directory: Path, times: int) -> None:
+    def __init__(self, directory: Path, times: int, replace: Any = replace) -> None:
         super().__init__()
         self._directory = directory
         self._times = times
+        self._replace = replace
         self.replacements = 0
 
     def create_local_plan(self) -> Any:
         if self.replacements < self._times:
             self.replacements += 1
-            replace(self._directory, 1 + self.replacements)
+            self._replace(self._directory, 1 + self.replacements)
         return super().create_local_plan()
 
 
@@ -88,7 +95,13 @@ def test_a_key_that_the_new_checkpoint_lacks_is_no_success(tmp_path: Path) -> No
 class Replacement:
     """Replaces the checkpoint before what was opened is read, `times` times."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path, times: int) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        directory: Path,
+        times: int,
+        replace: Any = replace,
+    ) -> None:
         self.count = 0
         get_many = dcpcpp.Checkpoint.get_many
 
@@ -110,6 +123,22 @@ def test_load_full_starts_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(FileNotFoundError):
         dcpcpp.load_full(tmp_path)
     assert replacement.count == 2
+
+
+def test_safetensors_of_the_same_tensors_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_safetensors(tmp_path, 1)
+    planner = ReplacingPlanner(tmp_path, 1, replace_safetensors)
+    state = {"w": torch.zeros(1000), "b": torch.zeros(1000)}
+    reader = dcpcpp.HuggingFaceStorageReader(tmp_path)
+    dcpcpp.load(state, storage_reader=reader, planner=planner)
+    assert planner.replacements == 1
+    assert {*state["w"].tolist(), *state["b"].tolist()} == {2.0}
+
+    Replacement(monkeypatch, tmp_path, 1, replace_safetensors)
+    loaded = dcpcpp.load_full(tmp_path)
+    assert {*loaded["w"].tolist(), *loaded["b"].tolist()} == {2.0}
 
 
 def test_load_full_reports_a_file_that_no_save_took(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ namespace dcp {
 /// that paths are safe to open, that chunks do not overlap, that every chunk
 /// has an item.
 /// \error kDataLoss  the file is not a `.metadata`, or is damaged; the message
-///     names the key or the byte
+///     names the key or the byte. So is a file of more than 1 GiB in another
+///     form than that in which torch and dcp write it
 /// \error kUnimplemented  a dtype or layout that dcp does not know; the format
 ///     of torch 1.12
 StatusOr<Metadata> ParseMetadata(std::string_view pickle);

@@ -13,7 +13,6 @@
 #include "storage/hugging_face_directory.h"
 #include "storage/indexed_file.h"
 #include "storage/leftovers.h"
-#include "storage/limits.h"
 #include "storage/metadata_file.h"
 #include "storage/read_root.h"
 #include "storage/sidecar_file.h"
@@ -188,9 +187,9 @@ class SourceReader {
 Status RequireSameCommitFile(FileSystem& file_system,
                              const CopySource& source) {
   if (source.commit_name.empty()) return absl::OkStatus();
-  const auto now =
-      ReadFile(file_system, JoinPath(source.directory, source.commit_name),
-               kMaxMetadataNbytes, {.beneath = ReadRoot(source.directory)});
+  const auto now = ReadMetadataBytes(
+      file_system, JoinPath(source.directory, source.commit_name),
+      {.beneath = ReadRoot(source.directory)});
   if (now.status().code() == absl::StatusCode::kNotFound) {
     return Replaced(source, source.commit_name);
   }

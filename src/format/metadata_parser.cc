@@ -15,6 +15,13 @@ namespace {
 
 /// For what few files have, and for damage, of which it finds out what it is.
 StatusOr<Metadata> ParseGraph(std::string_view pickle) {
+  const size_t most = PickleOptions().max_nbytes;
+  if (pickle.size() > most) {
+    return DataLoss("metadata of " + std::to_string(pickle.size()) +
+                    " bytes are damaged, or not in the form in which torch and "
+                    "dcp write them: in others at most " +
+                    std::to_string(most) + " bytes are read");
+  }
   DCP_ASSIGN_OR_RETURN(const PickleGraph graph, ReadPickle(pickle));
   return MetadataParser(graph).Parse();
 }

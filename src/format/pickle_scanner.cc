@@ -78,7 +78,7 @@ Dims IntsAt(const char* position) {
 
 bool PickleScanner::Begin() {
   const auto nbytes = static_cast<size_t>(end_ - position_);
-  if (nbytes < 2 || nbytes >= kMaxNbytes) return false;
+  if (nbytes < 2) return false;
   if (position_[0] != static_cast<char>(PickleOp::kProto)) return false;
   if (position_[1] != 4 && position_[1] != 5) return false;
   position_ += 2;
@@ -136,9 +136,7 @@ bool PickleScanner::NewText(std::string_view* text) {
   position_ += nbytes;
   if (!IsValidUtf8(*text)) return Refuse();
   if (Peek() != PickleOp::kMemoize) return true;
-  texts_.push_back(*text);
-  Memoize(MemoKind::kText, static_cast<uint32_t>(texts_.size() - 1));
-  return true;
+  return MemoizePlace(MemoKind::kText, *text, &texts_);
 }
 
 template <typename T>
@@ -255,18 +253,18 @@ bool PickleScanner::Ints(Dims* values) {
 }
 
 bool PickleScanner::Size(Dims* sizes) {
-  uint32_t place = 0;
-  if (Recall(MemoKind::kSize, &place)) {
-    *sizes = IntsAt(begin_ + place);  // in bounds: Ints() has read them
+  uint32_t known = 0;
+  if (Recall(MemoKind::kSize, &known)) {
+    *sizes = IntsAt(sizes_[known]);  // in bounds: Ints() has read them
     return true;
   }
   if (!Class(PickleGlobal::kSize)) return false;
-  place = static_cast<uint32_t>(position_ - begin_);
+  const char* const ints = position_;
   if (!Ints(sizes) || !Take(PickleOp::kTuple1)) return false;
   Memoize();
   if (!Take(PickleOp::kReduce)) return false;
-  Memoize(MemoKind::kSize, place);
-  return true;
+  return Peek() != PickleOp::kMemoize ||
+         MemoizePlace(MemoKind::kSize, ints, &sizes_);
 }
 
 bool PickleScanner::BeginObject() {

@@ -25,10 +25,10 @@ namespace dcp {
 /// Each method reads one thing and returns whether it was there; if not, the
 /// position is undefined, except where it says so. Damage ends the reading:
 /// nothing comes after it. What is accepted,
-/// PickleMachine accepts with the same meaning: frames, lengths, UTF-8 and the
-/// names of globals are checked alike, and texts cost at most half of what it
-/// may use. Memory is linear in the data. How many values are behind one MARK
-/// is for who calls to bound.
+/// PickleMachine accepts with the same meaning, but that it reads no pickle of
+/// more than 1 GiB: frames, lengths, UTF-8 and the names of globals are checked
+/// alike, and texts cost at most half of what it may use. Memory is linear in
+/// the data. How many values are behind one MARK is for who calls to bound.
 class PickleScanner {
  public:
   /// What a memo may hold that is referred to again. Other values (objects,
@@ -36,7 +36,7 @@ class PickleScanner {
   enum class MemoKind : uint8_t {
     kOpaque = 0,
     kText = 4,           ///< value: its place in texts_
-    kSize = 8,           ///< value: where its ints begin in the pickle
+    kSize = 8,           ///< value: its place in sizes_
     kGlobal = 12,        ///< value: the GlobalId, packed
     kLayout = 13,        ///< value: the enumerator
     kMemoryFormat = 14,  ///< value: the enumerator
@@ -113,12 +113,21 @@ class PickleScanner {
  private:
   // A memo is 4 bytes, as there is one for every few bytes of a pickle: 2 bits
   // of kind and 30 of value, or 4 of kind and 28 of value.
-  static constexpr size_t kMaxNbytes = size_t{1} << 30;
   static constexpr uint32_t TagOf(MemoKind kind) {
     return static_cast<uint32_t>(kind) << 28;
   }
   static constexpr uint32_t ValueMaskOf(MemoKind kind) {
     return (uint32_t{1} << (kind < MemoKind::kGlobal ? 30 : 28)) - 1;
+  }
+
+  /// Memoize of one more element of `places`; refuses one more than a memo's
+  /// value can name.
+  template <typename Place>
+  bool MemoizePlace(MemoKind kind, Place place, std::vector<Place>* places) {
+    if (places->size() > ValueMaskOf(kind)) return Refuse();
+    places->push_back(place);
+    Memoize(kind, static_cast<uint32_t>(places->size() - 1));
+    return true;
   }
 
   bool NextFrame();
@@ -142,7 +151,8 @@ class PickleScanner {
   const char* end_;
   std::vector<uint32_t> memo_;
   std::vector<std::string_view> texts_;
-  size_t charged_ = 0;  // for texts
+  std::vector<const char*> sizes_;  // where the ints of a torch.Size begin
+  size_t charged_ = 0;              // for texts
 };
 
 template <typename T>

@@ -1,6 +1,10 @@
 #include "storage/commit.h"
 
+#include <cstdint>
+#include <string>
+
 #include "format/file_names.h"
+#include "storage/limits.h"
 
 namespace dcp {
 namespace {
@@ -21,10 +25,32 @@ Status WriteBeside(FileSystem& fs, const CommitRequest& request,
   return absl::OkStatus();
 }
 
+Status CheckNbytes(std::string_view what, std::string_view bytes,
+                   int64_t most) {
+  if (bytes.size() <= static_cast<size_t>(most)) return absl::OkStatus();
+  return MakeStatus(absl::StatusCode::kResourceExhausted,
+                    std::string(what) + " of this checkpoint would have " +
+                        std::to_string(bytes.size()) + " B, and loads read " +
+                        std::to_string(most) +
+                        " B at most: save fewer or larger tensors, or in "
+                        "several checkpoints");
+}
+
+/// What no load could read is not published, so that what is there stays.
+Status CheckReadable(const CommitRequest& request) {
+  DCP_RETURN_IF_ERROR(
+      CheckNbytes("the metadata", request.metadata, kMaxMetadataNbytes));
+  DCP_RETURN_IF_ERROR(CheckNbytes("the indexed metadata", request.index,
+                                  kMaxIndexedMetadataNbytes));
+  return CheckNbytes("the file of checksums", request.sidecar,
+                     kMaxSidecarNbytes);
+}
+
 }  // namespace
 
 Status Commit(FileSystem& fs, const CommitRequest& request,
               CommitProgress* progress) {
+  DCP_RETURN_IF_ERROR(CheckReadable(request));
   const std::string target = JoinPath(request.directory, request.metadata_name);
   if (!request.index.empty()) {
     DCP_RETURN_IF_ERROR(WriteBeside(fs, request,

@@ -38,8 +38,10 @@ struct CommitProgress {
 /// the index, the sidecar, then the metadata under a temporary name, then
 /// renames it over `metadata_name`; with a sync between the steps. Where the
 /// file system has no atomic rename, the metadata is written last under its own
-/// name. \error kAlreadyExists  another save used the sidecar's name; its file
-/// stays
+/// name.
+/// \error kAlreadyExists  another save used the sidecar's name; its file stays
+/// \error kResourceExhausted  a file would be larger than loads read
+///     (limits.h); nothing was written
 Status Commit(FileSystem& file_system, const CommitRequest& request,
               CommitProgress* progress);
 

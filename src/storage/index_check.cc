@@ -8,7 +8,7 @@
 #include "dcp/metadata_codec.h"
 #include "format/file_names.h"
 #include "storage/indexed_file.h"
-#include "storage/limits.h"
+#include "storage/metadata_file.h"
 #include "storage/read_root.h"
 #include "storage/sidecar_file.h"
 
@@ -58,8 +58,8 @@ class IndexChecker {
         log_(log) {}
 
   StatusOr<CheckedIndex> Check() && {
-    StatusOr<std::string> pickle = ReadFile(fs_, path_, kMaxMetadataNbytes,
-                                            {.beneath = ReadRoot(directory_)});
+    StatusOr<std::string> pickle =
+        ReadMetadataBytes(fs_, path_, {.beneath = ReadRoot(directory_)});
     if (pickle.status().code() == absl::StatusCode::kNotFound) {
       return pickle.status();
     }

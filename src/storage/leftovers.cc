@@ -7,7 +7,7 @@
 #include "format/file_names.h"
 #include "io/paths.h"
 #include "storage/commit.h"
-#include "storage/limits.h"
+#include "storage/metadata_file.h"
 
 namespace dcp {
 namespace {
@@ -40,7 +40,7 @@ Status RemoveAll(FileSystem& file_system, const std::string& directory,
 StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
                                                       const std::string& path) {
   DCP_ASSIGN_OR_RETURN(const std::string bytes,
-                       ReadFile(file_system, path, kMaxMetadataNbytes, {}));
+                       ReadMetadataBytes(file_system, path, {}));
   StatusOr<Metadata> metadata = ParseMetadata(bytes);
   if (!metadata.ok()) return Annotate(metadata.status(), path);
   std::unordered_set<std::string> names;

@@ -9,9 +9,10 @@
 
 namespace dcp {
 
-/// A `.metadata` larger than this is refused unread: at about 180 bytes a
-/// chunk it would hold six million of them.
-inline constexpr int64_t kMaxMetadataNbytes = int64_t{1} << 30;
+// What is larger than these is refused unread, and not published either.
+
+/// `.metadata`: about 180 bytes a chunk, so 45 million of them.
+inline constexpr int64_t kMaxMetadataNbytes = int64_t{8} << 30;
 /// 4 bytes for each MiB of data, about 20 for each item.
 inline constexpr int64_t kMaxSidecarNbytes = int64_t{1} << 30;
 /// From 1 to 30 bytes for each item.

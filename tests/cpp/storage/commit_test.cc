@@ -1,11 +1,15 @@
 #include "storage/commit.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "conformance/check_files.h"
+#include "storage/limits.h"
 #include "testing/fault_injection_file_system.h"
 
 namespace dcp {
@@ -109,6 +113,35 @@ TEST_CASE("a commit that fails says whether it may have happened",
     if (call == 11) names.emplace_back(".dcpcpp-1.tmp");  // renamed since
     CHECK(progress.created == names);
   }
+}
+
+TEST_CASE("what loads would refuse to read is not published", "[storage]") {
+  constexpr int64_t kMost = std::max(
+      {kMaxMetadataNbytes, kMaxIndexedMetadataNbytes, kMaxSidecarNbytes});
+  constexpr size_t kNbytes = static_cast<size_t>(kMost) + 1;
+  // Takes no memory, and must not be looked at.
+  void* const pages =
+      ::mmap(nullptr, kNbytes, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  REQUIRE(pages != MAP_FAILED);
+  const auto of = [pages](int64_t most) {
+    return std::string_view(static_cast<const char*>(pages),
+                            static_cast<size_t>(most) + 1);
+  };
+  std::vector<CommitRequest> requests(2, Request());
+  requests[0].metadata = of(kMaxMetadataNbytes);
+  requests[1].index = of(kMaxIndexedMetadataNbytes);
+  for (const CommitRequest& request : requests) {
+    FaultInjectionFileSystem fs(MakeMemoryFileSystem());
+    CommitProgress progress;
+    const Status status = Commit(fs, request, &progress);
+    CHECK(status.code() == absl::StatusCode::kResourceExhausted);
+    CHECK_THAT(std::string(Message(status)),
+               Catch::Contains("metadata of this checkpoint would have"));
+    CHECK_FALSE(progress.attempted);
+    CHECK(fs.calls() == 0);
+  }
+  REQUIRE(::munmap(pages, kNbytes) == 0);
 }
 
 TEST_CASE("a sidecar of another save is left alone", "[storage]") {

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "storage/damage.h"
+#include "storage/limits.h"
+#include "testing/temp_directory.h"
 
 namespace dcp {
 namespace {
@@ -45,6 +47,48 @@ TEST_CASE("of many ranks the first are named", "[storage]") {
   REQUIRE(detail);
   CHECK(detail->error_number == ENOENT);
   CHECK(detail->path == "/ckpt/.metadata");
+}
+
+/// What a reader makes of a file that begins with a pickle and has a hole then,
+/// `nbytes` in all.
+Status ReadHollow(int64_t nbytes) {
+  const testing::TempDirectory directory;
+  const std::string path = JoinPath(directory.path(), ".metadata");
+  const auto fs = MakePosixFileSystem();
+  REQUIRE(WriteFile(*fs, path, "\x80\x04}.", SyncMode::kNone).ok());
+  {
+    const auto file = fs->Open(path, {.mode = OpenMode::kShared}).value();
+    REQUIRE(file->Truncate(nbytes).ok());
+  }
+  return ReadMetadataBytes(*fs, path, {}).status();
+}
+
+TEST_CASE("metadata that are mostly a hole are given up at its beginning",
+          "[storage]") {
+  const Status status = ReadHollow(kMaxMetadataNbytes);
+  CHECK(status.code() == absl::StatusCode::kDataLoss);
+  CHECK_THAT(std::string(Message(status)), Catch::Contains("only zeros"));
+  CHECK(GetErrorDetail(status)->byte_offset == 4096);
+  const Status larger = ReadHollow(kMaxMetadataNbytes + 1);
+  CHECK(larger.code() == absl::StatusCode::kResourceExhausted);
+  CHECK_THAT(std::string(Message(larger)),
+             Catch::Contains("more than the 8589934592 B that are allowed"));
+}
+
+TEST_CASE("metadata of several pieces are read whole", "[storage]") {
+  constexpr size_t kNbytes = (size_t{35} << 20) + 1;
+  std::string content(kNbytes, '\0');
+  for (size_t i = 0; i < kNbytes; i += 4095) content[i] = 'x';
+  const auto fs = MakeMemoryFileSystem();
+  PutFile(*fs, "/.metadata", content);
+  CHECK(ReadMetadataBytes(*fs, "/.metadata", {}).value() == content);
+  // A page of zeros in the last piece.
+  const size_t page = (kNbytes - 5000) / 4096 * 4096;
+  content.replace(page, 4096, 4096, '\0');
+  PutFile(*fs, "/.metadata", content);
+  const Status status = ReadMetadataBytes(*fs, "/.metadata", {}).status();
+  REQUIRE(GetErrorDetail(status));
+  CHECK(GetErrorDetail(status)->byte_offset == static_cast<int64_t>(page));
 }
 
 }  // namespace

@@ -124,6 +124,10 @@ struct SaveResult {
 ///
 /// A rank that could not make its entries passes its error in their place, so
 /// that the others learn of it instead of waiting.
+///
+/// An error without RankFailures is this rank's alone: it has left the save
+/// (kCancelled, an error of the transport, a message that it cannot read), and
+/// its transport is to be destroyed, which is how the others learn of it.
 StatusOr<SaveResult> Save(const StatusOr<std::span<const SaveEntry>>& entries,
                           StorageWriter& writer, Transport& transport,
                           const SaveOptions& options);

@@ -17,6 +17,11 @@
 // that ranks have the same digest. Only the coordinator's options count; they
 // are in the digest of each state, too, so that who derives the plan alone has
 // the same ones. The storage's notes travel with the offer and the last reply.
+//
+// A rank that cannot read a reply does not know what the others do next. It
+// leaves, and they learn of it from the transport, as of any rank that is gone:
+// an exchange that it began could be another one than theirs, and all would
+// wait.
 
 #include "checkpoint/plan_agreement.h"
 
@@ -100,7 +105,7 @@ Status PlanAgreement::Ask(
   DCP_ASSIGN_OR_RETURN(
       const std::string reply,
       ReduceScatter(transport_, kPhase, std::move(message), answer));
-  reply_ = ParseReply(reply);
+  DCP_ASSIGN_OR_RETURN(reply_, ParseReply(reply));
   return absl::OkStatus();
 }
 
@@ -170,7 +175,6 @@ Status PlanAgreement::DeriveAlone(const Digest128& id) {
 }
 
 StatusOr<LocalPlan> PlanAgreement::TakePart() {
-  DCP_RETURN_IF_ERROR(reply_.status());
   LocalPlan mine;
   if (const auto* derived = Replied<TakeDerived>()) {
     DCP_RETURN_IF_ERROR(DeriveAlone(derived->id));

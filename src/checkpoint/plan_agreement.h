@@ -32,7 +32,8 @@ class PlanAgreement {
                 const SaveOptions& options);
 
   /// Collective: all ranks succeed, or all get the same failures. What only
-  /// this rank gets is an error of the transport.
+  /// this rank gets is an error of the transport, or a reply that it cannot
+  /// read: it takes no further part, and the others have to miss it.
   Status Reach(StatusOr<Proposal> mine);
 
   /// What this rank writes; once, after Reach. An error is this rank's alone,
@@ -57,7 +58,7 @@ class PlanAgreement {
   /// The last reply, if it is this one.
   template <typename Reply>
   const Reply* Replied() const {
-    return reply_.ok() ? std::get_if<Reply>(&*reply_) : nullptr;
+    return std::get_if<Reply>(&reply_);
   }
   std::shared_ptr<const DerivedPlan> last() const {
     return options_.plan_cache ? options_.plan_cache->last_ : nullptr;
@@ -72,8 +73,8 @@ class PlanAgreement {
   PlanDecider decider_;
   LocalPlan local_;
   std::optional<StateSpec> spec_;
-  std::string state_;                                  // StateMessage of spec_
-  StatusOr<PlanReply> reply_ = PlanReply(SendPlan{});  // the last one
+  std::string state_;             // StateMessage of spec_
+  PlanReply reply_ = SendPlan{};  // the last one
   std::shared_ptr<const DerivedPlan> derived_;
 };
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import time
 from typing import Any
 
 import pytest
@@ -204,3 +205,34 @@ def save_a_wrong_shape(folder: pathlib.Path) -> str:
 def test_a_local_tensor_of_another_shape_names_key_and_shapes(tmp_path: pathlib.Path) -> None:
     for message in run_on_ranks(2, save_a_wrong_shape, tmp_path):
         assert "wrong has the shape (3,), but its placements make it (4,) at (4,)" in message
+
+
+def save_with_a_garbled_reply(folder: pathlib.Path) -> tuple[float, str, str]:
+    """Rank 3 cannot read the first reply; seconds that the save took, and how it ended."""
+    state = state_of("stages")
+    plain = ProcessGroupTransport.scatter
+
+    def garbled(self: Any, messages: list[bytes]) -> bytes:
+        reply = plain(self, messages)
+        return reply[:3] + b"\xff" + reply[4:] if dist.get_rank() == 3 else reply
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProcessGroupTransport, "scatter", garbled)
+        begun = time.monotonic()
+        with pytest.raises((dcpcpp.CheckpointCorruptedError, dcpcpp.CheckpointException)) as raised:
+            dcpcpp.save(state, checkpoint_id=folder / "c")
+        seconds = time.monotonic() - begun
+    dist.barrier()
+    return seconds, type(raised.value).__name__, str(raised.value)
+
+
+def test_a_rank_that_cannot_read_a_reply_is_missed_at_once(tmp_path: pathlib.Path) -> None:
+    results = run_on_ranks(4, save_with_a_garbled_reply, tmp_path)
+    for rank, (seconds, kind, text) in enumerate(results):
+        assert seconds < 5, results
+        if rank == 3:
+            assert kind == "CheckpointCorruptedError", results
+        else:
+            assert kind == "LostRankException", results
+            assert "rank 3" in text, results
+            assert "the answer to what a rank saves" in text, results

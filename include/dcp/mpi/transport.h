@@ -41,12 +41,12 @@ struct MpiTransportOptions {
 ///
 /// An error of one rank's transport (a deadline, calls that do not match, no
 /// memory) fails all calls of all ranks from then on. So does a transport that
-/// is destroyed, with kAborted. A rank whose Save or Load ended with
-/// kCancelled, or threw, has left without a word: destroy its transport, or the
-/// others wait for it. The destructor waits up to a second for the others to be
-/// done with theirs; a rank that is not leaves the duplicate behind until
-/// MPI_Finalize. A rank that dies ends the job, as is MPI's rule: what was
-/// published before is whole.
+/// is destroyed, with kAborted. A rank whose Save or Load threw, or ended with
+/// an error without RankFailures (kCancelled, a message that it cannot read),
+/// has left without a word: destroy its transport, or the others wait for it.
+/// The destructor waits up to a second for the others to be done with theirs; a
+/// rank that is not leaves the duplicate behind until MPI_Finalize. A rank that
+/// dies ends the job, as is MPI's rule: what was published before is whole.
 ///
 /// \error kFailedPrecondition  MPI is not initialized or has been finalized; a
 ///     call comes from a thread that may not make it (all calls check); a rank

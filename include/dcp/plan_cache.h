@@ -7,10 +7,11 @@
 
 namespace dcp {
 
-struct DerivedPlan;
+struct AgreedPlan;
 
 /// The last plan that the saves of a rank derived from what its ranks have in
-/// common; takes the memory of that. Belongs to who saves over a transport:
+/// common, and what became of objects that each has for itself; takes the
+/// memory of that. Belongs to who saves over a transport:
 /// saves of the same state over the same ranks then exchange digests, and
 /// nothing else, to know who writes what. It cannot be stale, because they do
 /// so each time.
@@ -20,7 +21,7 @@ class PlanCache {
  private:
   friend class PlanAgreement;  // src/checkpoint/plan_agreement.h
 
-  std::shared_ptr<const DerivedPlan> last_;
+  std::shared_ptr<const AgreedPlan> last_;
 };
 
 }  // namespace dcp

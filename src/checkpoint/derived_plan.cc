@@ -4,10 +4,8 @@
 
 namespace dcp {
 
-StatusOr<std::shared_ptr<const DerivedPlan>> DerivePlan(const Digest128& id,
-                                                        PlanBasis basis) {
+StatusOr<std::shared_ptr<const DerivedPlan>> DerivePlan(PlanBasis basis) {
   auto derived = std::make_shared<DerivedPlan>();
-  derived->id = id;
   derived->basis = std::move(basis);
   DCP_ASSIGN_OR_RETURN(
       ClosedFormPlan plan,

@@ -7,7 +7,6 @@
 #include <memory>
 #include <vector>
 
-#include "base/digest128.h"
 #include "dcp/plan.h"
 #include "plan/closed_form_plan.h"
 #include "plan/state_spec.h"
@@ -23,15 +22,12 @@ struct PlanBasis {
 
 /// Immutable once it is made.
 struct DerivedPlan {
-  Digest128 id;  ///< of what ranks announced: another one if that differs
   PlanBasis basis;
-  /// Refers to `basis`; null where it is only known that there is none.
-  std::unique_ptr<const ClosedFormPlan> plan;
+  std::unique_ptr<const ClosedFormPlan> plan;  ///< refers to `basis`
 };
 
 /// \error kUnimplemented  the state is not of closed form
-StatusOr<std::shared_ptr<const DerivedPlan>> DerivePlan(const Digest128& id,
-                                                        PlanBasis basis);
+StatusOr<std::shared_ptr<const DerivedPlan>> DerivePlan(PlanBasis basis);
 
 }  // namespace dcp
 

@@ -9,9 +9,14 @@
 // 4. Several states: the lowest rank of each sends it, the coordinator sends
 //    all of them to all ranks, and each derives the plan. A plan is in effect
 //    when all have said that they have it.
-// 5. Some sent plans, states are too many or too large, or the plan is not of
-//    closed form (which the coordinator finds out, for all): who has not yet
-//    sent its plan does so, and it goes on as in 2.
+// 5. More states than are worth to be sent, as where each rank has an object
+//    for itself: every rank sends the digest of its state without objects, and
+//    the plan of these. It goes on as in 3 or 4 with what is left; the
+//    coordinator makes the plan of the objects as in 2, and the last reply has
+//    each rank's share of them.
+// 6. Some sent plans, states are too many without objects or too large, or the
+//    plan is not of closed form (which the coordinator finds out, for all): who
+//    has not yet sent its plan does so, and it goes on as in 2.
 //
 // The plan is a pure function of the states, so it needs no more checks than
 // that ranks have the same digest. Only the coordinator's options count; they
@@ -73,12 +78,13 @@ Status PlanAgreement::Reach(StatusOr<Proposal> mine) {
   DCP_RETURN_IF_ERROR(Ask(std::move(offer), [this](Messages offers) {
     return decider_.AnswerOffers(std::move(offers), spec_ ? &*spec_ : nullptr);
   }));
+  if (Replied<SendObjects>() != nullptr) {
+    DCP_RETURN_IF_ERROR(ExchangeObjects());
+  }
   if (const auto* state = Replied<SendState>()) {
     DCP_RETURN_IF_ERROR(ExchangeStates(state->is_asked));
   }
   if (Replied<SendPlan>() != nullptr) DCP_RETURN_IF_ERROR(ExchangePlans());
-  // On the coordinator; also that there is no plan of closed form.
-  if (decider_.derived() != nullptr) derived_ = decider_.derived();
   return absl::OkStatus();
 }
 
@@ -109,6 +115,20 @@ Status PlanAgreement::Ask(
   return absl::OkStatus();
 }
 
+Status PlanAgreement::ExchangeObjects() {
+  StatusOr<std::string> parts = Guarded([&]() -> StatusOr<std::string> {
+    if (!spec_) return HasNoPart();
+    spec_ = WithoutObjects(*std::move(spec_));
+    state_ = StateMessage(*spec_, plan_options_);
+    objects_ = ObjectsOf(local_.plan);
+    return SerializeParts({.tensors = DigestOf(state_),
+                           .objects = SerializePlanMessage(objects_)});
+  });
+  return Ask(std::move(parts), [this](Messages messages) {
+    return decider_.AnswerObjects(std::move(messages), *spec_);
+  });
+}
+
 Status PlanAgreement::ExchangeStates(bool is_asked) {
   const auto join = [this](const Messages& states) {
     return Guarded([&] { return decider_.JoinStates(states); });
@@ -133,8 +153,7 @@ Status PlanAgreement::ExchangeStates(bool is_asked) {
 }
 
 Status PlanAgreement::Join(JoinedStates joined) {
-  derived_ = decider_.derived();
-  if (derived_ != nullptr) return absl::OkStatus();
+  if (decider_.agreed() != nullptr) return absl::OkStatus();
   PlanBasis basis{.spec_of_rank = std::move(joined.spec_of_rank),
                   .options = joined.options};
   std::vector<Digest128> digests;
@@ -146,7 +165,8 @@ Status PlanAgreement::Join(JoinedStates joined) {
     basis.specs.push_back(std::move(spec));
   }
   DCP_RETURN_IF_ERROR(CheckId(joined.id, basis, digests));
-  DCP_ASSIGN_OR_RETURN(derived_, DerivePlan(joined.id, std::move(basis)));
+  derived_id_ = joined.id;
+  DCP_ASSIGN_OR_RETURN(derived_, DerivePlan(std::move(basis)));
   return absl::OkStatus();
 }
 
@@ -159,37 +179,65 @@ Status PlanAgreement::ExchangePlans() {
   });
 }
 
-Status PlanAgreement::DeriveAlone(const Digest128& id) {
-  if (derived_ == nullptr) derived_ = last();
-  if (derived_ != nullptr && derived_->id == id && derived_->plan) {
-    return absl::OkStatus();
-  }
+StatusOr<std::shared_ptr<const DerivedPlan>> PlanAgreement::DerivedOf(
+    const Digest128& id) {
+  const auto& decided = decider_.agreed();
+  if (decided != nullptr && decided->derived) return decided->derived;
+  if (derived_ != nullptr && derived_id_ == id) return derived_;
   if (!spec_) return HasNoPart();
   PlanBasis basis{.spec_of_rank = std::vector<uint32_t>(world_size(), 0),
                   .options = plan_options_};
   const Digest128 mine = DigestOf(state_);
   DCP_RETURN_IF_ERROR(CheckId(id, basis, {&mine, 1}));
   basis.specs.push_back(*std::move(spec_));
-  DCP_ASSIGN_OR_RETURN(derived_, DerivePlan(id, std::move(basis)));
+  return DerivePlan(std::move(basis));
+}
+
+Status PlanAgreement::Agree(const TakeDerived& told) {
+  agreed_ = last();
+  if (agreed_ != nullptr && agreed_->id == told.id && agreed_->derived) {
+    return absl::OkStatus();
+  }
+  DCP_ASSIGN_OR_RETURN(auto derived, DerivedOf(told.id));
+  agreed_ = std::make_shared<const AgreedPlan>(
+      AgreedPlan{.id = told.id, .derived = std::move(derived)});
   return absl::OkStatus();
+}
+
+Status PlanAgreement::Agree(const TakeBeside& told) {
+  DCP_ASSIGN_OR_RETURN(auto derived, DerivedOf(told.tensors));
+  DCP_ASSIGN_OR_RETURN(const PlanShare share, ParsePlanShare(told.share));
+  AgreedPlan agreed{.id = told.id, .derived = std::move(derived)};
+  DCP_ASSIGN_OR_RETURN(agreed.own_objects,
+                       ApplyShare(share, std::move(objects_)));
+  if (decider_.agreed() != nullptr) agreed.objects = decider_.agreed()->objects;
+  agreed_ = std::make_shared<const AgreedPlan>(std::move(agreed));
+  return absl::OkStatus();
+}
+
+SavePlan PlanAgreement::MyShare() const {
+  return ShareOf(*agreed_, static_cast<uint32_t>(transport_.rank()),
+                 local_.plan);
 }
 
 StatusOr<LocalPlan> PlanAgreement::TakePart() {
   LocalPlan mine;
   if (const auto* derived = Replied<TakeDerived>()) {
-    DCP_RETURN_IF_ERROR(DeriveAlone(derived->id));
-    mine = {.plan = derived_->plan->ShareOf(
-                static_cast<uint32_t>(transport_.rank())),
-            .notes = derived->notes};
+    DCP_RETURN_IF_ERROR(Agree(*derived));
+    mine = {.plan = MyShare(), .notes = derived->notes};
+  } else if (const auto* beside = Replied<TakeBeside>()) {
+    DCP_RETURN_IF_ERROR(Agree(*beside));
+    mine = {.plan = MyShare(), .notes = beside->notes};
   } else {
     const auto* told = Replied<TakeShare>();
     if (told == nullptr) return FailedPrecondition("TakePart() before Reach()");
     DCP_ASSIGN_OR_RETURN(const PlanShare share, ParsePlanShare(told->share));
     DCP_ASSIGN_OR_RETURN(mine.plan, ApplyShare(share, std::move(local_.plan)));
     mine.notes = told->notes;
+    agreed_ = decider_.agreed();  // that there is no plan of closed form
   }
-  if (options_.plan_cache != nullptr && derived_ != nullptr) {
-    options_.plan_cache->last_ = derived_;
+  if (options_.plan_cache != nullptr && agreed_ != nullptr) {
+    options_.plan_cache->last_ = agreed_;
   }
   local_ = {};
   return mine;

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "checkpoint/derived_plan.h"
+#include "checkpoint/agreed_plan.h"
 #include "checkpoint/plan_decider.h"
 #include "checkpoint/plan_keeper.h"
 #include "checkpoint/planning_messages.h"
@@ -48,19 +48,27 @@ class PlanAgreement {
   /// Sends `message` and takes what the coordinator replies to all of them.
   Status Ask(StatusOr<std::string> message,
              const std::function<StatusOr<Messages>(Messages)>& answer);
+  /// From here on the state is that of the tensors.
+  Status ExchangeObjects();
   Status ExchangeStates(bool is_asked);
   Status ExchangePlans();
   /// Takes the plan that follows from the states of all ranks.
   Status Join(JoinedStates joined);
-  /// Of the state that this rank has, on all ranks, unless it is known.
-  Status DeriveAlone(const Digest128& id);
+  /// The plan `id`: the one that is known, or that of the state that this rank
+  /// has, on all ranks.
+  StatusOr<std::shared_ptr<const DerivedPlan>> DerivedOf(const Digest128& id);
+  /// Fills agreed_.
+  Status Agree(const TakeDerived& told);
+  Status Agree(const TakeBeside& told);
+  /// What this rank writes of agreed_.
+  SavePlan MyShare() const;
 
   /// The last reply, if it is this one.
   template <typename Reply>
   const Reply* Replied() const {
     return std::get_if<Reply>(&reply_);
   }
-  std::shared_ptr<const DerivedPlan> last() const {
+  std::shared_ptr<const AgreedPlan> last() const {
     return options_.plan_cache ? options_.plan_cache->last_ : nullptr;
   }
   size_t world_size() const {
@@ -75,7 +83,11 @@ class PlanAgreement {
   std::optional<StateSpec> spec_;
   std::string state_;             // StateMessage of spec_
   PlanReply reply_ = SendPlan{};  // the last one
+  SavePlan objects_;              // of local_, if they were sent
+  /// Of all states, and its id; null if the coordinator has it.
   std::shared_ptr<const DerivedPlan> derived_;
+  Digest128 derived_id_;
+  std::shared_ptr<const AgreedPlan> agreed_;
 };
 
 }  // namespace dcp

@@ -10,9 +10,8 @@ namespace {
 
 constexpr const char* kPhase = "plan";
 
-// Where more ranks than these have a state of their own, say an object of
-// another length each, states would be more bytes than plans, whose ranks share
-// their keys.
+// Where more ranks than these have a state of their own, states would be more
+// bytes than plans, whose ranks share their keys.
 constexpr size_t kManyStates = 16;
 constexpr size_t kRanksPerState = 8;
 
@@ -21,10 +20,6 @@ constexpr size_t kRanksPerState = 8;
 // 70B model with its optimizer; but where kinds of ranks differ in their meshes
 // only, each kind has all of it.
 constexpr size_t kMostStateNbytes = size_t{16} << 20;
-
-size_t MostStates(size_t world_size) {
-  return std::max(kManyStates, world_size / kRanksPerState);
-}
 
 Status FailureOf(size_t rank, const Status& status) {
   return MakeRankFailures(
@@ -47,18 +42,43 @@ StatusOr<PlanDecider::Messages> PlanDecider::AnswerOffers(
   if (sent_plans == world_size) return Shares();
   if (sent_plans > 0) return ToAll(world_size, SendPlan{});
   NumberStates();
-  id_ = IdOfAll();
+  id_ = derived_id_ = IdOfAll();
   if (last_ != nullptr && last_->id == id_) {
-    derived_ = last_;
-    if (!derived_->plan) return ToAll(world_size, SendPlan{});
+    agreed_ = last_;
+    if (!agreed_->derived) return ToAll(world_size, SendPlan{});
     if (AllHold(id_)) return AnswerDerived();
   }
+  if (HasTooMany()) return ToAll(world_size, SendObjects{});
+  return AnswerStates(own);
+}
+
+StatusOr<PlanDecider::Messages> PlanDecider::AnswerObjects(
+    Messages messages, const StateSpec& own) {
+  const size_t world_size = messages.size();
+  agreed_ = nullptr;  // some rank has lost its part of it
+  DCP_ASSIGN_OR_RETURN(Messages objects, ReadParts(std::move(messages)));
+  NumberStates();
+  derived_id_ = IdOfAll();
+  if (HasTooMany()) {
+    NoteNone();
+    return ToAll(world_size, SendPlan{});
+  }
+  StatusOr<GatheredPlan> gathered = GatherPlans(objects, options_);
+  // What is wrong with them is told with all that ranks have.
+  if (gathered.status().code() == absl::StatusCode::kInvalidArgument) {
+    return ToAll(world_size, SendPlan{});
+  }
+  DCP_RETURN_IF_ERROR(gathered.status());
+  gathered_ = *std::move(gathered);
+  return AnswerStates(&own);
+}
+
+StatusOr<PlanDecider::Messages> PlanDecider::AnswerStates(
+    const StateSpec* own) {
+  const size_t world_size = announced_.size();
   if (lowest_ranks_.size() == 1 && own != nullptr) {
     DCP_ASSIGN_OR_RETURN(const bool is_closed, Derive({*own}));
     return is_closed ? AnswerDerived() : ToAll(world_size, SendPlan{});
-  }
-  if (lowest_ranks_.size() > MostStates(world_size)) {
-    return ToAll(world_size, SendPlan{});
   }
   Messages replies = ToAll(world_size, SendState{});
   for (const size_t rank : lowest_ranks_) {
@@ -86,6 +106,23 @@ Status PlanDecider::ReadOffers(Messages offers) {
   return MakeRankFailures(failures);
 }
 
+StatusOr<PlanDecider::Messages> PlanDecider::ReadParts(Messages messages) {
+  RankFailures failures{.phase = kPhase, .by_rank = {}};
+  Messages objects;
+  for (size_t rank = 0; rank < messages.size(); ++rank) {
+    StatusOr<StateParts> parts = ParseParts(messages[rank]);
+    FreeMemory(&messages[rank]);
+    if (!parts.ok()) {
+      failures.by_rank.emplace(static_cast<int>(rank), parts.status());
+      continue;
+    }
+    announced_[rank].digest = parts->tensors;
+    objects.push_back(std::move(parts->objects));
+  }
+  if (failures.by_rank.empty()) return objects;
+  return MakeRankFailures(failures);
+}
+
 Digest128 PlanDecider::IdOfAll() const {
   std::vector<Digest128> states;
   states.reserve(lowest_ranks_.size());
@@ -101,7 +138,14 @@ bool PlanDecider::AllHold(const Digest128& id) const {
       [&](const AnnouncedState& state) { return state.held == id; });
 }
 
+bool PlanDecider::HasTooMany() const {
+  return lowest_ranks_.size() >
+         std::max(kManyStates, announced_.size() / kRanksPerState);
+}
+
 void PlanDecider::NumberStates() {
+  state_of_rank_.clear();
+  lowest_ranks_.clear();
   std::map<Digest128, uint32_t> numbers;
   for (size_t rank = 0; rank < announced_.size(); ++rank) {
     // Many in a row have the same.
@@ -118,7 +162,7 @@ void PlanDecider::NumberStates() {
 
 StatusOr<std::string> PlanDecider::JoinStates(const Messages& states) {
   JoinedStates joined{
-      .id = id_, .spec_of_rank = state_of_rank_, .options = options_};
+      .id = derived_id_, .spec_of_rank = state_of_rank_, .options = options_};
   size_t nbytes = 0;
   for (const size_t rank : lowest_ranks_) nbytes += states[rank].size();
   if (nbytes > kMostStateNbytes) {
@@ -139,33 +183,42 @@ StatusOr<std::string> PlanDecider::JoinStates(const Messages& states) {
 }
 
 StatusOr<bool> PlanDecider::Derive(std::vector<StateSpec> specs) {
-  if (derived_ != nullptr) return true;  // it is remembered
-  auto derived = DerivePlan(id_, {.specs = std::move(specs),
-                                  .spec_of_rank = state_of_rank_,
-                                  .options = options_});
-  if (derived.ok()) {
-    derived_ = *std::move(derived);
-    return true;
+  if (agreed_ != nullptr) return true;  // it is remembered
+  auto derived = DerivePlan({.specs = std::move(specs),
+                             .spec_of_rank = state_of_rank_,
+                             .options = options_});
+  if (derived.status().code() == absl::StatusCode::kUnimplemented ||
+      (derived.ok() && gathered_ &&
+       HasKeyInBoth(**derived, gathered_->global.metadata))) {
+    NoteNone();
+    return false;
   }
-  if (derived.status().code() != absl::StatusCode::kUnimplemented) {
-    return derived.status();
+  DCP_RETURN_IF_ERROR(derived.status());
+  AgreedPlan agreed{.id = id_, .derived = *std::move(derived)};
+  if (gathered_) {
+    agreed.objects =
+        std::make_shared<const GlobalPlan>(std::move(gathered_->global));
   }
-  NoteNone();
-  return false;
+  agreed_ = std::make_shared<const AgreedPlan>(std::move(agreed));
+  return true;
 }
 
 void PlanDecider::NoteNone() {
-  auto none = std::make_shared<DerivedPlan>();
-  none->id = id_;
-  derived_ = std::move(none);
+  agreed_ = std::make_shared<const AgreedPlan>(AgreedPlan{.id = id_});
 }
 
 StatusOr<PlanDecider::Messages> PlanDecider::AnswerDerived() {
-  DCP_ASSIGN_OR_RETURN(Messages notes, keeper_.Adopt(*derived_, notes_));
+  DCP_ASSIGN_OR_RETURN(Messages notes, keeper_.Adopt(*agreed_, notes_));
   Messages replies;
-  for (std::string& note : notes) {
-    replies.push_back(SerializeReply(
-        TakeDerived{.id = derived_->id, .notes = std::move(note)}));
+  for (size_t rank = 0; rank < notes.size(); ++rank) {
+    PlanReply reply = TakeDerived{.id = id_, .notes = notes[rank]};
+    if (gathered_) {
+      reply = TakeBeside{.id = id_,
+                         .tensors = derived_id_,
+                         .share = SerializePlanShare(gathered_->shares[rank]),
+                         .notes = notes[rank]};
+    }
+    replies.push_back(SerializeReply(reply));
   }
   return replies;
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/derived_plan.h"
+#include "checkpoint/agreed_plan.h"
 #include "dcp/status.h"
 #include "plan/plan_share.h"
 
@@ -28,9 +28,10 @@ class PlanKeeper {
   /// frees.
   virtual StatusOr<Decision> Plan(std::span<std::string> messages,
                                   std::span<const std::string> notes) = 0;
-  /// Takes the plan that all ranks derive; notes for each.
+  /// Takes the plan that all ranks derive, and objects that were gathered;
+  /// notes for each.
   virtual StatusOr<std::vector<std::string>> Adopt(
-      const DerivedPlan& derived, std::span<const std::string> notes) = 0;
+      const AgreedPlan& agreed, std::span<const std::string> notes) = 0;
 };
 
 }  // namespace dcp

@@ -3,7 +3,10 @@
 //   offer    u8 form, digest of the state and of the plan that is held, or a
 //            string: the plan message; string of notes
 //   reply    u8 kind, then strings of the share and notes; digest of the plan
-//            and a string of notes; u8 whether it is asked; or nothing
+//            and a string of notes; u8 whether it is asked; two digests and
+//            strings of the share and notes; or nothing
+//   parts    digest of the state without objects, string: the plan message of
+//            the objects
 //   state    options, string of the spec (plan/state_spec.cc)
 //   joined   u8 whether there is more; digest; options; count of states, each a
 //            string; count of runs of ranks that have the same, and a string of
@@ -26,9 +29,10 @@ namespace {
 // to that is another version, which no older one reads, although no message
 // looks different. A rank's first message once was its plan and had no version:
 // it began with a length, of more bytes than there are versions.
-constexpr WireVersions kVersions{.oldest = 1, .newest = 1, .oldest_reader = 1};
+constexpr WireVersions kVersions{.oldest = 2, .newest = 2, .oldest_reader = 2};
 constexpr const char* kOffer = "what a rank says that it saves";
 constexpr const char* kReply = "the answer to what a rank saves";
+constexpr const char* kParts = "the objects of a rank";
 constexpr const char* kState = "the state of a rank";
 constexpr const char* kJoined = "the states of all ranks";
 
@@ -128,6 +132,11 @@ std::string SerializeReply(const PlanReply& reply) {
     out.PutString(derived->notes);
   } else if (const auto* state = std::get_if<SendState>(&reply)) {
     out.PutFlag(state->is_asked);
+  } else if (const auto* beside = std::get_if<TakeBeside>(&reply)) {
+    PutDigest(beside->id, &out);
+    PutDigest(beside->tensors, &out);
+    out.PutString(beside->share);
+    out.PutString(beside->notes);
   }
   return std::move(out).Take();
 }
@@ -152,11 +161,38 @@ StatusOr<PlanReply> ParseReply(std::string_view data) {
       break;
     case 3:
       break;
+    case 4:
+      reply = SendObjects{};
+      break;
+    case 5: {
+      TakeBeside beside{.id = GetDigest(&in)};
+      beside.tensors = GetDigest(&in);
+      beside.share = in.String();
+      beside.notes = in.String();
+      reply = std::move(beside);
+      break;
+    }
     default:
       in.Fail();
   }
   DCP_RETURN_IF_ERROR(in.Finish());
   return reply;
+}
+
+std::string SerializeParts(const StateParts& parts) {
+  WireWriter out;
+  PutVersion(kVersions, &out);
+  PutDigest(parts.tensors, &out);
+  out.PutString(parts.objects);
+  return std::move(out).Take();
+}
+
+StatusOr<StateParts> ParseParts(std::string_view data) {
+  DCP_ASSIGN_OR_RETURN(WireReader in, Open(data, kParts));
+  StateParts parts{.tensors = GetDigest(&in)};
+  parts.objects = in.String();
+  DCP_RETURN_IF_ERROR(in.Finish());
+  return parts;
 }
 
 std::string StateMessage(const StateSpec& spec,

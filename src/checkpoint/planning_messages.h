@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "base/digest128.h"
-#include "checkpoint/derived_plan.h"
+#include "dcp/plan.h"
+#include "plan/state_spec.h"
 
 namespace dcp {
 
@@ -23,7 +24,7 @@ namespace dcp {
 /// A rank whose state has a spec sends what that is, by digest.
 struct AnnouncedState {
   Digest128 digest;  ///< of its StateMessage
-  Digest128 held;    ///< DerivedPlan::id of the plan that it has; 0 for none
+  Digest128 held;    ///< AgreedPlan::id of the plan that it has; 0 for none
 };
 
 /// What a rank sends first.
@@ -46,16 +47,37 @@ struct TakeDerived {
   Digest128 id;
   std::string notes;
 };
-/// Those that are asked send their state next, the others nothing.
+/// As TakeDerived, but that the plan `tensors` is of what ranks have without
+/// objects. Of these each writes its share of the ones that it has sent.
+struct TakeBeside {
+  Digest128 id;
+  Digest128 tensors;
+  std::string share;  ///< SerializePlanShare
+  std::string notes;
+};
+/// All send StateParts next: their states are too many, maybe for objects that
+/// each rank has for itself.
+struct SendObjects {};
+/// Those that are asked send their state next, the others nothing: that without
+/// objects, if these were sent.
 struct SendState {
   bool is_asked = false;
 };
 /// All send their plans next, but for those that have already.
 struct SendPlan {};
 
-using PlanReply = std::variant<TakeShare, TakeDerived, SendState, SendPlan>;
+using PlanReply = std::variant<TakeShare, TakeDerived, SendState, SendPlan,
+                               SendObjects, TakeBeside>;
 std::string SerializeReply(const PlanReply& reply);
 StatusOr<PlanReply> ParseReply(std::string_view data);
+
+/// A state whose objects are sent, and the rest announced.
+struct StateParts {
+  Digest128 tensors;    ///< of the StateMessage of the state without objects
+  std::string objects;  ///< SerializePlanMessage
+};
+std::string SerializeParts(const StateParts& parts);
+StatusOr<StateParts> ParseParts(std::string_view data);
 
 /// A spec with all else that a plan depends on: what is announced by digest.
 std::string StateMessage(const StateSpec& spec,

@@ -4,30 +4,21 @@
 
 #include "base/free_memory.h"
 #include "checkpoint/write_outcome_codec.h"
-#include "plan/column_plan.h"
+#include "plan/gathered_plan.h"
 #include "plan/plan_message.h"
 
 namespace dcp {
 
 StatusOr<SaveCoordinator::Decision> SaveCoordinator::Plan(
     std::span<std::string> messages, std::span<const std::string> notes) {
-  GlobalPlan global;
-  Decision decision;
-  {
-    DCP_ASSIGN_OR_RETURN(PlanColumns columns, PlanColumns::Read(messages));
-    DCP_ASSIGN_OR_RETURN(
-        ColumnPlan plan,
-        ColumnPlan::Make(std::move(columns),
-                         {.dedup_to_lowest_rank = options_.dedup_to_lowest_rank,
-                          .split_nbytes = options_.split_nbytes,
-                          .require_full_coverage = messages.size() > 1}));
-    for (size_t rank = 0; rank < plan.rank_count(); ++rank) {
-      decision.shares.push_back(plan.ShareOf(rank));
-    }
-    global.plans = plan.MakePlans();
-    global.metadata = std::move(plan).MakeMetadata();
-  }
-  DCP_ASSIGN_OR_RETURN(decision.notes, Prepare(std::move(global), notes));
+  DCP_ASSIGN_OR_RETURN(
+      GatheredPlan plan,
+      GatherPlans(messages,
+                  {.dedup_to_lowest_rank = options_.dedup_to_lowest_rank,
+                   .split_nbytes = options_.split_nbytes,
+                   .require_full_coverage = messages.size() > 1}));
+  Decision decision{.shares = std::move(plan.shares)};
+  DCP_ASSIGN_OR_RETURN(decision.notes, Prepare(std::move(plan.global), notes));
   return decision;
 }
 
@@ -42,13 +33,8 @@ StatusOr<LocalPlan> SaveCoordinator::PlanAlone(LocalPlan local) {
 }
 
 StatusOr<std::vector<std::string>> SaveCoordinator::Adopt(
-    const DerivedPlan& derived, std::span<const std::string> notes) {
-  GlobalPlan global;
-  for (uint32_t rank = 0; rank < derived.basis.spec_of_rank.size(); ++rank) {
-    global.plans.push_back(derived.plan->ShareOf(rank));
-  }
-  global.metadata = derived.plan->MakeMetadata();
-  return Prepare(std::move(global), notes);
+    const AgreedPlan& agreed, std::span<const std::string> notes) {
+  return Prepare(GlobalPlanOf(agreed), notes);
 }
 
 StatusOr<std::vector<std::string>> SaveCoordinator::Prepare(

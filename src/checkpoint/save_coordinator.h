@@ -26,7 +26,7 @@ class SaveCoordinator final : public PlanKeeper {
   /// The same for one rank.
   StatusOr<LocalPlan> PlanAlone(LocalPlan local);
   StatusOr<std::vector<std::string>> Adopt(
-      const DerivedPlan& derived, std::span<const std::string> notes) override;
+      const AgreedPlan& agreed, std::span<const std::string> notes) override;
 
   /// The commit, once every rank's outcome is there: it must be what was
   /// planned. Returns the metadata as published.

@@ -128,6 +128,15 @@ std::optional<int64_t> NbytesOf(const StateSpec& spec,
 
 }  // namespace
 
+StateSpec WithoutObjects(StateSpec spec) {
+  std::erase_if(spec.entries, [&spec](const StateEntry& entry) {
+    const bool is_object = std::holds_alternative<StateObject>(entry.value);
+    if (is_object && spec.planner_data) spec.planner_data->erase(entry.fqn);
+    return is_object;
+  });
+  return spec;
+}
+
 Status CheckStateSpec(const StateSpec& spec) {
   for (const DeviceMesh& mesh : spec.meshes) {
     DCP_RETURN_IF_ERROR(CheckMesh(mesh));

@@ -64,6 +64,10 @@ struct StateSpec {
   bool operator==(const StateSpec&) const = default;
 };
 
+/// `spec` with its tensors alone, and their paths: ranks whose objects differ
+/// may have the same.
+StateSpec WithoutObjects(StateSpec spec);
+
 /// Checks `spec` by itself: numbers in range, layouts that its meshes allow,
 /// bytes that are not negative and in all fit 63 bits.
 /// \error kInvalidArgument  names the entry, layout or mesh

@@ -91,7 +91,7 @@ class TimedKeeper final : public PlanKeeper {
                     .notes = std::vector<std::string>(notes.size())};
   }
   StatusOr<std::vector<std::string>> Adopt(
-      const DerivedPlan& /*derived*/,
+      const AgreedPlan& /*agreed*/,
       std::span<const std::string> /*notes*/) override {
     return Internal("simulated ranks sent plans, and none was made of them");
   }

@@ -29,8 +29,8 @@ class NameKeeper final : public PlanKeeper {
                          "none in closed form or are too many");
   }
   StatusOr<std::vector<std::string>> Adopt(
-      const DerivedPlan& derived, std::span<const std::string> notes) override {
-    name_ = derived.id;
+      const AgreedPlan& agreed, std::span<const std::string> notes) override {
+    name_ = agreed.id;
     return std::vector<std::string>(notes.size());
   }
 

@@ -45,8 +45,12 @@ TEST_CASE("an offer is a digest or a plan, with notes", "[agreement]") {
 TEST_CASE("a reply says what to do next", "[agreement]") {
   const std::vector<PlanReply> replies = {
       TakeShare{.share = "share", .notes = "notes"},
-      TakeDerived{.id = {5, 6}, .notes = "notes"}, SendState{.is_asked = true},
-      SendPlan{}};
+      TakeDerived{.id = {5, 6}, .notes = "notes"},
+      SendState{.is_asked = true},
+      SendPlan{},
+      SendObjects{},
+      TakeBeside{
+          .id = {7, 8}, .tensors = {9, 1}, .share = "share", .notes = "notes"}};
   for (const PlanReply& reply : replies) {
     const std::string message = SerializeReply(reply);
     RequireWhole(message, ParseReply);
@@ -57,6 +61,14 @@ TEST_CASE("a reply says what to do next", "[agreement]") {
       std::get<TakeDerived>(*ParseReply(SerializeReply(replies[1])));
   CHECK(derived.id == Digest128{5, 6});
   CHECK(derived.notes == "notes");
+}
+
+TEST_CASE("objects come with the digest of what is left", "[agreement]") {
+  const StateParts parts{.tensors = {1, 2}, .objects = "a plan"};
+  const std::string message = SerializeParts(parts);
+  RequireWhole(message, ParseParts);
+  CHECK(ParseParts(message)->tensors == parts.tensors);
+  CHECK(ParseParts(message)->objects == parts.objects);
 }
 
 TEST_CASE("a state is the one that was announced", "[agreement]") {

@@ -187,6 +187,17 @@ std::vector<std::function<void(StateSpec*)>> Changes() {
   };
 }
 
+TEST_CASE("without objects a spec is that of its tensors", "[spec]") {
+  StateSpec spec = Sample();
+  const StateSpec tensors = WithoutObjects(spec);
+  CHECK(tensors.entries.size() == spec.entries.size() - 1);
+  spec.entries.insert(spec.entries.begin(), ObjectEntry("other", 9));
+  spec.planner_data->emplace("other", ObjectPath{"other"});
+  CHECK(WithoutObjects(spec) == tensors);
+  spec.planner_data.reset();
+  CHECK_FALSE(WithoutObjects(spec).planner_data.has_value());
+}
+
 TEST_CASE("a change of any field is another digest", "[spec]") {
   std::set<Digest128> seen = {DigestOf(Sample())};
   CHECK_FALSE(seen.insert(DigestOf(Sample())).second);

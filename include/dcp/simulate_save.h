@@ -60,7 +60,7 @@ struct SaveCosts {
   double file = 5e-3;  ///< a rank's, to make, sync and close its file
   double item =
       1e-6;  ///< the coordinator's, in planning and again in the commit
-  double metadata_byte = 2e-9;  ///< the coordinator's, to make and write it
+  double metadata_byte = 4e-9;  ///< the coordinator's: to make, write and pack
   double publish = 10e-3;       ///< to sync and rename `.metadata`
 };
 

@@ -21,6 +21,7 @@
 #include "checkpoint/save_planning.h"
 #include "checkpoint/spec_of_entries.h"
 #include "checkpoint/staged_source.h"
+#include "checkpoint/verdict.h"
 #include "checkpoint/write_outcome_codec.h"
 #include "dcp/checkpoint.h"
 #include "dcp/staging.h"
@@ -169,23 +170,27 @@ class SaveOperation {
   /// files stay for the next save to judge.
   StatusOr<std::string> MeetVerdict(StatusOr<std::string> outcome) {
     meets_verdict_ = true;
+    std::string published;  // on the coordinator
     StatusOr<std::string> verdict = AllReduce(
         transport_, "write", std::move(outcome),
-        [this](std::vector<std::string> outcomes) -> StatusOr<std::string> {
+        [&](std::vector<std::string> outcomes) -> StatusOr<std::string> {
           StatusOr<std::string> result =
               Guarded([&] { return Publish(std::move(outcomes)); });
           if (!result.ok() && writer_.commit_attempted() &&
               !WasInterrupted(result.status())) {
             return MarkInDoubt(result.status());
           }
-          return result;
+          DCP_ASSIGN_OR_RETURN(published, std::move(result));
+          return role_.world_size > 1 ? SerializeVerdict(published) : "";
         });
     const auto failures = GetRankFailures(verdict.status());
     const bool agreed_to_fail = failures && !HasOneInDoubt(*failures);
     const bool never_published =
         role_.is_coordinator && !verdict.ok() && !writer_.commit_attempted();
     if (agreed_to_fail || never_published) Abort();
-    return verdict;
+    DCP_RETURN_IF_ERROR(verdict.status());
+    if (role_.is_coordinator) return published;
+    return ParseVerdict(*verdict);
   }
 
   /// After `thrown`, which the other ranks find out from a connection that

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <utility>
 
+#include "checkpoint/verdict.h"
+
 namespace dcp {
 namespace {
 
@@ -14,6 +16,8 @@ namespace {
 // item, and the CRC-32 of a mebibyte.
 constexpr double kItemNbytes = 32;
 constexpr double kBlockNbytes = 4.0 / (1 << 20);
+// What a verdict leaves of metadata (checkpoint/verdict.h), about.
+constexpr double kPackedShare = 0.05;
 
 }  // namespace
 
@@ -88,7 +92,9 @@ void SaveMeetings::Publish(SaveTimeline* timeline) const {
       Gathered(*timeline) + nbytes * costs_.metadata_byte + costs_.publish;
   timeline->ended.assign(timeline->met.size(), timeline->published);
   if (others_ == 0) return;
-  const double each = costs_.message + Transfer(nbytes);
+  const bool is_packed = nbytes >= static_cast<double>(kMinPackedNbytes);
+  const double each =
+      costs_.message + Transfer(is_packed ? nbytes * kPackedShare : nbytes);
   double last = timeline->published;
   for (size_t rank = 1; rank < timeline->ended.size(); ++rank) {
     last = Seen(timeline->met[rank], timeline->published + costs_.latency +

@@ -23,7 +23,8 @@
 // are in the digest of each state, too, so that who derives the plan alone has
 // the same ones. The storage's notes travel with the offer and the last reply.
 //
-// A rank that cannot read a reply does not know what the others do next. It
+// A rank that cannot read a reply, nor that it was the last one (then the
+// others learn of it as of an error in writing), does not know what they do. It
 // leaves, and they learn of it from the transport, as of any rank that is gone:
 // an exchange that it began could be another one than theirs, and all would
 // wait.
@@ -111,8 +112,9 @@ Status PlanAgreement::Ask(
   DCP_ASSIGN_OR_RETURN(
       const std::string reply,
       ReduceScatter(transport_, kPhase, std::move(message), answer));
-  DCP_ASSIGN_OR_RETURN(reply_, ParseReply(reply));
-  return absl::OkStatus();
+  reply_ = ParseReply(reply);
+  const bool goes_on = reply_.ok() || WasLastReply(reply);
+  return goes_on ? absl::OkStatus() : reply_.status();
 }
 
 Status PlanAgreement::ExchangeObjects() {
@@ -221,6 +223,7 @@ SavePlan PlanAgreement::MyShare() const {
 }
 
 StatusOr<LocalPlan> PlanAgreement::TakePart() {
+  DCP_RETURN_IF_ERROR(reply_.status());
   LocalPlan mine;
   if (const auto* derived = Replied<TakeDerived>()) {
     DCP_RETURN_IF_ERROR(Agree(*derived));

@@ -66,7 +66,7 @@ class PlanAgreement {
   /// The last reply, if it is this one.
   template <typename Reply>
   const Reply* Replied() const {
-    return std::get_if<Reply>(&reply_);
+    return reply_.ok() ? std::get_if<Reply>(&*reply_) : nullptr;
   }
   std::shared_ptr<const AgreedPlan> last() const {
     return options_.plan_cache ? options_.plan_cache->last_ : nullptr;
@@ -81,9 +81,9 @@ class PlanAgreement {
   PlanDecider decider_;
   LocalPlan local_;
   std::optional<StateSpec> spec_;
-  std::string state_;             // StateMessage of spec_
-  PlanReply reply_ = SendPlan{};  // the last one
-  SavePlan objects_;              // of local_, if they were sent
+  std::string state_;                                  // StateMessage of spec_
+  StatusOr<PlanReply> reply_ = PlanReply(SendPlan{});  // the last one
+  SavePlan objects_;  // of local_, if they were sent
   /// Of all states, and its id; null if the coordinator has it.
   std::shared_ptr<const DerivedPlan> derived_;
   Digest128 derived_id_;

@@ -179,6 +179,13 @@ StatusOr<PlanReply> ParseReply(std::string_view data) {
   return reply;
 }
 
+bool WasLastReply(std::string_view data) {
+  constexpr size_t kKind = 2;  // behind the two versions
+  if (data.size() <= kKind) return false;
+  const auto kind = static_cast<uint8_t>(data[kKind]);
+  return kind == 0 || kind == 1 || kind == 5;
+}
+
 std::string SerializeParts(const StateParts& parts) {
   WireWriter out;
   PutVersion(kVersions, &out);

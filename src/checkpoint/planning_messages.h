@@ -70,6 +70,8 @@ using PlanReply = std::variant<TakeShare, TakeDerived, SendState, SendPlan,
                                SendObjects, TakeBeside>;
 std::string SerializeReply(const PlanReply& reply);
 StatusOr<PlanReply> ParseReply(std::string_view data);
+/// Whether a reply that cannot be parsed was the last one, by its kind.
+bool WasLastReply(std::string_view data);
 
 /// A state whose objects are sent, and the rest announced.
 struct StateParts {

@@ -252,40 +252,6 @@ TEST_CASE("a rank that is told of a plan of other states writes nothing",
   }
 }
 
-TEST_CASE("a rank that cannot read a reply leaves, and the others miss it",
-          "[agreement]") {
-  for (const uint32_t stages : {1U, 2U}) {  // the last reply, and one of two
-    INFO(stages << " stages");
-    Job job = TwoStages(2);
-    job.specs.resize(stages);
-    job.spec_of_rank.resize(2 * stages);
-    const SavedJob saved = Filled(job);
-    SavingRanks ranks(saved.entries.size());
-    // The kind of a reply follows the byte of the seal and the two versions.
-    ranks.transports[1]->set_reply_change([](int call, std::string* message) {
-      if (call == 2) (*message)[3] = 9;
-    });
-    const auto fs = MakeMemoryFileSystem();
-    const auto results =
-        OnRanks<Status>(saved.entries.size(), [&](size_t rank) -> Status {
-          const auto writer = NativeOn(fs).make_writer();
-          const auto result = Save(saved.entries[rank].span(), *writer,
-                                   *ranks.transports[rank], {});
-          if (rank == 1) ranks.transports[rank].reset();
-          return result.status();
-        });
-    CHECK(results[1].code() == absl::StatusCode::kDataLoss);
-    CHECK_THAT(std::string(Message(results[1])),
-               Contains("the answer to what a rank saves"));
-    for (size_t rank = 0; rank < results.size(); ++rank) {
-      if (rank == 1) continue;
-      INFO("rank " << rank << ": " << Message(results[rank]));
-      CHECK(results[rank].code() == absl::StatusCode::kAborted);
-    }
-    CHECK_FALSE(fs->Exists("/ckpt/.metadata").value());
-  }
-}
-
 TEST_CASE("a rank's error reaches all, and the next save is planned as before",
           "[agreement]") {
   SavedJob saved = Filled(TwoStages(2));

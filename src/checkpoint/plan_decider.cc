@@ -32,6 +32,10 @@ PlanDecider::Messages ToAll(size_t world_size, const PlanReply& reply) {
 
 }  // namespace
 
+bool HasTooManyStates(size_t states, size_t world_size) {
+  return states > std::max(kManyStates, world_size / kRanksPerState);
+}
+
 StatusOr<PlanDecider::Messages> PlanDecider::AnswerOffers(
     Messages offers, const StateSpec* own) {
   const size_t world_size = offers.size();
@@ -48,7 +52,9 @@ StatusOr<PlanDecider::Messages> PlanDecider::AnswerOffers(
     if (!agreed_->derived) return ToAll(world_size, SendPlan{});
     if (AllHold(id_)) return AnswerDerived();
   }
-  if (HasTooMany()) return ToAll(world_size, SendObjects{});
+  if (HasTooManyStates(lowest_ranks_.size(), world_size)) {
+    return ToAll(world_size, SendObjects{});
+  }
   return AnswerStates(own);
 }
 
@@ -59,7 +65,7 @@ StatusOr<PlanDecider::Messages> PlanDecider::AnswerObjects(
   DCP_ASSIGN_OR_RETURN(Messages objects, ReadParts(std::move(messages)));
   NumberStates();
   derived_id_ = IdOfAll();
-  if (HasTooMany()) {
+  if (HasTooManyStates(lowest_ranks_.size(), world_size)) {
     NoteNone();
     return ToAll(world_size, SendPlan{});
   }
@@ -136,11 +142,6 @@ bool PlanDecider::AllHold(const Digest128& id) const {
   return std::all_of(
       announced_.begin(), announced_.end(),
       [&](const AnnouncedState& state) { return state.held == id; });
-}
-
-bool PlanDecider::HasTooMany() const {
-  return lowest_ranks_.size() >
-         std::max(kManyStates, announced_.size() / kRanksPerState);
 }
 
 void PlanDecider::NumberStates() {

@@ -18,6 +18,10 @@
 
 namespace dcp {
 
+/// Whether so many distinct states of `world_size` ranks are not worth to be
+/// sent, so that ranks are asked for what is left of them without objects.
+bool HasTooManyStates(size_t states, size_t world_size);
+
 /// The coordinator's side of plan_agreement.cc, for one save. Messages are by
 /// rank.
 ///
@@ -60,7 +64,6 @@ class PlanDecider {
   bool AllHold(const Digest128& id) const;
   /// Fills state_of_rank_ and lowest_ranks_.
   void NumberStates();
-  bool HasTooMany() const;
   /// Derives the plan if all have the state `own`, else asks for all states.
   StatusOr<Messages> AnswerStates(const StateSpec* own);
   /// Derives the plan; false if it is not of closed form, which is noted.

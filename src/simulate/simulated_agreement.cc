@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checkpoint/plan_agreement.h"
+#include "checkpoint/plan_decider.h"
 #include "checkpoint/plan_keeper.h"
 #include "checkpoint/planning_messages.h"
 #include "checkpoint/rank_exchange.h"
@@ -38,10 +39,13 @@ class NameKeeper final : public PlanKeeper {
   Digest128 name_;
 };
 
-/// What the ranks but the coordinator send.
+/// What the ranks but the coordinator send. They have no objects.
 class OtherRanks {
  public:
-  explicit OtherRanks(const SimulatedJob& job) : job_(job) {
+  explicit OtherRanks(const SimulatedJob& job)
+      : job_(job),
+        sends_parts_(HasTooManyStates(job.specs.size(),
+                                      static_cast<size_t>(job.ranks()))) {
     for (const StateSpec& spec : job.specs) {
       states_.push_back(StateMessage(spec, {}));
     }
@@ -56,16 +60,21 @@ class OtherRanks {
     }
   }
   /// An offer; if there is more, then the state of those who are the first to
-  /// have it; then that they have planned.
+  /// have it; then that they have planned. Or the offer, and what is left of
+  /// too many states without objects, which is all of them.
   std::string MessageOf(int round, size_t rank) const {
     const uint32_t state = job_.spec_of_rank[rank];
     if (round == 0) return offers_[state];
+    if (sends_parts_) {
+      return SealMessage(SerializeParts({.tensors = DigestOf(states_[state])}));
+    }
     const bool is_first = state != job_.spec_of_rank[rank - 1];
     return SealMessage(round == 1 && is_first ? states_[state] : "");
   }
 
  private:
   const SimulatedJob& job_;
+  const bool sends_parts_;
   std::vector<std::string> states_;  // by spec
   std::vector<std::string> offers_;
 };

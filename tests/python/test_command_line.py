@@ -62,7 +62,7 @@ def test_wrong_usage_is_one_message_and_exit_code_2(arguments: list[str]) -> Non
 @pytest.mark.parametrize(
     ("error", "line", "code"),
     [
-        (OSError(28, "No space left", "/c"), "[Errno 28] No space left: '/c'", 2),
+        (OSError(28, "No space left", "/c"), "/c: No space left", 2),
         (OSError(2, "open /c: No such file", "/c"), "open /c: No such file", 2),
         (ValueError("not\na size"), "not a size", 2),
         (ImportError("no fsspec"), "no fsspec", 2),

@@ -16,7 +16,7 @@ from dcpcpp._look_commands import AsJson
 from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._progress import bar
 from dcpcpp._selection import Patterns, Rename, Selection
-from dcpcpp._text import path_text
+from dcpcpp._text import is_url, path_text
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +170,7 @@ def convert_paths(
         NotImplementedError: one of them is a URL.
     """
     for place in (source, destination):
-        if "://" in os.fspath(place):
+        if is_url(os.fspath(place)):
             raise NotImplementedError(f"convert takes paths of this machine, not {place}")
     paths = _core.ConvertPaths()
     paths.source = path_text(source)

@@ -67,10 +67,10 @@ def local_path(path: str | os.PathLike[str]) -> str:
     Raises:
         NotImplementedError: a URL.
     """
-    from dcpcpp._text import path_text
+    from dcpcpp._text import is_url, path_text
 
     place = path_text(path)
-    if "://" in place:
+    if is_url(place):
         raise NotImplementedError(
             f"this command takes paths of this machine, not {place}; copy the checkpoint first"
         )

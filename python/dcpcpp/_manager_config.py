@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dcpcpp import _core, _manager_options
+from dcpcpp._text import is_url
 
 logger = logging.getLogger("dcpcpp")
 
@@ -149,7 +150,7 @@ class CheckpointConfig:
             )
         if self.load_step < -1:
             raise ValueError(f"load_step is a step, or -1 for the newest one, not {self.load_step}")
-        if "://" in self.folder:
+        if is_url(self.folder):
             raise ValueError(f"checkpoint.folder is a local path, not {self.folder}")
         if self.create_seed_checkpoint and not self.enable:
             raise ValueError("Must enable checkpointing when creating a seed checkpoint.")
@@ -166,7 +167,7 @@ class CheckpointConfig:
             logger.info("initial_load_model_only=True has no effect without an initial_load_path.")
         if self.initial_load_in_hf and not self.initial_load_model_only:
             raise ValueError("initial_load_in_hf requires initial_load_model_only.")
-        if self.initial_load_in_hf and path is not None and "://" in path:
+        if self.initial_load_in_hf and is_url(path):
             raise ValueError(
                 f"initial_load_in_hf is not supported with a remote initial_load_path: {path}"
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 import shutil
 
+from dcpcpp._text import is_url
+
 __all__ = ["LocalStorage"]
 
 
@@ -42,6 +44,6 @@ class LocalStorage:
 
 
 def _local(path: str) -> pathlib.Path:
-    if "://" in path:
+    if is_url(path):
         raise ValueError(f"checkpoints are in local folders, not at {path}")
     return pathlib.Path(path)

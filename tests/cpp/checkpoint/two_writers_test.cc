@@ -60,8 +60,8 @@ TEST_CASE("a save whose commit fails lets the next one in at once",
   const auto faulty = std::make_shared<FaultInjectionFileSystem>(
       memory, testing::FaultScript{.faults = {{.op = FsOp::kRename}}});
   // It is in doubt, so that nobody aborts it, and it is kept.
-  conformance::SaveRun failed(On(faulty), SmallState(1),
-                              WholeState(SmallState(1)));
+  const conformance::State state = SmallState(1);
+  conformance::SaveRun failed(On(faulty), state, WholeState(state));
   const Status status = failed.Run();
   CHECK(GetErrorDetail(status).value().error_number == EIO);
   DCP_CHECK_OK(SaveOnce(On(memory), SmallState(2), WholeState(SmallState(2))));

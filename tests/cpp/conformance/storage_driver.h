@@ -68,7 +68,7 @@ inline Holdings ShardedState(const State& state, int world_size) {
 /// One save. Each step is to be called once, in order; Run does all.
 class SaveRun {
  public:
-  /// With a new writer for each rank.
+  /// With a new writer for each rank. `state` is borrowed.
   SaveRun(const StorageUnderTest& storage, const State& state,
           Holdings holdings)
       : source_(state), holdings_(std::move(holdings)) {
@@ -82,6 +82,9 @@ class SaveRun {
       : source_(state),
         holdings_(std::move(holdings)),
         writers_(std::move(writers)) {}
+
+  SaveRun(const StorageUnderTest& storage, State&& state,
+          Holdings holdings) = delete;
 
   Status Run() {
     DCP_RETURN_IF_ERROR(Plan());

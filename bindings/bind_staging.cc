@@ -26,7 +26,7 @@ constexpr char kStagedStateDoc[] =
     "content of `entries` over. `keep_alive` is let go when nothing reads the "
     "tensors any more; `limit` bounds the memory of all staged states of "
     "the process. `saver` saves it, if it is one, in the place of `save`'s "
-    "threads.";
+    "threads. `copies_first` has writing wait for the copies.";
 constexpr char kWaitStagedDoc[] =
     "Wait until the tensors may change, at most `timeout` seconds; False if "
     "that is over.";
@@ -59,7 +59,7 @@ using MaybeSaver = std::optional<std::shared_ptr<Saver>>;
 std::shared_ptr<StagedState> BeginStaging(
     SaveEntries& entries, const py::object& keep_alive,
     const StagingLimit& limit, int threads, std::shared_ptr<Trace> trace,
-    const MaybeSaver& saver, const DeviceCopying& copying) {
+    const MaybeSaver& saver, const DeviceCopying& copying, bool copies_first) {
   auto kept = std::make_shared<Kept>(py::make_tuple(keep_alive, entries.kept));
   auto taken = std::exchange(entries.entries, {});
   const py::gil_scoped_release nogil;
@@ -71,7 +71,8 @@ std::shared_ptr<StagedState> BeginStaging(
                                           .saver = saver.value_or(nullptr),
                                           .pins_memory = copying.pins_memory,
                                           .max_copy_rate = copying.max_rate,
-                                          .copy_method = copying.method}));
+                                          .copy_method = copying.method,
+                                          .copies_first = copies_first}));
 }
 
 /// Whether a saver has the state after `timeout` seconds.
@@ -166,7 +167,7 @@ void BindStaging(py::module_& m) {
       py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&BeginStaging), py::arg("entries"), py::arg("keep_alive"),
            py::arg("limit"), py::arg("threads"), py::arg("trace"),
-           py::arg("saver"), py::arg("copying"))
+           py::arg("saver"), py::arg("copying"), py::arg("copies_first"))
       .def("wait_staged", &WaitStaged, py::arg("timeout"), kWaitStagedDoc)
       .def(
           "wait_handed_over", &WaitHandedOver, py::arg("timeout"),

@@ -54,6 +54,11 @@ struct StagingOptions {
   /// streamed counts in pieces of 64 MiB, or a tensor if that is larger.
   int64_t max_copy_rate = 0;
   CopyMethod copy_method = CopyMethod::kBatched;
+  /// The caller is about to wait for the copies: nothing is written, except
+  /// what is streamed, until those of host memory are complete. Else writing
+  /// begins with the first copies, and takes processors and memory bandwidth
+  /// from the others.
+  bool copies_first = false;
 };
 
 /// The entries of one rank and their data, for one save.

@@ -127,7 +127,9 @@ class AsyncJob:
                     entries = made
                 else:
                     copying = _core.DeviceCopying(True, 0, "batched")
-                    entries = save.stage(made, keep_alive, staging_limit(), copying)
+                    entries = save.stage(
+                        made, keep_alive, staging_limit(), copying, copies_first=False
+                    )
             except BaseException as failure:  # as torch's CheckpointException is
                 error = failure
         result = self.write(save, writer, entries, error)

@@ -237,7 +237,9 @@ def _copy(
 ) -> _core.StagedState:
     """Begins to copy."""
     entries, keep_alive = save.entries(state, job.layouts())
-    return save.stage(entries, keep_alive, stager.limit, stager.copying)
+    return save.stage(
+        entries, keep_alive, stager.limit, stager.copying, copies_first=not stager.is_async
+    )
 
 
 def _stage_by(

@@ -66,6 +66,9 @@ def is_stateful(value: object) -> bool:
 
 def stateful_to_state_dict(state_dict: dict[str, Any]) -> dict[str, Any]:
     """A shallow copy in which `Stateful` values are replaced by their state."""
+    # Mostly there are thousands of values, and all are tensors.
+    if all(issubclass(kind, torch.Tensor) for kind in set(map(type, state_dict.values()))):
+        return dict(state_dict)
     return {
         key: value.state_dict() if is_stateful(value) else value
         for key, value in state_dict.items()

@@ -340,9 +340,9 @@ class StagedState:
     """
     A copy of what a rank saves (dcp/staging.h), started at once and made in the background; `save` takes it in place of SaveEntries.
     
-    Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `limit` bounds the memory of all staged states of the process. `saver` saves it, if it is one, in the place of `save`'s threads.
+    Takes the content of `entries` over. `keep_alive` is let go when nothing reads the tensors any more; `limit` bounds the memory of all staged states of the process. `saver` saves it, if it is one, in the place of `save`'s threads. `copies_first` has writing wait for the copies.
     """
-    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, limit: StagingLimit, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace, saver: Saver | None, copying: DeviceCopying) -> None:
+    def __init__(self, entries: SaveEntries, keep_alive: typing.Any, limit: StagingLimit, threads: typing.SupportsInt | typing.SupportsIndex, trace: Trace, saver: Saver | None, copying: DeviceCopying, copies_first: bool) -> None:
         ...
     def cancel(self) -> None:
         """

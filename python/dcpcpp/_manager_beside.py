@@ -53,7 +53,13 @@ class SavesBeside:
             save = SaveJob(choose_writer(None, path), None, Selection(), stats=stats)
             writer = save.make_core_writer()
             entries, keep_alive = save.entries(stateful_to_state_dict(state), job.layouts())
-            staged = save.stage(entries, keep_alive, self._stager.limit, self._stager.copying)
+            staged = save.stage(
+                entries,
+                keep_alive,
+                self._stager.limit,
+                self._stager.copying,
+                copies_first=True,
+            )
         except Exception as error:
             if self._group is not None:
                 self._queue.put(functools.partial(job.tell, error)).was_seen = True

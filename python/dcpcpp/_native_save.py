@@ -138,8 +138,10 @@ class SaveJob:
         keep_alive: object,
         limit: _core.StagingLimit,
         copying: _core.DeviceCopying,
+        *,
+        copies_first: bool,
     ) -> _core.StagedState:
-        """Begin to copy `entries`."""
+        """Begin to copy `entries`; `copies_first`: the caller is about to wait for that."""
         return _core.StagedState(
             entries,
             keep_alive,
@@ -148,6 +150,7 @@ class SaveJob:
             trace=self.stats.trace,
             saver=self.saver,
             copying=copying,
+            copies_first=copies_first,
         )
 
     def write(

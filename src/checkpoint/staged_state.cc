@@ -52,7 +52,8 @@ SnapshotOptions OptionsFor(const StagingOptions& options,
       .trace = options.trace,
       .copy_rate = WriteRate::Make(options.max_copy_rate, MakeSystemClock()),
       .copy_method = options.copy_method,
-      .pins_memory = options.pins_memory};
+      .pins_memory = options.pins_memory,
+      .copies_first = options.copies_first};
 }
 
 std::vector<TensorView> ViewsOf(std::span<const SaveEntry> entries) {

@@ -198,11 +198,19 @@ bool Snapshot::IsStreamed(size_t view) const {
          layout_.places[view].kind == StagedPlace::Kind::kStreamed;
 }
 
+/// Whether what is copied has to wait for the other copies.
+bool Snapshot::IsHeldBackLocked() const {
+  constexpr auto kHost = static_cast<size_t>(LaneKind::kHost);
+  return options_.copies_first &&
+         copiers_[kHost].front() < layout_.lanes[kHost].nbytes;
+}
+
 bool Snapshot::IsThereLocked(size_t view) const {
   if (streams_all_) return true;
   const StagedPlace& place = layout_.places[view];
-  return place.kind != StagedPlace::Kind::kStaged ||
-         copiers_[static_cast<size_t>(place.lane)].front() >= place.end;
+  if (place.kind != StagedPlace::Kind::kStaged) return true;
+  return copiers_[static_cast<size_t>(place.lane)].front() >= place.end &&
+         !IsHeldBackLocked();
 }
 
 Status Snapshot::AwaitThere(size_t view, const Ask& ask) {

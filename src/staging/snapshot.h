@@ -38,6 +38,8 @@ struct SnapshotOptions {
   std::shared_ptr<WriteRate> copy_rate;  // may be null
   CopyMethod copy_method = CopyMethod::kBatched;
   bool pins_memory = true;
+  /// No copy is there before all of host memory are.
+  bool copies_first = false;
 };
 
 /// The seams that a snapshot stands on.
@@ -161,6 +163,7 @@ class Snapshot {
   Status CheckLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsUnreadLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsCallerFreeLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsHeldBackLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsThereLocked(size_t view) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status AwaitThere(size_t view, const Ask& ask);
   /// After every change; wakes all who wait.

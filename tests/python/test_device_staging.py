@@ -268,6 +268,7 @@ def test_a_cpu_state_needs_no_pinned_memory() -> None:
         dcpcpp.SaveStats().trace,
         None,
         _core.DeviceCopying(True, 0, "batched"),
+        copies_first=False,
     )
     staged.wait_staged(None)
     assert staged.pin_error == ""

@@ -1,4 +1,4 @@
-"""Who saves in the background: dcpcpp, stock DCP, and torch_checkpointing.
+"""Who saves in the background: dcpcpp, stock DCP, torch_checkpointing, and the raw device.
 
 Each has a process of its own, because what one keeps (staging memory, a saver's process)
 must not be in the way of another; see `async_worker`.
@@ -7,6 +7,7 @@ must not be in the way of another; see `async_worker`.
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,8 +22,9 @@ from torch.distributed.checkpoint import staging as stock_staging
 from torch.distributed.checkpoint import state_dict_saver
 
 import dcpcpp
+from dcpcpp.bench.contestants import raw_write
 from dcpcpp.bench.meter import sync_names
-from dcpcpp.bench.states import Tensors
+from dcpcpp.bench.states import Tensors, nbytes_of
 
 
 class Pending:
@@ -164,6 +166,32 @@ class TorchCheckpointing(AsyncContestant):
         self._manager.close()
 
 
+class RawDevice(AsyncContestant):
+    """As many bytes through plain I/O by one thread, with the GIL free.
+
+    Nothing is copied, planned or checksummed: what it takes from a training step, the disk does.
+    """
+
+    def save(self, state: Tensors, path: Path) -> Pending:
+        """Starts to write, once the memory for it is there."""
+        path.mkdir()
+        started = threading.Event()
+        writing: Future[float] = Future()
+
+        def write() -> None:
+            try:
+                seconds = raw_write(path, nbytes_of(state), direct=True, before_start=started.set)
+            except BaseException as error:
+                started.set()
+                writing.set_exception(error)
+            else:
+                writing.set_result(seconds)
+
+        threading.Thread(target=write).start()
+        started.wait()
+        return Pending(_nothing, writing.result, path)
+
+
 MAKERS: dict[str, Callable[[], AsyncContestant]] = {
     "dcpcpp": lambda: Dcpcpp(fenced=False),
     "dcpcpp, with a fence": lambda: Dcpcpp(fenced=True),
@@ -171,6 +199,7 @@ MAKERS: dict[str, Callable[[], AsyncContestant]] = {
     "stock DCP, THREAD": StockThread,
     "stock DCP, PROCESS, shared": StockProcess,
     "torch_checkpointing": TorchCheckpointing,
+    "raw device": RawDevice,
 }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ Progress = Callable[[str], None]
 _OURS, _FENCED, _BY_PROCESS = "dcpcpp", "dcpcpp, with a fence", "dcpcpp, PROCESS"
 _STOCK = ("stock DCP, THREAD", "stock DCP, PROCESS, shared")
 _RIVAL = "torch_checkpointing"
+_RAW = "raw device"
 _ALONE_SECONDS = 2.0  # of steps without a save, before each one
 _RESAMPLES = 2000
 
@@ -60,6 +62,12 @@ class Slowdown:
         low, high = resampled[_RESAMPLES // 40], resampled[-_RESAMPLES // 40]
         return _slowdown(rounds), low, high
 
+    def lost(self, name: str) -> float:
+        """Seconds that one save has taken from the training, in the mean."""
+        rounds = self.steps[name]
+        alone = statistics.mean(step for some, _ in rounds for step in some)
+        return statistics.mean(sum(beside) - len(beside) * alone for _, beside in rounds)
+
 
 def _slowdown(rounds: list[tuple[list[float], list[float]]]) -> float:
     alone = statistics.mean(step for some, _ in rounds for step in some)
@@ -81,19 +89,27 @@ class _Process:
 
     def ask(self, **order: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
-        print(json.dumps(order), file=self._process.stdin, flush=True)
+        # click exits without a word on EPIPE; that it has ended is told by _answer().
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(order), file=self._process.stdin, flush=True)
         return self._answer()
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a contestant ended: {self._name}")
+            status = self._process.wait()
+            why = "killed, probably for want of memory: " if status == -signal.SIGKILL else ""
+            raise RuntimeError(
+                f"the contestant {self._name} ended ({why}status {status}); all of them together "
+                "hold 20 times the state in memory, so take a smaller --gib"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -145,7 +161,7 @@ class AsyncSuite:
     def _steady(self, say: Progress) -> list[Times | Slowdown]:
         """The Llama-like state, after a first save that is not counted."""
         full_copy = [_OURS, _BY_PROCESS, *_STOCK]
-        names = [name for name in (*full_copy, _FENCED, _RIVAL) if is_installed(name)]
+        names = [name for name in (*full_copy, _FENCED, _RIVAL, _RAW) if is_installed(name)]
         blocked = Times("async save: the call, with a full copy made before it returns")
         total = Times("async save: until it is on the disk")
         slowdown = Slowdown("training step beside an async save")
@@ -213,12 +229,12 @@ def print_outcome(outcome: Times | Slowdown, console: Console) -> None:
             values = (min(seconds), statistics.median(seconds), max(seconds))
             table.add_row(name, *(f"{1000 * value:.2f}" for value in values))
     else:
-        for column in ("step ms", "beside a save", "95 % interval"):
+        for column in ("step ms", "beside a save", "95 % interval", "ms lost by a save"):
             table.add_column(column, justify="right")
         for name, rounds in outcome.steps.items():
             step = statistics.mean(step for some, _ in rounds for step in some)
             slower, low, high = outcome.percent(name)
-            table.add_row(
-                name, f"{1000 * step:.2f}", f"{slower:+.1f} %", f"{low:+.1f} to {high:+.1f} %"
-            )
+            interval = f"{low:+.1f} to {high:+.1f} %"
+            lost = f"{1000 * outcome.lost(name):.0f}"
+            table.add_row(name, f"{1000 * step:.2f}", f"{slower:+.1f} %", interval, lost)
     console.print(table)

@@ -47,7 +47,11 @@ def bench(
     small_count: Annotated[int, typer.Option(min=1, help="Number of small tensors.")] = 100_000,
     tmpfs: Annotated[Path, typer.Option(help="A directory on tmpfs.")] = Path("/dev/shm"),
     async_saves: Annotated[
-        bool, typer.Option("--async", help="Measure async saves, and nothing else.")
+        bool,
+        typer.Option(
+            "--async",
+            help="Measure async saves, and nothing else; takes memory of 20 times the state.",
+        ),
     ] = False,
     hf: Annotated[
         bool, typer.Option("--hf", help="Measure safetensors, and nothing else.")
@@ -73,6 +77,8 @@ def bench(
     unknown = set(measure) - set(MEASURES)
     if unknown:
         raise typer.BadParameter(f"unknown measure {sorted(unknown)}; there are {MEASURES}")
+    if plot_out is not None and (async_saves or plan):
+        raise typer.BadParameter("--plot draws saves and loads, not --async and --plan")
     # Imported when it runs: these need torch, and `dcpcpp --help` does not.
     from rich.console import Console
 

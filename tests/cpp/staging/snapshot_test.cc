@@ -27,10 +27,13 @@ Status NothingToAsk() { return absl::OkStatus(); }
 /// An arena, a device, and the thread of a snapshot.
 struct Stage {
   std::unique_ptr<Snapshot> Make(std::vector<TensorView> views,
-                                 int64_t max_nbytes = 64 * kMiB) {
+                                 int64_t max_nbytes = 64 * kMiB,
+                                 bool copies_first = false) {
     return std::make_unique<Snapshot>(
         std::move(views), std::exchange(keep_alive, nullptr),
-        SnapshotOptions{.max_nbytes = max_nbytes, .threads = 3},
+        SnapshotOptions{.max_nbytes = max_nbytes,
+                        .threads = 3,
+                        .copies_first = copies_first},
         SnapshotParts{.arena = arena, .device = device});
   }
 
@@ -139,6 +142,32 @@ TEST_CASE("host memory is there while a device still copies", "[staging]") {
   REQUIRE(copy.ok());
   CHECK(copy->device.type == DeviceType::kCpu);
   CHECK(static_cast<const char*>(copy->data)[999] == static_cast<char>(~'x'));
+}
+
+TEST_CASE("copies of host memory may all come before the first is there",
+          "[staging]") {
+  Stage stage;
+  std::vector<char> memory(static_cast<size_t>(128 * kMiB));
+  std::string on_device(1000, 'x');
+  std::vector<TensorView> views = {FakeDevice::OnDevice(
+      ContiguousView(on_device.data(), DType::kInt8, {1000}))};
+  for (int64_t at = 0; at < 128 * kMiB; at += kMiB) {
+    views.push_back(ContiguousView(memory.data() + at, DType::kInt8, {kMiB}));
+  }
+  Gate gate;
+  stage.device->on_copy = [&] { gate.Pass(); };
+  const auto snapshot = stage.Make(views, 256 * kMiB, /*copies_first=*/true);
+  std::thread thread([&] { snapshot->Run(); });
+  DCP_CHECK_OK(snapshot->BeginUse(NothingToAsk));
+  const auto first = snapshot->AwaitView(views[1], 1, NothingToAsk);
+  // Those of devices may come later.
+  const int64_t copied = snapshot->nbytes_copied();
+  CHECK_FALSE(snapshot->IsThere(0));
+  gate.Open();
+  thread.join();
+  CHECK(first.ok());
+  CHECK(copied >= 128 * kMiB);
+  CHECK(snapshot->IsThere(0));
 }
 
 TEST_CASE("the caller's owner is let go when everything is copied",

@@ -222,7 +222,9 @@ def _stage_natively(
         with mark.as_current():
             return _copy(job, save, state, stager)
 
-    # To look at every tensor takes Python some time, too.
+    # To look at every tensor takes Python some time, too: nothing of this call comes after it
+    # that would wait for the GIL.
+    save_queue().get_ready()
     copying, begun = in_staging_thread(
         copy,
         save.stats,

@@ -95,6 +95,12 @@ class SaveQueue:
         self._carry_out(save)
         return save.future
 
+    def get_ready(self) -> None:
+        """Start the thread ahead of `put`; beside a thread that runs Python that takes long."""
+        with self._changed:
+            if self._thread is None:
+                self._start_thread()
+
     def is_interrupted(self) -> bool:
         """Whether this is a signal handler in a thread that changes the queue."""
         return bool(self._mutex._is_owned())  # type: ignore[attr-defined]  # as in Condition

@@ -86,7 +86,7 @@ class Worker:
         while goes_on():
             begin = time.perf_counter()
             torch.mm(self._matrix, self._matrix)
-            durations.append(time.perf_counter() - begin)
+            durations.append(round(time.perf_counter() - begin, 6))
         return durations
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:

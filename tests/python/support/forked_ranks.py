@@ -81,15 +81,12 @@ class Job:
         (self.folder / name).touch()
 
     def wait_for(self, name: str, timeout: float = 60.0) -> None:
-        """Return once a rank has marked `name`.
-
-        Raises:
-            AssertionError: it took too long; with what ranks raised meanwhile.
-        """
+        """Return once a rank has marked `name`."""
         deadline = time.monotonic() + timeout
         while not (self.folder / name).exists():
             if time.monotonic() > deadline:
-                raise AssertionError(f"no {name}:\n{self._answers()}\n{self.errors()}")
+                answers = [pickle.loads(path.read_bytes()) for path in self.folder.glob("told-*")]
+                raise AssertionError(f"no {name}:\n{answers}\n{self.errors()}")
             time.sleep(0.002)
 
     def told(self, rank: int, timeout: float = 60.0) -> Any:
@@ -117,17 +114,6 @@ class Job:
 
     def is_running(self, rank: int) -> bool:
         return is_running(self.pids[rank])
-
-    def _answers(self) -> str:
-        """What each rank returned or raised, if it has."""
-        lines = []
-        for rank in range(len(self.pids)):
-            path = self.folder / f"told-{rank}"
-            if path.exists():
-                lines.append(f"rank {rank} told {pickle.loads(path.read_bytes())[1]}")
-            else:
-                lines.append(f"rank {rank} {'runs' if self.is_running(rank) else 'ended'}")
-        return "\n".join(lines)
 
     def errors(self) -> str:
         """The last lines that the ranks wrote to stderr."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from dcpcpp._processes import Process
+from dcpcpp._text import is_url
 
 _VERSION = 1
 _MAX_PLACE = 4096  # characters
@@ -92,7 +93,7 @@ def place_of(storage: Any) -> str | None:
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(text, str):
         return None
-    place = text.rstrip("/") if "://" in text else os.path.abspath(text)  # noqa: PTH100  # pure text
+    place = text.rstrip("/") if is_url(text) else os.path.abspath(text)  # noqa: PTH100  # pure text
     if len(place) > _MAX_PLACE:
         digest = hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()
         place = f"{place[: _MAX_PLACE - len(digest) - 3]}...{digest}"

@@ -157,7 +157,7 @@ class CheckpointConfig:
 
     def _check_loads(self) -> None:
         path = self.initial_load_path
-        if path is not None and not path.startswith("/") and "://" not in path:
+        if path is not None and not path.startswith("/") and not is_url(path):
             raise ValueError(
                 "initial_load_path must be an absolute path or a remote URI (e.g. gs://...): "
                 f"{path}"

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from dcpcpp import _core, _plugins
-from dcpcpp._text import path_text
+from dcpcpp._text import is_url, path_text
 
 _logger = logging.getLogger("dcpcpp")
 
@@ -193,7 +193,7 @@ def latest(root: str | os.PathLike[str], verify: bool = False) -> pathlib.Path |
 def _place_of(path: str | os.PathLike[str]) -> tuple[str, Any]:
     """The path for libdcp, and its file system; None for the machine's own."""
     place = path_text(path)
-    if "://" not in place:
+    if not is_url(place):
         return place, None
     if _plugins.serves(place):
         raise NotImplementedError(f"verify reads files of the two formats only, not {place}")

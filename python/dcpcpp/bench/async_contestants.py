@@ -11,7 +11,7 @@ import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,24 +172,23 @@ class RawDevice(AsyncContestant):
     Nothing is copied, planned or checksummed: what it takes from a training step, the disk does.
     """
 
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
     def save(self, state: Tensors, path: Path) -> Pending:
         """Starts to write, once the memory for it is there."""
         path.mkdir()
         started = threading.Event()
-        writing: Future[float] = Future()
-
-        def write() -> None:
-            try:
-                seconds = raw_write(path, nbytes_of(state), direct=True, before_start=started.set)
-            except BaseException as error:
-                started.set()
-                writing.set_exception(error)
-            else:
-                writing.set_result(seconds)
-
-        threading.Thread(target=write).start()
+        writing = self._thread.submit(
+            raw_write, path, nbytes_of(state), direct=True, before_start=started.set
+        )
+        writing.add_done_callback(lambda _: started.set())  # if it fails before it starts
         started.wait()
         return Pending(_nothing, writing.result, path)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._thread.shutdown()
 
 
 MAKERS: dict[str, Callable[[], AsyncContestant]] = {

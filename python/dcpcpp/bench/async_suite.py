@@ -65,14 +65,17 @@ class Slowdown:
     def lost(self, name: str) -> float:
         """Seconds that one save has taken from the training, in the mean."""
         rounds = self.steps[name]
-        alone = statistics.mean(step for some, _ in rounds for step in some)
+        alone = _step_alone(rounds)
         return statistics.mean(sum(beside) - len(beside) * alone for _, beside in rounds)
 
 
+def _step_alone(rounds: list[tuple[list[float], list[float]]]) -> float:
+    return statistics.mean(step for some, _ in rounds for step in some)
+
+
 def _slowdown(rounds: list[tuple[list[float], list[float]]]) -> float:
-    alone = statistics.mean(step for some, _ in rounds for step in some)
     beside = statistics.mean(step for _, some in rounds for step in some)
-    return 100 * (beside / alone - 1)
+    return 100 * (beside / _step_alone(rounds) - 1)
 
 
 class _Process:
@@ -232,7 +235,7 @@ def print_outcome(outcome: Times | Slowdown, console: Console) -> None:
         for column in ("step ms", "beside a save", "95 % interval", "ms lost by a save"):
             table.add_column(column, justify="right")
         for name, rounds in outcome.steps.items():
-            step = statistics.mean(step for some, _ in rounds for step in some)
+            step = _step_alone(rounds)
             slower, low, high = outcome.percent(name)
             interval = f"{low:+.1f} to {high:+.1f} %"
             lost = f"{1000 * outcome.lost(name):.0f}"

@@ -34,6 +34,11 @@ Status CompareCalls(const NcclHeader& header, size_t rank,
                             " called AwaitAll for another phase than rank 0");
 }
 
+bool IsMethod(uint32_t number) {
+  return number >= static_cast<uint32_t>(NcclMethod::kMeet) &&
+         number <= static_cast<uint32_t>(NcclMethod::kLeave);
+}
+
 }  // namespace
 
 std::string NameOf(NcclMethod method) {
@@ -100,11 +105,16 @@ StatusOr<NcclHeader> ReadHeader(std::string_view bytes, int sender) {
     return DataLoss("the header of " + name + " was changed on its way");
   }
   const uint32_t version = version_and_method & 0xffff;
-  if (version == kVersion) return header;
-  return FailedPrecondition(
-      name + " speaks version " + std::to_string(version) +
-      " of the protocol between ranks, and this one " +
-      std::to_string(kVersion) + ": all ranks need the same libdcp");
+  if (version != kVersion) {
+    return FailedPrecondition(
+        name + " speaks version " + std::to_string(version) +
+        " of the protocol between ranks, and this one " +
+        std::to_string(kVersion) + ": all ranks need the same libdcp");
+  }
+  if (!IsMethod(version_and_method >> 16)) {
+    return DataLoss("the header of " + name + " names no method");
+  }
+  return header;
 }
 
 Status CompareHeaders(std::span<const NcclHeader> headers) {

@@ -52,7 +52,7 @@ Status CheckMessage(const NcclHeader& header, std::string_view message,
 void WriteHeader(const NcclHeader& header, std::span<char> place);
 /// \error kFailedPrecondition  it is none, or of another version; names
 ///     `sender`
-/// \error kDataLoss  it was changed on the way
+/// \error kDataLoss  it was changed on the way, or names no method
 StatusOr<NcclHeader> ReadHeader(std::string_view bytes, int sender);
 
 /// Whether all ranks make the same call, by the headers of all of them. The

@@ -146,7 +146,7 @@ void PutPaths(const PlannerPaths& paths, WireWriter* out) {
 ObjectPath GetPath(std::string_view key, WireReader* in) {
   std::vector<uint64_t> lengths(in->Count(1));
   for (uint64_t& length : lengths) length = in->Varint();
-  const bool is_key = in->U8() != 0;
+  const bool is_key = in->Flag();
   std::string_view steps = is_key ? key : in->String();
   ObjectPath path;
   for (size_t i = 0; in->ok() && i < lengths.size(); ++i) {

@@ -135,6 +135,9 @@ bool IsSafetensors(const CheckpointIndex& index) {
 
 StatusOr<HuggingFaceNotes> ParseHuggingFaceNotes(
     std::string_view storage_data) {
+  if (!storage_data.starts_with(kHuggingFaceNotes)) {
+    return DataLoss("these are no notes of a reader of safetensors files");
+  }
   storage_data.remove_prefix(kHuggingFaceNotes.size());
   WireReader in(storage_data, "what is known of safetensors files");
   const std::string_view quantized = in.String();

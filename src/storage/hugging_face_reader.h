@@ -22,7 +22,7 @@ struct HuggingFaceNotes {
   Sidecar sidecar;  ///< without files if there is none
 };
 
-/// Of the `storage_data` of an index that IsSafetensors().
+/// Of the `storage_data` of an index.
 /// \error kDataLoss  not what a HuggingFaceReader has written
 StatusOr<HuggingFaceNotes> ParseHuggingFaceNotes(std::string_view storage_data);
 

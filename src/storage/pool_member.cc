@@ -30,11 +30,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <utility>
 
 #include "base/guarded.h"
-#include "base/wire.h"
 
 namespace dcp {
 namespace {
@@ -68,45 +66,7 @@ class Quiet {
   steady_clock::time_point since_ = steady_clock::now();
 };
 
-std::string PoolOf(std::span<const std::string_view> members, size_t number) {
-  WireWriter out;
-  out.PutVarint(number);
-  out.PutVarint(members.size());
-  for (const std::string_view member : members) out.PutString(member);
-  return std::move(out).Take();
-}
-
 }  // namespace
-
-std::vector<std::string> FormPools(std::span<const std::string> offers) {
-  struct Pool {
-    std::vector<size_t> ranks;
-    std::vector<std::string_view> members;
-  };
-  std::map<std::string_view, std::vector<Pool>> places;
-  for (size_t rank = 0; rank < offers.size(); ++rank) {
-    WireReader in(offers[rank], "an offer to read together");
-    const std::string_view place = in.String();
-    const std::string_view member = in.String();
-    if (!in.ok()) continue;
-    std::vector<Pool>& pools = places[place];
-    if (pools.empty() || pools.back().ranks.size() == kMaxPoolMembers) {
-      pools.emplace_back();
-    }
-    pools.back().ranks.push_back(rank);
-    pools.back().members.push_back(member);
-  }
-  std::vector<std::string> replies(offers.size());
-  for (const auto& [place, pools] : places) {
-    for (const Pool& pool : pools) {
-      if (pool.ranks.size() < 2) continue;
-      for (size_t i = 0; i < pool.ranks.size(); ++i) {
-        replies[pool.ranks[i]] = PoolOf(pool.members, i);
-      }
-    }
-  }
-  return replies;
-}
 
 StatusOr<std::unique_ptr<PoolMember>> PoolMember::Make(const PoolNeeds& needs,
                                                        const Options& options) {
@@ -117,14 +77,9 @@ StatusOr<std::unique_ptr<PoolMember>> PoolMember::Make(const PoolNeeds& needs,
   usable.max_slots =
       std::clamp(options.max_slots, kMinSlots, PoolBoard::kMaxSlots);
   std::unique_ptr<PoolMember> member(new PoolMember(std::move(own), usable));
-  WireWriter body;
-  body.PutString(member->own_->address());
-  body.PutVarint(usable.max_slots);
-  PutPoolNeeds(needs, &body);
-  WireWriter offer;
-  offer.PutString(place);
-  offer.PutString(body.data());
-  member->offer_ = std::move(offer).Take();
+  member->offer_ = SerializeOffer(place, {.window = member->own_->address(),
+                                          .max_slots = usable.max_slots,
+                                          .needs = needs});
   return member;
 }
 
@@ -139,43 +94,30 @@ Status PoolMember::Join(std::string_view pool) {
   return joined;
 }
 
-Status PoolMember::JoinMembers(std::string_view pool) {
-  WireReader in(pool, "the members of a pool");
-  number_ = static_cast<size_t>(in.Varint());
-  const size_t count = in.Count(1);
-  std::vector<std::string> addresses(count);
-  std::vector<size_t> max_slots(count);
-  std::vector<PoolNeeds> needs(count);
-  for (size_t i = 0; i < count; ++i) {
-    WireReader member(in.String(), "a member of a pool");
-    addresses[i] = member.String();
-    max_slots[i] = static_cast<size_t>(member.Varint());
-    needs[i] = GetPoolNeeds(member);
-    DCP_RETURN_IF_ERROR(member.Finish());
-  }
-  DCP_RETURN_IF_ERROR(in.Finish());
-  if (number_ >= count || count > kMaxPoolMembers) {
-    return DataLoss("member " + std::to_string(number_) + " of a pool of " +
-                    std::to_string(count));
+Status PoolMember::JoinMembers(std::string_view message) {
+  DCP_ASSIGN_OR_RETURN(Pool pool, ParsePool(message));
+  number_ = pool.number;
+  std::vector<PoolNeeds> needs;
+  for (PoolOffer& member : pool.members) {
+    needs.push_back(std::move(member.needs));
   }
   division_ = DividePool(needs);
   if (division_.pieces.empty()) return absl::OkStatus();
-  return OpenWindows(addresses, max_slots);
+  return OpenWindows(pool.members);
 }
 
-Status PoolMember::OpenWindows(std::span<const std::string> addresses,
-                               std::span<const size_t> max_slots) {
-  is_late_ = std::make_unique<std::atomic<bool>[]>(addresses.size());
-  std::vector<PoolWindow*> windows(addresses.size());
-  const size_t share = std::max(kMinSlots, kSlotsOfAll / addresses.size());
-  for (size_t i = 0; i < addresses.size(); ++i) {
+Status PoolMember::OpenWindows(std::span<const PoolOffer> members) {
+  is_late_ = std::make_unique<std::atomic<bool>[]>(members.size());
+  std::vector<PoolWindow*> windows(members.size());
+  const size_t share = std::max(kMinSlots, kSlotsOfAll / members.size());
+  for (size_t i = 0; i < members.size(); ++i) {
     windows[i] = own_.get();
     if (i != number_) {
-      DCP_ASSIGN_OR_RETURN(auto window, PoolWindow::Open(addresses[i]));
+      DCP_ASSIGN_OR_RETURN(auto window, PoolWindow::Open(members[i].window));
       windows[i] = window.get();
       opened_.push_back(std::move(window));
     }
-    const size_t slots = std::clamp(max_slots[i], kMinSlots, share);
+    const size_t slots = std::clamp(members[i].max_slots, kMinSlots, share);
     DCP_RETURN_IF_ERROR(windows[i]->SetSlots(
         std::min(slots, division_.piece_counts[i]), division_.piece_nbytes));
   }

@@ -17,13 +17,10 @@
 
 #include "dcp/status.h"
 #include "storage/pool_division.h"
+#include "storage/pool_messages.h"
 #include "storage/pool_window.h"
 
 namespace dcp {
-
-/// Of each rank that may read together with others, what it says of itself:
-/// what is to be said to each of them. Empty for a rank that stays alone.
-std::vector<std::string> FormPools(std::span<const std::string> offers);
 
 /// Thread-safe from Join on.
 class PoolMember {
@@ -83,9 +80,8 @@ class PoolMember {
   PoolMember(std::unique_ptr<PoolWindow> own, const Options& options)
       : own_(std::move(own)), options_(options), windows_{own_.get()} {}
 
-  Status JoinMembers(std::string_view pool);
-  Status OpenWindows(std::span<const std::string> addresses,
-                     std::span<const size_t> max_slots);
+  Status JoinMembers(std::string_view message);
+  Status OpenWindows(std::span<const PoolOffer> members);
   bool HasLeft(size_t member) const;
   void Leave();
 

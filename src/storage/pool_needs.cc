@@ -164,7 +164,7 @@ PoolNeeds GetPoolNeeds(WireReader& in) {
   PoolNeeds needs(in.Count(3));
   for (FileNeeds& file : needs) {
     file.name = in.String();
-    file.in_cells = in.U8() != 0;
+    file.in_cells = in.Flag();
     file.ranges.resize(in.Count(2));
     int64_t last = 0;
     const auto step = [&] {

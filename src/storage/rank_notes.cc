@@ -20,7 +20,7 @@ std::string SerializeRankNotes(const RankNotes& notes) {
 StatusOr<RankNotes> ParseRankNotes(std::string_view data) {
   WireReader in(data, "the coordinator's notes");
   RankNotes notes{.next_file_index = in.Signed()};
-  if (in.U8() != 0) {
+  if (in.Flag()) {
     const size_t count = in.Count(1);
     notes.published.emplace();
     for (size_t i = 0; i < count; ++i) {

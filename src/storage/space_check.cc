@@ -59,7 +59,7 @@ Status CheckSpace(std::span<const SavePlan> plans,
   std::map<std::string, Pool> pools;
   for (size_t rank = 0; rank < plans.size(); ++rank) {
     WireReader in(spaces[rank], "free space of rank " + std::to_string(rank));
-    if (in.U8() == 0) {
+    if (!in.Flag()) {
       DCP_RETURN_IF_ERROR(in.Finish());
       continue;
     }

@@ -47,6 +47,10 @@ TEST_CASE("what is no header, or is cut short, is refused", "[nccl]") {
   }
   CHECK_THAT(Text(ReadHeader(std::string(32, 'x'), 1).status()),
              Contains("rank 1 sent what is not a message of libdcp"));
+  const std::string unknown =
+      BytesOf({.method = static_cast<NcclMethod>(99), .sequence = 7});
+  CHECK_THAT(Text(ReadHeader(unknown, 1).status()),
+             Contains("the header of rank 1 names no method"));
 }
 
 TEST_CASE("a rank over NCCL with another protocol is told so", "[nccl]") {

@@ -201,7 +201,7 @@ def _stage_natively(
     job: AsyncJob, save: SaveJob, state: dict[str, Any], stager: DefaultStager
 ) -> Callable[[], _Response]:
     """Begins to copy; what is left of the call then."""
-    writer = save.make_core_writer()
+    writer = save.make_core_writer(beside_training=True)
     # One that is behind another gets to the saver when that is done.
     is_next = not save_queue().is_busy()
     if not stager.is_async:
@@ -257,7 +257,7 @@ def _stage_by(
     run: Callable[[BaseException | None], Metadata]
     used = None
     if save.is_native:
-        core_writer = save.make_core_writer()
+        core_writer = save.make_core_writer(beside_training=True)
         run = functools.partial(job.save, save, core_writer, copy)
     else:
         if isinstance(writer, NativeWriter):

@@ -47,7 +47,8 @@ class FileSystemWriter(NativeWriter, torch_filesystem.FileSystemWriter):
             stays as it is.
         io_engine: "auto", "io_uring" or "threads".
         direct_io: bypass the page cache where the file system can.
-        io_threads: threads that copy and checksum; 0 takes this rank's share of cores.
+        io_threads: threads that copy and checksum; 0 takes this rank's share of cores, in
+            asynchronous saves one less, so that the training has one to itself.
         max_buffer_bytes: bound of the memory that a save adds. Compression adds what zstd takes:
             with two threads about 110 MiB.
         max_write_rate: bytes per second that this rank writes at most, so that others get

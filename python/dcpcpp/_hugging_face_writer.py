@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 
 from dcpcpp import _core
 from dcpcpp._config import log_choices_once
-from dcpcpp._io_options import MIB, core_file_system, make_io_options
+from dcpcpp._io_options import MIB, core_file_system, default_threads, make_io_options
 from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._storage_errors import as_storage_error
@@ -93,7 +93,8 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         sync_files: make files and names durable before the save returns.
         io_engine: "auto", "io_uring" or "threads".
         direct_io: bypass the page cache where the file system can.
-        io_threads: threads that copy and checksum; 0 takes this rank's share of cores.
+        io_threads: threads that copy and checksum; 0 takes this rank's share of cores, in
+            asynchronous saves one less, so that the training has one to itself.
         max_buffer_bytes: bound of the memory that a save adds, beside 64 MiB for what
             is sent.
         max_write_rate: see `FileSystemWriter`, also for what follows.
@@ -163,7 +164,11 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         super().reset(checkpoint_id)
 
     def make_core_writer(
-        self, export_dtype: torch.dtype | None = None, compression: str | None = None
+        self,
+        export_dtype: torch.dtype | None = None,
+        compression: str | None = None,
+        *,
+        beside_training: bool = False,
     ) -> _core.StorageWriter:
         """Libdcp's writer with this one's options; the dtype given here comes first."""
         if compression is not None:
@@ -182,6 +187,7 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         if export_dtype is not None:
             options.export_dtype = code_of_dtype(export_dtype)
         options.io = self._io_options
+        options.io.workers = options.io.workers or default_threads(beside_training=beside_training)
         file_system = core_file_system(self.fs, 0)
         if self._maps:
             rules = self._models.make_mapping(options.path)

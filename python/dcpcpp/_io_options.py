@@ -75,17 +75,20 @@ def make_io_options(
     options.cpus = sorted(set(io_cpus or ()))
     options.engine = io_engine
     options.direct_io = bool(direct_io)
-    options.workers = io_threads or _default_threads()
+    options.workers = io_threads
     options.max_buffer_nbytes = max_buffer_bytes
     options.stall_timeout_seconds = storage_timeout()
     return options
 
 
-def _default_threads() -> int:
-    """This rank's share of the cores, by the variables that torchrun sets."""
+def default_threads(*, beside_training: bool = False) -> int:
+    """This rank's share of the cores, by the variables that torchrun sets.
+
+    One core less beside the training, which runs on it; one at least.
+    """
     ranks = max(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
-    cores = len(os.sched_getaffinity(0))
-    return min(max(cores // ranks, 1), 4)
+    cores = len(os.sched_getaffinity(0)) // ranks - beside_training
+    return min(max(cores, 1), 4)
 
 
 def is_zstd(extensions: Sequence[Any]) -> bool:

@@ -51,7 +51,7 @@ class SavesBeside:
         )
         try:
             save = SaveJob(choose_writer(None, path), None, Selection(), stats=stats)
-            writer = save.make_core_writer()
+            writer = save.make_core_writer(beside_training=True)
             entries, keep_alive = save.entries(stateful_to_state_dict(state), job.layouts())
             staged = save.stage(
                 entries,

@@ -105,11 +105,13 @@ class SaveJob:
         """Whether libdcp does the writing if the planner lets it."""
         return self._writer is not None
 
-    def make_core_writer(self) -> _core.StorageWriter:
+    def make_core_writer(self, *, beside_training: bool = False) -> _core.StorageWriter:
         """Libdcp's writer for this save; it does no I/O yet."""
         assert self._writer is not None
         self._writer.begin_save()
-        writer = self._writer.make_core_writer(self._export_dtype, self._compression)
+        writer = self._writer.make_core_writer(
+            self._export_dtype, self._compression, beside_training=beside_training
+        )
         self._place = place_of(self._writer)
         # The caller may point it elsewhere while the save runs.
         self._writer = copy.copy(self._writer)

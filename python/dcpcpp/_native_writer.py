@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from dcpcpp import _core
 from dcpcpp._aside import kept, saves_aside
 from dcpcpp._config import log_choices_once, log_direct_io_once
-from dcpcpp._io_options import core_file_system, has_plain_files, is_zstd
+from dcpcpp._io_options import core_file_system, default_threads, has_plain_files, is_zstd
 from dcpcpp._space import is_exported, require_space
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import EntryMaker, code_of_dtype
@@ -104,9 +104,16 @@ class NativeWriter:
         return prepared
 
     def make_core_writer(
-        self, export_dtype: torch.dtype | None = None, compression: str | None = None
+        self,
+        export_dtype: torch.dtype | None = None,
+        compression: str | None = None,
+        *,
+        beside_training: bool = False,
     ) -> _core.StorageWriter:
-        """Libdcp's writer with this one's options; those given here come first."""
+        """Libdcp's writer with this one's options; those given here come first.
+
+        `beside_training`: its threads leave a core, unless their number was given.
+        """
         log_choices_once(self._io_options.engine)
         options = _core.FileSystemWriterOptions()
         options.path = path_text(self.path)
@@ -121,6 +128,7 @@ class NativeWriter:
         if export_dtype is not None:
             options.export_dtype = code_of_dtype(export_dtype)
         options.io = self._io_options
+        options.io.workers = options.io.workers or default_threads(beside_training=beside_training)
         return self._open_core_writer(options)
 
     def _compresses(self) -> bool:

@@ -15,6 +15,7 @@ import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint.filesystem import SerializationFormat
 
 import dcpcpp
+from dcpcpp._io_options import default_threads
 
 
 @pytest.mark.parametrize("thread_count", [0, -1])
@@ -177,3 +178,28 @@ def test_a_null_byte_in_a_path_is_an_error_and_makes_nothing(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="null byte"):
         dcpcpp.open(f"{tmp_path}/b\0zzz")
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "threads", "beside"),
+    [(1, "1", 1, 1), (2, "1", 2, 1), (2, "2", 1, 1), (8, "2", 4, 3), (64, "4", 4, 4)],
+)
+def test_async_saves_leave_a_core_to_the_training(
+    monkeypatch: pytest.MonkeyPatch, cores: int, ranks: str, threads: int, beside: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert default_threads() == threads
+    assert default_threads(beside_training=True) == beside
+
+
+@pytest.mark.parametrize("writer", [dcpcpp.FileSystemWriter, dcpcpp.HuggingFaceStorageWriter])
+def test_an_async_save_fills_blocks_by_one_thread_where_there_are_two_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: Any
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    stats = dcpcpp.SaveStats()
+    state = {f"w{i}": torch.ones(1 << 20) for i in range(16)}
+    dcpcpp.async_save(state, storage_writer=writer(tmp_path / "ckpt"), stats=stats).result()
+    assert len({thread for name, *_, thread, _ in stats.trace.spans() if name == "fill"}) == 1

@@ -75,13 +75,20 @@ std::shared_ptr<StagedState> BeginStaging(
                                           .copies_first = copies_first}));
 }
 
-/// Whether a saver has the state after `timeout` seconds.
+/// Whether it is known after `timeout` seconds if a saver has the state.
 bool WaitHandedOver(StagedState& state, double timeout) {
   const py::gil_scoped_release nogil;
-  return state
-      .WaitHandedOver(std::chrono::duration_cast<Clock::Duration>(
-          std::chrono::duration<double>(timeout)))
-      .ok();
+  const Status handed_over =
+      state.WaitHandedOver(std::chrono::duration_cast<Clock::Duration>(
+          std::chrono::duration<double>(timeout)));
+  return handed_over.code() != absl::StatusCode::kDeadlineExceeded;
+}
+
+std::string SharingError(StagedState& state) {
+  const py::gil_scoped_release nogil;
+  const Status handed_over = state.WaitHandedOver(Clock::Duration(0));
+  if (handed_over.code() != absl::StatusCode::kResourceExhausted) return "";
+  return std::string(Message(handed_over));
 }
 
 /// Waits in slices, between which signal handlers run.
@@ -169,9 +176,9 @@ void BindStaging(py::module_& m) {
            py::arg("limit"), py::arg("threads"), py::arg("trace"),
            py::arg("saver"), py::arg("copying"), py::arg("copies_first"))
       .def("wait_staged", &WaitStaged, py::arg("timeout"), kWaitStagedDoc)
-      .def(
-          "wait_handed_over", &WaitHandedOver, py::arg("timeout"),
-          "Whether a saver has what it needs, after `timeout` seconds at most.")
+      .def("wait_handed_over", &WaitHandedOver, py::arg("timeout"),
+           "Wait until a saver has what it needs, or will not have it, at most "
+           "`timeout` seconds; False if that is over.")
       .def("cancel", &StagedState::Cancel,
            py::call_guard<py::gil_scoped_release>(),
            "Give the state up: no save of it will come, or it is to fail.")
@@ -184,6 +191,9 @@ void BindStaging(py::module_& m) {
           },
           "Why devices copy to memory that is not pinned, once it is staged; "
           "else empty.")
+      .def_property_readonly("sharing_error", &SharingError,
+                             "Why all ranks save in threads although this one "
+                             "has a saver, once that is known; else empty.")
       .def_property_readonly("nbytes", &StagedState::nbytes,
                              "Bytes of tensors in memory.")
       .def_property_readonly("nbytes_staged", &StagedState::nbytes_staged,

@@ -61,6 +61,9 @@ class AsyncSaveHandle {
 
   /// As StagedState::WaitStaged.
   Status WaitStaged(std::optional<Clock::Duration> timeout = std::nullopt);
+  /// As StagedState::WaitHandedOver: with a saver, the save goes on from then
+  /// on, even if all trainers are killed.
+  Status WaitHandedOver(std::optional<Clock::Duration> timeout = std::nullopt);
   /// The save's result; may be asked for again.
   /// \error kDeadlineExceeded  it is not there after `timeout`
   /// \error kCancelled  it was cancelled, here or on another rank

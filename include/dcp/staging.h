@@ -43,8 +43,9 @@ struct StagingOptions {
   std::shared_ptr<Trace> trace;
   /// Saves the state in the place of threads of this process: Save gives it
   /// all that it needs, and waits for its result. `max_nbytes` is for the
-  /// memory that is shared with it, and a state that does not fit fails the
-  /// save, as do storages that are not dcp's own, on files. May be null.
+  /// memory that is shared with it, and it reads nothing else: where a rank's
+  /// state does not fit, all ranks save in threads, and WaitHandedOver says so.
+  /// A storage that is not dcp's own, on files, fails the save. May be null.
   std::shared_ptr<Saver> saver;
   /// Pins the memory that devices copy to; where that fails, or without it, the
   /// copies are several times as slow. It stays pinned for the next state.
@@ -104,6 +105,8 @@ class StagedState {
   /// With a saver: waits until those of all ranks have what the save needs:
   /// from then on it is carried through, whichever trainers are killed.
   /// \error kDeadlineExceeded  `timeout` is over
+  /// \error kResourceExhausted  a rank's state does not fit the memory that it
+  ///     shares with its saver: all ranks save in threads, which end with them
   /// \error kFailedPrecondition  there is no saver, or it will not have it: see
   ///     the save's own result
   virtual Status WaitHandedOver(

@@ -19,6 +19,7 @@ from dcpcpp._devices import warn_if_pageable
 from dcpcpp._exceptions import torch_errors
 from dcpcpp._mesh_layouts import MeshLayouts, layouts_for
 from dcpcpp._native_save import SaveJob
+from dcpcpp._saver import warn_if_in_threads
 from dcpcpp._setup_failure import tell_savers
 from dcpcpp._staging_limit import staging_limit
 from dcpcpp._transport import transport_for
@@ -83,9 +84,10 @@ class AsyncJob:
             self._has_ended.set()
             if isinstance(entries, _core.StagedState):
                 warn_if_pageable(entries)
+                warn_if_in_threads(entries)
 
     def wait_handed_over(self, save: SaveJob, staged: _core.StagedState) -> None:
-        """Return once the saver has what it needs, or the save has ended; at once without one."""
+        """Return once the saver has what it needs, or will not have it; at once without one."""
         begin = time.perf_counter()
         while save.saver is not None and not self._has_ended.is_set():
             if staged.wait_handed_over(_SLICE_SECONDS):

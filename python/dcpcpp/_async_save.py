@@ -97,9 +97,10 @@ def async_save(
             made into memory that a small program of libdcp shares, which saves it and carries
             that through if this process is killed, from when all ranks have given it their
             copies. The call, or the fence, waits for that, too; not behind an earlier save,
-            which ends first. The ranks must share the directory. A copy that does not fit
-            the memory is an error. (Unlike torch's, the process is no copy of this one, and
-            needs no process group.)
+            which ends first. The ranks must share the directory. Where a rank's copy does
+            not fit the memory (`max_staging_bytes`), all ranks save as with THREAD: the
+            save ends with them, and a warning in the log says so. (Unlike torch's, the
+            process is no copy of this one, and needs no process group.)
         async_stager: makes the copy. None: as `DefaultStager(StagingOptions(False, False,
             False, False))`: the copy is complete when the call returns. A
             `dcpcpp.DefaultStager` with `use_async_staging` has the call return before: see

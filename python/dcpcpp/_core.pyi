@@ -350,7 +350,7 @@ class StagedState:
         """
     def wait_handed_over(self, timeout: typing.SupportsFloat | typing.SupportsIndex) -> bool:
         """
-        Whether a saver has what it needs, after `timeout` seconds at most.
+        Wait until a saver has what it needs, or will not have it, at most `timeout` seconds; False if that is over.
         """
     def wait_staged(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None) -> bool:
         """
@@ -380,6 +380,11 @@ class StagedState:
     def pin_error(self) -> str:
         """
         Why devices copy to memory that is not pinned, once it is staged; else empty.
+        """
+    @property
+    def sharing_error(self) -> str:
+        """
+        Why all ranks save in threads although this one has a saver, once that is known; else empty.
         """
 class DeviceMesh:
     """

@@ -30,9 +30,10 @@ class DefaultStager(DefaultStagerBase):
             copy is being made, and a fence (`dcpcpp.fence`, `wait_staged`) must come
             before the state changes.
         max_staging_bytes: host memory for all copies that exist at a time. What does not
-            fit is written from where it is, and the fence waits for that. None: what can be
-            had without swapping, in this process's control group too, an eighth of it left
-            alone; a rank among n of torchrun's on a machine (LOCAL_WORLD_SIZE) takes an nth.
+            fit is written from where it is, and the fence waits for that; with PROCESS, the
+            ranks do that, in threads. None: what can be had without swapping, in this
+            process's control group too, an eighth of it left alone; a rank among n of
+            torchrun's on a machine (LOCAL_WORLD_SIZE) takes an nth.
         max_copy_rate: bytes in a second that devices copy to host memory for one save,
             so that the trainer's own copies have room; of what is written from where it
             is, 64 MiB (or a tensor) at a time. None: as many as they can.

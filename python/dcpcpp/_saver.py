@@ -6,6 +6,7 @@ of the staged states.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 from dcpcpp import _core
 from dcpcpp._native_path import is_plain_files
 from dcpcpp._watch import heartbeat_timeout
+
+logger = logging.getLogger("dcpcpp")
 
 # Reentrant, because a signal handler may run, or raise, in a thread that has it.
 _mutex = threading.RLock()
@@ -39,6 +42,12 @@ def process_saver() -> _core.Saver:
         if _saver is None:
             _saver = _core.Saver(saver_program(), heartbeat_timeout())
         return _saver
+
+
+def warn_if_in_threads(staged: _core.StagedState) -> None:
+    """Log that a save was not the saver's, as it was to be, because a rank's state did not fit."""
+    if staged.sharing_error:
+        logger.warning("AsyncCheckpointerType.PROCESS: %s", staged.sharing_error)
 
 
 def release_saver_memory() -> None:

@@ -131,6 +131,11 @@ Status AsyncSaveHandle::WaitStaged(std::optional<Clock::Duration> timeout) {
   return staged.ok() ? (*staged)->WaitStaged(timeout) : staged.status();
 }
 
+Status AsyncSaveHandle::WaitHandedOver(std::optional<Clock::Duration> timeout) {
+  const auto& staged = operation_->staged();
+  return staged.ok() ? (*staged)->WaitHandedOver(timeout) : staged.status();
+}
+
 StatusOr<SaveResult> AsyncSaveHandle::Wait(
     std::optional<Clock::Duration> timeout) {
   return operation_->Wait(timeout);

@@ -271,13 +271,13 @@ StatusOr<SaveResult> Save(const StatusOr<std::shared_ptr<StagedState>>& staged,
   if (!usable.ok()) {
     return SaveOperation(writer, transport, options, {}).Run(usable);
   }
-  StatusOr<SaveResult> saved =
-      state->saver() != nullptr
-          ? SaveBySaver(*state, writer, transport, options)
-          : SaveOperation(writer, transport, options, {.staged = state})
+  auto saved = SaveBySaver(*state, writer, transport, options);
+  if (!saved) {
+    saved = SaveOperation(writer, transport, options, {.staged = state})
                 .Run(state->entries());
+  }
   state->snapshot().EndUse();
-  return saved;
+  return *std::move(saved);
 }
 
 StatusOr<SaveResult> SaveFrom(const SavePlan& plan, WriteSource& source,

@@ -2,7 +2,10 @@
 // 2. The ranks meet, as for a save in threads. One that cannot, or does not,
 //    leave its save to a saver fails the others here. They agree on the
 //    session, whose name the savers' records have: those of two saves never
-//    mix.
+//    mix. Where a rank has more than the memory that it shares with its saver
+//    takes, nobody but the trainers could read all: then there is no session,
+//    and all ranks save in threads, which stream what is not in memory. Nothing
+//    is there of savers then that a crash could leave.
 // 3. Each gives its order to its saver, and waits until all have. From then on
 //    the savers talk to each other, through the directory, and what becomes of
 //    the ranks is nothing to them: they gather, plan, write and commit as ranks
@@ -14,7 +17,9 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,6 +39,8 @@ namespace dcp {
 namespace {
 
 constexpr std::string_view kReady = "leaves its save to a saver";
+constexpr std::string_view kTooLarge = "has no room for ";
+constexpr std::string_view kSession = "dcpcpp-";
 constexpr auto kSlice = std::chrono::milliseconds(50);
 // For memory that states of earlier saves have; these have ended.
 constexpr auto kMemoryPatience = std::chrono::seconds(30);
@@ -45,10 +52,16 @@ class SaverOperation {
                  const SaveOptions& options)
       : state_(state), transport_(transport), options_(options) {}
 
-  StatusOr<SaveResult> Run(StorageWriter& writer) {
+  /// nullopt: the ranks save in threads.
+  StatusOr<std::optional<SaveResult>> Run(StorageWriter& writer) {
     const Status prepared = Guarded([&] { return Prepare(writer); });
-    DCP_ASSIGN_OR_RETURN(const std::string session, Meet(prepared));
-    order_.set_session_id(session);
+    DCP_ASSIGN_OR_RETURN(const std::string agreed, Meet(prepared));
+    if (!agreed.starts_with(kSession)) {
+      state_.EndHandover(DoesNotFit(agreed));
+      state_.snapshot().PutOffUse();
+      return std::nullopt;
+    }
+    order_.set_session_id(agreed);
     return HandOver();
   }
 
@@ -90,6 +103,11 @@ class SaverOperation {
     DCP_RETURN_IF_ERROR(AwaitMemory());
     DCP_RETURN_IF_ERROR(
         state_.snapshot().BeginUse([this] { return transport_.Check(); }));
+    if (const int64_t left = state_.nbytes_streamed(); left > 0) {
+      says_ = std::string(kTooLarge) + std::to_string(left) + " of " +
+              std::to_string(state_.nbytes()) + " bytes";
+      return absl::OkStatus();
+    }
     DCP_RETURN_IF_ERROR(TakeCopies());
     return saver().Start();
   }
@@ -126,14 +144,6 @@ class SaverOperation {
   Status TakeCopy(size_t number, TensorShard& shard) {
     const SaveEntry& entry = entries_[number];
     if (!shard.encoded) DCP_RETURN_IF_ERROR(CheckView(entry.fqn, shard.view));
-    if (state_.snapshot().IsStreamed(number)) {
-      return MakeStatus(
-          absl::StatusCode::kResourceExhausted,
-          "the state was not staged as a whole (" + entry.fqn +
-              " was not), and a saver writes only what was: allow more staging "
-              "memory (max_staging_bytes, StagingOptions::max_nbytes), or save "
-              "in threads of this process");
-    }
     DCP_ASSIGN_OR_RETURN(
         const TensorView copy,
         state_.snapshot().AwaitView(StagedViewOf(entry), number,
@@ -147,20 +157,27 @@ class SaverOperation {
     return absl::OkStatus();
   }
 
-  /// The session. In the steps of a save in threads, so that a rank that has
-  /// only an error to tell need not know of savers.
+  /// What the ranks agree on: a session, or whose state is too large. In the
+  /// steps of a save in threads, so that a rank that has only an error to tell
+  /// need not know of savers.
   StatusOr<std::string> Meet(const Status& prepared) {
-    StatusOr<std::string> mine{std::string(kReady)};
+    StatusOr<std::string> mine = says_;
     if (!prepared.ok()) mine = prepared;
     const auto open =
         [](const std::vector<std::string>& all) -> StatusOr<std::string> {
+      std::string too_large;
       for (size_t rank = 0; rank < all.size(); ++rank) {
-        if (all[rank] == kReady) continue;
-        return InvalidArgument("rank " + std::to_string(rank) +
-                               " saves in threads, and others leave it to a "
-                               "saver: all ranks must do the same");
+        const std::string name = "rank " + std::to_string(rank) + " ";
+        if (all[rank].starts_with(kTooLarge)) {
+          if (too_large.empty()) too_large = name + all[rank];
+        } else if (all[rank] != kReady) {
+          return InvalidArgument(name +
+                                 "saves in threads, and others leave it to a "
+                                 "saver: all ranks must do the same");
+        }
       }
-      return "dcpcpp-" + MakeRandomHex();
+      if (!too_large.empty()) return too_large;
+      return std::string(kSession) + MakeRandomHex();
     };
     if (options_.use_collectives) {
       return ReduceScatter(
@@ -174,6 +191,16 @@ class SaverOperation {
     if (WasInterrupted(prepared)) return prepared;
     DCP_RETURN_IF_ERROR(transport_.AwaitAll("write"));
     return AllReduce(transport_, "write", std::move(mine), open);
+  }
+
+  static Status DoesNotFit(const std::string& whose) {
+    return MakeStatus(
+        absl::StatusCode::kResourceExhausted,
+        whose +
+            " in the memory that it shares with its saver, so all ranks save "
+            "in threads of their own, and the save does not outlive them: "
+            "allow more staging memory (max_staging_bytes, "
+            "StagingOptions::max_nbytes)");
   }
 
   StatusOr<SaveResult> HandOver() {
@@ -223,6 +250,7 @@ class SaverOperation {
   Transport& transport_;
   const SaveOptions& options_;
   SaveOrder order_;
+  std::string says_{kReady};        // to the others
   std::vector<SaveEntry> entries_;  // as staged
   std::span<std::byte> memory_;
   std::shared_ptr<FileSystem> file_system_;
@@ -230,13 +258,18 @@ class SaverOperation {
 
 }  // namespace
 
-StatusOr<SaveResult> SaveBySaver(StagedEntries& state, StorageWriter& writer,
-                                 Transport& transport,
-                                 const SaveOptions& options) {
-  StatusOr<SaveResult> saved = Guarded(
+std::optional<StatusOr<SaveResult>> SaveBySaver(StagedEntries& state,
+                                                StorageWriter& writer,
+                                                Transport& transport,
+                                                const SaveOptions& options) {
+  if (state.saver() == nullptr) return std::nullopt;
+  StatusOr<std::optional<SaveResult>> saved = Guarded(
       [&] { return SaverOperation(state, transport, options).Run(writer); });
-  state.EndHandover();
-  return saved;
+  state.EndHandover(FailedPrecondition("no saver has the state"));
+  if (!saved.ok()) return saved.status();
+  std::optional<SaveResult> result = *std::move(saved);
+  if (!result) return std::nullopt;
+  return *std::move(result);
 }
 
 }  // namespace dcp

@@ -168,7 +168,7 @@ Status StagedEntries::WaitHandedOver(std::optional<Clock::Duration> timeout) {
   const auto deadline =
       std::chrono::steady_clock::now() + timeout.value_or(Clock::Duration(0));
   const MutexLock lock(mutex_);
-  while (saver_ && handover_ == Handover::kPending) {
+  while (saver_ && !handover_) {
     if (!timeout) {
       changed_.Wait(mutex_);
     } else if (std::chrono::steady_clock::now() < deadline) {
@@ -178,13 +178,12 @@ Status StagedEntries::WaitHandedOver(std::optional<Clock::Duration> timeout) {
                         "the saver does not have the state yet");
     }
   }
-  if (handover_ == Handover::kDone) return absl::OkStatus();
-  return FailedPrecondition("no saver has the state");
+  return handover_ ? *handover_ : FailedPrecondition("there is no saver");
 }
 
-void StagedEntries::SetHandover(Handover handover) {
+void StagedEntries::SetHandover(const Status& handover) {
   const MutexLock lock(mutex_);
-  if (handover_ == Handover::kPending) handover_ = handover;
+  if (!handover_) handover_ = handover;
   changed_.NotifyAll();
 }
 

@@ -50,23 +50,22 @@ class StagedEntries final : public StagedState {
 
   /// Null if threads save.
   SaverProcess* saver() const { return saver_.get(); }
-  void MarkHandedOver() { SetHandover(Handover::kDone); }
-  /// The save has ended, handed over or not.
-  void EndHandover() { SetHandover(Handover::kMissed); }
+  void MarkHandedOver() { SetHandover(absl::OkStatus()); }
+  /// It will not be any more, if it was not, for the reason `why`.
+  void EndHandover(const Status& why) { SetHandover(why); }
 
  private:
-  enum class Handover : uint8_t { kPending, kDone, kMissed };
-
   bool in_child() const;
   void Start();
-  /// Only what is pending changes.
-  void SetHandover(Handover handover);
+  /// What is known stays.
+  void SetHandover(const Status& handover);
 
   const pid_t owner_;
   const std::shared_ptr<SaverProcess> saver_;
   Mutex mutex_;
   CondVar changed_;
-  Handover handover_ ABSL_GUARDED_BY(mutex_) = Handover::kPending;
+  /// nullopt: not known yet.
+  std::optional<Status> handover_ ABSL_GUARDED_BY(mutex_);
   const std::vector<SaveEntry> entries_;
   int64_t nbytes_ = 0;
   /// Shared with the thread: in a forked child, where there is no thread, it

@@ -111,6 +111,11 @@ class Snapshot {
   /// that other snapshots have, none is: the use has come and need not wait.
   /// \error kFailedPrecondition  cancelled, or used before
   Status BeginUse(const Ask& ask);
+  /// Undoes BeginUse, where nothing was streamed: the use comes later.
+  void PutOffUse() {
+    const MutexLock lock(mutex_);
+    is_used_ = false;
+  }
   /// What is streamed has been read; nobody gets it any more.
   void EndStreaming();
   /// Nothing is read any more: the memory goes back, and Run() ends. For a use

@@ -162,15 +162,32 @@ def test_what_only_this_process_can_write_is_refused(tmp_path: Path, what: str) 
         dcpcpp.async_save({"x": torch.ones(3)}, async_checkpointer_type=kind, **options)
 
 
-def test_a_state_that_does_not_fit_the_memory_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_state_that_does_not_fit_the_memory_is_saved_by_threads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
     stager = dcpcpp.DefaultStager(
-        stock.staging.StagingOptions(False, False, False, False), max_staging_bytes=4096
+        stock.staging.StagingOptions(False, False, is_async, False), max_staging_bytes=4096
     )
-    future = save({"x": torch.ones(10_000)}, tmp_path / "c", async_stager=stager)
-    with pytest.raises(dcpcpp.CheckpointException, match="max_staging_bytes") as raised:
-        future.result()
-    assert isinstance(raised.value.failures[0][0], OSError)
-    assert not (tmp_path / "c" / ".metadata").exists()
+    state = {"x": torch.ones(10_000), "small": torch.ones(9)}
+    response = save(state, tmp_path / "c", async_stager=stager)
+    with dcpcpp.fence():
+        for tensor in state.values():
+            tensor.zero_()
+    getattr(response, "upload_completion", response).result()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "rank 0 has no room for 40000 of 40036 bytes" in record.message
+    assert "does not outlive them" in record.message
+    assert "max_staging_bytes" in record.message
+    loaded = {"x": torch.zeros(10_000), "small": torch.zeros(9)}
+    stock.load(loaded, checkpoint_id=tmp_path / "c")
+    assert all(bool((tensor == 1).all()) for tensor in loaded.values())
+    caplog.clear()
+    save(state, tmp_path / "c").result()  # which fits
+    assert not caplog.records
+    dcpcpp.load(loaded, checkpoint_id=tmp_path / "c")
+    assert not any(bool(tensor.any()) for tensor in loaded.values())
 
 
 def test_errors_of_the_saver_are_those_of_a_save(tmp_path: Path) -> None:

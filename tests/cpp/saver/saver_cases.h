@@ -5,9 +5,10 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -50,29 +51,28 @@ struct SaverRanks {
 
   using Handles = std::vector<std::unique_ptr<AsyncSaveHandle>>;
 
-  /// `entries` by rank, which must outlive the handles.
+  /// `entries` by rank, which must outlive the handles. `limit` is of rank 1's
+  /// staging memory.
   Handles Begin(AllEntries& entries, const std::string& path,
-                bool is_slow = false, const SaveOptions& options = {}) {
+                bool is_slow = false, const SaveOptions& options = {},
+                std::optional<int64_t> limit = std::nullopt) {
     auto transports = MakeThreadTransports(static_cast<int>(savers.size()),
                                            kRankTimeoutSeconds);
     Handles handles;
     for (size_t rank = 0; rank < savers.size(); ++rank) {
-      handles.push_back(
-          AsyncSave(entries[rank].entries(), nullptr,
-                    {.writer = WriterTo(path, is_slow),
-                     .transport = std::move(transports[rank])},
-                    {.save = options, .staging = {.saver = savers[rank]}}));
+      const StagingOptions staging{
+          .max_nbytes = rank == 1 ? limit : std::nullopt,
+          .saver = savers[rank]};
+      handles.push_back(AsyncSave(entries[rank].entries(), nullptr,
+                                  {.writer = WriterTo(path, is_slow),
+                                   .transport = std::move(transports[rank])},
+                                  {.save = options, .staging = staging}));
     }
     return handles;
   }
 
   static void AwaitHandedOver(const Handles& handles) {
-    for (const auto& handle : handles) {
-      while (!handle->progress().is_handed_over) {
-        REQUIRE_FALSE(handle->progress().is_done);
-        std::this_thread::yield();
-      }
-    }
+    for (const auto& handle : handles) DCP_CHECK_OK(handle->WaitHandedOver());
   }
 
   std::vector<std::shared_ptr<Saver>> savers;

@@ -110,13 +110,11 @@ TEST_CASE("a trainer that is killed before its order is not waited for",
   CHECK_THAT(std::string(Message(failure)), Contains("has not begun"));
 }
 
-Status SaveAlone(State& state, std::shared_ptr<StorageWriter> writer,
-                 StagingOptions staging) {
-  staging.saver = MakeSaver();
+Status SaveAlone(State& state, std::shared_ptr<StorageWriter> writer) {
   return AsyncSave(EntriesOf(state), nullptr,
                    {.writer = std::move(writer),
                     .transport = MakeSingleProcessTransport()},
-                   {.staging = std::move(staging)})
+                   {.staging = {.saver = MakeSaver()}})
       ->Wait()
       .status();
 }
@@ -132,27 +130,21 @@ TEST_CASE("a saver's errors arrive as they were", "[saver]") {
   const testing::TempDirectory directory;
   State state = SmallState(1);
   const std::string path = directory.path() + "/ckpt";
-  DCP_CHECK_OK(SaveAlone(state, WriterTo(path), {}));
+  DCP_CHECK_OK(SaveAlone(state, WriterTo(path)));
   FileSystemWriterOptions options{.path = path, .overwrite = false};
-  const Status refused = SaveAlone(state, MakeFileSystemWriter(options), {});
+  const Status refused = SaveAlone(state, MakeFileSystemWriter(options));
   CHECK(FailureOf(refused).code() == absl::StatusCode::kFailedPrecondition);
   const std::string file = directory.path() + "/file";
   std::ofstream(file) << "x";
-  const Status no_directory = SaveAlone(state, WriterTo(file), {});
+  const Status no_directory = SaveAlone(state, WriterTo(file));
   CHECK(GetErrorDetail(FailureOf(no_directory))->path == file);
 }
 
 TEST_CASE("what a saver cannot do is refused", "[saver]") {
   State state = SmallState(1);
-  const testing::TempDirectory directory;
-  const Status too_large =
-      SaveAlone(state, WriterTo(directory.path() + "/c"), {.max_nbytes = 4096});
-  CHECK(FailureOf(too_large).code() == absl::StatusCode::kResourceExhausted);
-  CHECK_THAT(std::string(Message(too_large)), Contains("max_staging_bytes"));
   const Status no_files = SaveAlone(
       state,
-      NativeStorage(NativePlace{.fs = MakeMemoryFileSystem()}).make_writer(),
-      {});
+      NativeStorage(NativePlace{.fs = MakeMemoryFileSystem()}).make_writer());
   CHECK(FailureOf(no_files).code() == absl::StatusCode::kUnimplemented);
   CHECK(Saver::Make({.program = "dcpcpp_saver"}).status().code() ==
         absl::StatusCode::kInvalidArgument);

@@ -5,12 +5,14 @@
 
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "saver/saver_cases.h"
 #include "testing/temp_directory.h"
@@ -110,6 +112,48 @@ TEST_CASE("savers of several ranks make one checkpoint", "[saver]") {
   }
 }
 
+/// What was saved changes as soon as it may.
+void ChangeWhenStaged(const SaverRanks::Handles& handles, AllEntries& all) {
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    DCP_CHECK_OK(handles[rank]->WaitStaged());
+    for (SaveEntry& entry : all[rank].entries()) {
+      const auto* shard = std::get_if<TensorShard>(&entry.value);
+      if (shard == nullptr) continue;
+      const TensorView& view = shard->view;
+      std::memset(view.data, '!', NbytesInMemory(view).value_or(0));
+    }
+  }
+}
+
+TEST_CASE("where a rank's state does not fit, all ranks save in threads",
+          "[saver]") {
+  const bool together = GENERATE(true, false);
+  const testing::TempDirectory directory;
+  const std::string path = directory.path() + "/ckpt";
+  SaverRanks ranks(2);
+  uint64_t seed = 0;
+  for (const int64_t limit : {8 * kMiB, int64_t{4096}, 8 * kMiB}) {
+    const State state = VariedState(++seed);
+    AllEntries entries = Sharded(state, 2);
+    const auto handles =
+        ranks.Begin(entries, path, false, {.use_collectives = together}, limit);
+    ChangeWhenStaged(handles, entries);
+    for (const auto& handle : handles) {
+      RequireSaved(handle->Wait());
+      const Status shared = handle->WaitHandedOver();
+      CHECK(shared.ok() == (limit > 4096));
+      if (shared.ok()) continue;
+      CHECK(shared.code() == absl::StatusCode::kResourceExhausted);
+      CHECK_THAT(std::string(Message(shared)),
+                 Contains("rank 1 has no room for "));
+    }
+    if (together) CheckHolds(StorageIn(path), state);
+    for (const auto& entry : std::filesystem::directory_iterator(path)) {
+      CHECK_THAT(entry.path().filename().string(), !Contains(".record"));
+    }
+  }
+}
+
 TEST_CASE("a save goes on when its trainer is killed", "[saver]") {
   const testing::TempDirectory directory;
   const std::string path = directory.path() + "/ckpt";
@@ -119,7 +163,7 @@ TEST_CASE("a save goes on when its trainer is killed", "[saver]") {
     auto saver = Saver::Make({.program = DCP_SAVER_PROGRAM});
     if (!saver.ok()) ::_exit(1);
     const auto save = SaveBy(*saver, state, path);
-    while (!save->progress().is_handed_over) std::this_thread::yield();
+    if (!save->WaitHandedOver().ok()) ::_exit(2);
     ::kill(::getpid(), SIGKILL);
   }
   int status = 0;

@@ -128,6 +128,18 @@ def test_a_cpp_trainer_saves_the_weights_of_a_step_while_it_goes_on(
         assert state["step"] == step
 
 
+def test_a_cpp_trainer_that_is_killed_has_its_checkpoint(
+    cpp_examples: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    killed, committed = _run_without_python(cpp_examples / "saver_trainer", tmp_path).splitlines()
+    assert killed == "the trainer of step 3 was killed by signal 9"
+    assert "step 3 was committed" in committed
+    assert [path.name for path in tmp_path.iterdir()] == ["step-3"]
+    state = {"weights": torch.zeros(1 << 22)}
+    state_dict_loader.load(state, checkpoint_id=tmp_path / "step-3")
+    assert bool((state["weights"] == 3).all())
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 5])
 def test_stock_torch_loads_what_cpp_wrote(
     cpp_examples: pathlib.Path, tmp_path: pathlib.Path, ranks: int

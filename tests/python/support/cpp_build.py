@@ -39,7 +39,8 @@ def build_tree(fallback: pathlib.Path, *targets: str) -> pathlib.Path:
     if not (tree / "CMakeCache.txt").exists():
         tree = fallback
         run("cmake", "-S", REPOSITORY, "-B", tree, "-G", "Ninja", "-DDCP_BUILD_BENCHMARKS=OFF")
-    run("cmake", "--build", tree, "--target", *(targets or ("dcp", "dcp_static", "dcp_mpi")))
+    installed = ("dcp", "dcp_static", "dcp_mpi", "dcpcpp_saver")
+    run("cmake", "--build", tree, "--target", *(targets or installed))
     return tree
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed.checkpoint as stock
 from torch.distributed.checkpoint.api import CheckpointException as TorchCheckpointException
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
@@ -43,6 +45,34 @@ class Staged:
 
     def wait_staged(self, timeout: float | None) -> bool:
         return True
+
+
+@pytest.mark.parametrize("kind", dcpcpp.AsyncCheckpointerType)
+@pytest.mark.parametrize("limit", [None, 0], ids=["copied", "streamed"])
+@pytest.mark.parametrize("is_fenced", [True, False], ids=["fence", "no_fence"])
+def test_a_step_gets_into_the_checkpoint_without_the_fence_and_not_with_it(
+    tmp_path: Path, kind: dcpcpp.AsyncCheckpointerType, limit: int | None, is_fenced: bool
+) -> None:
+    state = {"w": torch.ones(1000)}
+    may_copy = threading.Event()
+    _staged._staging_thread.submit(may_copy.wait, 20)  # no copy begins before
+    response = dcpcpp.async_save(
+        state,
+        checkpoint_id=tmp_path / "c",
+        async_checkpointer_type=kind,
+        async_stager=dcpcpp.DefaultStager(IN_BACKGROUND, max_staging_bytes=limit),
+    )
+    if is_fenced:
+        threading.Timer(0.02, may_copy.set).start()
+        with dcpcpp.fence():
+            state["w"].fill_(2.0)
+    else:
+        state["w"].fill_(2.0)
+        may_copy.set()
+    response.upload_completion.result()
+    loaded = {"w": torch.zeros(1000)}
+    stock.load(loaded, checkpoint_id=tmp_path / "c", no_dist=True)
+    assert loaded["w"].unique().tolist() == [1.0 if is_fenced else 2.0]
 
 
 def test_a_copy_that_fails_does_not_fail_the_step(tmp_path: Path) -> None:

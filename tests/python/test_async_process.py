@@ -251,6 +251,19 @@ def test_savers_of_two_ranks(tmp_path: Path, use_collectives: bool) -> None:
             assert lost_ranks.value_in(tmp_path / str(number), 2) == value
 
 
+@pytest.mark.parametrize("use_collectives", [True, False])
+def test_ranks_of_which_one_has_too_much_save_in_threads(
+    tmp_path: Path, use_collectives: bool
+) -> None:
+    function = process_saves.save_too_much_on_one_rank
+    with start_job(2, function, tmp_path / "c", use_collectives) as job:
+        for (message,) in job.all_told():
+            assert "rank 1 has no room for" in message
+    assert not list((tmp_path / "c").glob("*.record"))
+    if use_collectives:
+        assert lost_ranks.value_in(tmp_path / "c", 2) == lost_ranks.NEW
+
+
 @pytest.mark.parametrize("killed", [[0], [1], [0, 1]])
 def test_savers_commit_for_trainers_that_are_killed(tmp_path: Path, killed: list[int]) -> None:
     directory = tmp_path / "c"

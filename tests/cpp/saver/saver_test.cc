@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -173,6 +174,42 @@ TEST_CASE("a save goes on when its trainer is killed", "[saver]") {
     std::this_thread::yield();
   }
   CheckHolds(StorageIn(path), state);
+}
+
+size_t FileCount(const std::string& path) {
+  return static_cast<size_t>(
+      std::distance(std::filesystem::directory_iterator(path), {}));
+}
+
+TEST_CASE("a state that does not fit is not saved if its trainer is killed",
+          "[saver]") {
+  const testing::TempDirectory directory;
+  const std::string path = directory.path() + "/ckpt";
+  State state = VariedState(1);
+  RequireSaved(SaveBy(MakeSaver(), state, path)->Wait());
+  const size_t files = FileCount(path);
+  State next = VariedState(2);
+  const pid_t trainer = ::fork();
+  if (trainer == 0) {
+    auto saver = Saver::Make({.program = DCP_SAVER_PROGRAM});
+    if (!saver.ok()) ::_exit(1);
+    const auto save = AsyncSave(
+        EntriesOf(next), nullptr,
+        {.writer = WriterTo(path, /*is_slow=*/true),
+         .transport = MakeSingleProcessTransport()},
+        {.staging = {.max_nbytes = 4096, .saver = *std::move(saver)}});
+    const Status shared = save->WaitHandedOver();
+    if (shared.code() != absl::StatusCode::kResourceExhausted) ::_exit(2);
+    if (save->WaitStaged(std::chrono::milliseconds(50)).ok()) ::_exit(3);
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(trainer, &status, 0) == trainer);
+  REQUIRE(WIFSIGNALED(status));
+  CheckHolds(StorageIn(path), state);
+  RequireSaved(SaveBy(MakeSaver(), next, path)->Wait());
+  CheckHolds(StorageIn(path), next);
+  CHECK(FileCount(path) == files);
 }
 
 }  // namespace

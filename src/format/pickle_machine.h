@@ -78,7 +78,8 @@ class PickleMachine {
   void Seal(PickleId id);
   bool OnAppend();
   bool OnAppends();
-  bool CheckKeys(size_t first);
+  bool CheckHashable(PickleId id, size_t* visits);
+  bool CheckKeys(size_t first, size_t step);
   bool OnSetItem();
   bool OnSetItems();
   bool OnAddItems();

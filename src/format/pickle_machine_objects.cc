@@ -31,6 +31,7 @@ bool PickleMachine::ReadLine(PickleId* line) {
   const size_t start = position_;
   const size_t newline = data_.substr(start, kMaxGlobalNbytes + 1).find('\n');
   if (newline == data_.npos) return Fail("the name does not end");
+  if (newline == 0) return Fail("a global needs two short strings");
   position_ = start + newline + 1;
   if (!IsValidUtf8(data_.substr(start, newline))) {
     return Fail("the name is not UTF-8");

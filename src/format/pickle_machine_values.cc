@@ -11,6 +11,8 @@ namespace dcp {
 namespace {
 
 constexpr size_t kMaxDepth = 0x7f;  // of PickleNode::depth
+// Parts of one key, each as often as it is there: tuples can unfold.
+constexpr size_t kMaxKeyParts = 1000;
 
 }  // namespace
 
@@ -176,20 +178,33 @@ bool PickleMachine::OnAppends() {
   return Fill(PickleKind::kList, first);
 }
 
-/// Whether stack_[first..] is keys and values in turn, keys hashable.
-bool PickleMachine::CheckKeys(size_t first) {
-  if ((stack_.size() - first) % 2 != 0) return Fail("a key has no value");
-  for (size_t i = first; i < stack_.size(); i += 2) {
-    const PickleKind kind = graph_.kind(stack_[i]);
-    if (kind == PickleKind::kList || kind == PickleKind::kDict) {
-      return Fail("a list or dict cannot be a key");
-    }
+/// Whether Python could hash `id`. Sets are taken for frozen ones, and what
+/// instances are hashed by is theirs.
+bool PickleMachine::CheckHashable(PickleId id, size_t* visits) {
+  if (++*visits > kMaxKeyParts) return Fail("the key is too large");
+  const PickleKind kind = graph_.kind(id);
+  if (kind == PickleKind::kList || kind == PickleKind::kDict) {
+    return Fail("a list or dict cannot be a key");
+  }
+  if (kind != PickleKind::kTuple) return true;
+  for (const PickleId part : graph_.items(id)) {
+    if (!CheckHashable(part, visits)) return false;
+  }
+  return true;
+}
+
+/// Whether each `step`-th of stack_[first..] is hashable, and nothing is left.
+bool PickleMachine::CheckKeys(size_t first, size_t step) {
+  if ((stack_.size() - first) % step != 0) return Fail("a key has no value");
+  for (size_t i = first; i < stack_.size(); i += step) {
+    size_t visits = 0;
+    if (!CheckHashable(stack_[i], &visits)) return false;
   }
   return true;
 }
 
 bool PickleMachine::OnSetItem() {
-  if (!Need(3) || !CheckKeys(stack_.size() - 2)) return false;
+  if (!Need(3) || !CheckKeys(stack_.size() - 2, 2)) return false;
   return Fill(PickleKind::kDict, stack_.size() - 2);
 }
 
@@ -197,7 +212,7 @@ bool PickleMachine::OnSetItems() {
   size_t first = 0;
   if (!PopMark(&first)) return false;
   if (first == fence_) return Fail("there is no dict below MARK");
-  return CheckKeys(first) && Fill(PickleKind::kDict, first);
+  return CheckKeys(first, 2) && Fill(PickleKind::kDict, first);
 }
 
 bool PickleMachine::OnAddItems() {
@@ -206,13 +221,14 @@ bool PickleMachine::OnAddItems() {
   if (first == fence_ || graph_.kind(stack_[first - 1]) != PickleKind::kSet) {
     return Fail("not a set");
   }
+  if (!CheckKeys(first, 1)) return false;
   stack_.resize(first);
   return true;
 }
 
 bool PickleMachine::OnFrozenSet() {
   size_t first = 0;
-  if (!PopMark(&first)) return false;
+  if (!PopMark(&first) || !CheckKeys(first, 1)) return false;
   stack_.resize(first);
   return PushNode({.kind = PickleKind::kSet});
 }

@@ -48,7 +48,17 @@ class _Bytes(_Stub): ...
 class _StorageInfo(_Stub): ...
 
 
-class _Foreign(_Stub): ...
+class _Foreign(_Stub):
+    """Nothing is known of it: it may as well be a list or a dict."""
+
+    def append(self, value: object) -> None:
+        pass
+
+    def extend(self, values: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
 
 
 class _Index(_Stub):

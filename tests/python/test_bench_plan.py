@@ -11,7 +11,7 @@ import pytest
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 
 from dcpcpp import _core
-from dcpcpp.bench import plan_programs, plan_stock, plan_suite
+from dcpcpp.bench import bars, plan_programs, plan_stock
 from support.command_line import command
 
 ARE_BUILT = (plan_programs.DEFAULT_FOLDER / "dcp_plan_bench").exists()
@@ -52,11 +52,11 @@ def test_planning_is_measured_beside_stock(tmp_path: pathlib.Path) -> None:
 
 
 def test_bars_are_judged_by_the_median() -> None:
-    fast = plan_suite.Measured("seconds", "s", [1.0, 1.5, 9.0], bar=2.0)
-    slow = plan_suite.Measured("rate", "MB/s", [100.0, 150.0, 900.0], bar=200.0, is_floor=True)
+    fast = bars.Measured("seconds", "s", [1.0, 1.5, 9.0], bar=2.0)
+    slow = bars.Measured("rate", "MB/s", [100.0, 150.0, 900.0], bar=200.0, is_floor=True)
     assert (fast.median, fast.holds) == (1.5, True)
     assert (slow.median, slow.holds) == (150.0, False)
-    assert plan_suite.Measured("seconds", "s", [1.0]).holds is None
+    assert bars.Measured("seconds", "s", [1.0]).holds is None
 
 
 def test_figures_are_read_as_programs_print_them() -> None:

@@ -22,8 +22,8 @@ from torch.distributed.checkpoint import staging as stock_staging
 from torch.distributed.checkpoint import state_dict_saver
 
 import dcpcpp
-from dcpcpp.bench.contestants import raw_write
 from dcpcpp.bench.meter import sync_names
+from dcpcpp.bench.raw import raw_write
 from dcpcpp.bench.states import Tensors, nbytes_of
 
 

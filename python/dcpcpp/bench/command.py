@@ -132,13 +132,15 @@ def _bench_async(
 def _bench_plan(
     ranks: int, repeats: int, programs: Path | None, console: Console, json_out: Path | None
 ) -> None:
+    from dcpcpp.bench.bars import print_measured
     from dcpcpp.bench.plan_programs import DEFAULT_FOLDER
-    from dcpcpp.bench.plan_suite import PlanSuite, print_measured
+    from dcpcpp.bench.plan_suite import PlanSuite
     from dcpcpp.bench.report import to_json
 
     with console.status("starting") as status:
         found = PlanSuite(ranks, repeats, programs or DEFAULT_FOLDER).run(status.update)
-    print_measured(found, console)
+    title = "planning a save of Llama 3 70B with AdamW's state, on one core"
+    print_measured(found, title, console)
     if json_out is not None:
         json_out.write_text(to_json(found, {"plan_ranks": ranks, "repeats": repeats}))
 

@@ -18,11 +18,9 @@ from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint._extension import ZStandard
 
 import dcpcpp
-from dcpcpp import _core
-from dcpcpp.bench.meter import sync_names
+from dcpcpp.bench.meter import sync_file, sync_names
+from dcpcpp.bench.raw import raw_read, raw_write
 from dcpcpp.bench.states import Tensors, nbytes_of
-
-_BLOCK, _DEPTH = 4 << 20, 32  # as the library has in flight with two workers and 128 MiB
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,8 @@ def safetensors_contestant() -> Contestant:
 
     def save(state: Tensors, path: Path) -> None:
         path.mkdir(parents=True)
-        file = path / "model.safetensors"
-        save_file(state, file)
-        descriptor = os.open(file, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        save_file(state, path / "model.safetensors")
+        sync_file(path / "model.safetensors")
         sync_names(path)
 
     def load(state: Tensors, path: Path) -> None:
@@ -144,23 +137,6 @@ def safetensors_contestant() -> Contestant:
             tensor.copy_(loaded[key])
 
     return Contestant("safetensors", save, load)
-
-
-def raw_write(
-    path: Path,
-    nbytes: int,
-    *,
-    direct: bool,
-    files: int = 1,
-    before_start: Callable[[], None] | None = None,
-) -> float:
-    """Seconds for `nbytes` through plain I/O, with dcpcpp's block and depth.
-
-    Only whole blocks are moved; the time of the rest is put in at the same rate.
-    `before_start` is called when the memory is there, before the clock starts.
-    """
-    seconds, moved = _core.raw_write(str(path), nbytes, files, _BLOCK, _DEPTH, direct, before_start)
-    return seconds * nbytes / moved
 
 
 def raw_contestant(*, direct: bool, files: int = 1) -> Contestant:
@@ -178,9 +154,7 @@ def raw_contestant(*, direct: bool, files: int = 1) -> Contestant:
 
     def load(state: Tensors, path: Path) -> float:
         names = sorted(file.name for file in path.glob("*.distcp"))
-        nbytes = nbytes_of(state)
-        seconds, moved = _core.raw_read(str(path), names, nbytes, _BLOCK, _DEPTH, direct)
-        return seconds * nbytes / moved
+        return raw_read(path, names, nbytes_of(state), direct=direct)
 
     name = "raw device" if direct else "raw write(2)/read(2)"
     if files > 1:
@@ -206,7 +180,6 @@ __all__ = [
     "compression_contestants",
     "dcpcpp_contestant",
     "raw_contestant",
-    "raw_write",
     "safetensors_contestant",
     "stock_contestant",
     "torch_contestant",

@@ -1,4 +1,4 @@
-"""What `dcpcpp bench --hf` measures: saves and loads of safetensors, plain and quantized."""
+"""What `dcpcpp bench --hf` measures: saves, loads and conversions to safetensors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from torch.distributed.checkpoint.quantized_hf_storage import (
 )
 
 import dcpcpp
-from dcpcpp import _core
 from dcpcpp.bench.contestants import Contestant
+from dcpcpp.bench.conversions import measure_conversions
 from dcpcpp.bench.measures import Outcome, Progress, measure_loads
+from dcpcpp.bench.raw import raw_read
 from dcpcpp.bench.states import Tensors, llama_like, nbytes_of
 from dcpcpp.bench.suite import OFTEN_ON_DISK, measure_ranks
 
-_BLOCK, _DEPTH = 4 << 20, 32  # as the library has in flight with two workers and 128 MiB
 _FILES = 4  # of the model, as published ones have several
 _SCALED = 128  # rows and columns that share a scale
 # Stock's reader of quantized weights takes several seconds for a GiB.
@@ -84,11 +84,8 @@ def _safetensors(save: Callable[[Tensors, Path], None]) -> Contestant:
 
 def _raw(save: Callable[[Tensors, Path], None]) -> Contestant:
     def load(state: Tensors, path: Path) -> float:
-        sizes = [(path / name).stat().st_size for name in _names()]
-        # As much of each file; the time of the rest is put in at the same rate.
-        even = min(sizes) * len(sizes)
-        seconds, moved = _core.raw_read(str(path), _names(), even, _BLOCK, _DEPTH, True)
-        return seconds * sum(sizes) / moved
+        nbytes = sum((path / name).stat().st_size for name in _names())
+        return raw_read(path, _names(), nbytes, direct=True)
 
     return Contestant("raw device", save, load, files="model")
 
@@ -130,11 +127,11 @@ def quantized_contestants(stored: Tensors) -> list[Contestant]:
 
 @dataclass(frozen=True)
 class HfSuite:
-    """Which saves and loads to measure, where and of what size.
+    """Which saves, loads and conversions to measure, where and of what size.
 
     Attributes:
         folder: on the disk to measure; created if absent.
-        nbytes: size of the Llama-like state.
+        nbytes: size of the Llama-like state, and of the model that is converted.
         repeats: of each measure.
     """
 
@@ -146,12 +143,20 @@ class HfSuite:
         """Take the measures; `say` is told which one is at work."""
         torch.set_num_threads(1)
         self.folder.mkdir(parents=True, exist_ok=True)
-        outcomes = [
+        return [*self._saves(say), *self._loads(say), self._conversions(say)]
+
+    def _saves(self, say: Progress) -> list[Outcome]:
+        return [
             measure_ranks(ranks, self.nbytes, self.folder, self.repeats, say, layout)
             for ranks, layout in ((1, "hf-fsdp"), (2, "hf-fsdp"), (2, "hf-tp"))
         ]
+
+    def _conversions(self, say: Progress) -> Outcome:
+        return measure_conversions(self.nbytes, self.folder, self.repeats, say, OFTEN_ON_DISK)
+
+    def _loads(self, say: Progress) -> list[Outcome]:
         state = llama_like(self.nbytes)
-        outcomes += [
+        outcomes = [
             measure_loads(
                 f"{'cold' if cold else 'warm'} load of safetensors",
                 state,

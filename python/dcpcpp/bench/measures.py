@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from dcpcpp.bench.bars import Measured
 from dcpcpp.bench.contestants import (
     Contestant,
     best_stock_threads,
@@ -28,12 +29,13 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """The samples of one measure, by contestant."""
+    """The samples of one measure, by contestant, and what is asked for of them."""
 
     measure: str
     nbytes: int
     ranks: int = 1
     samples: dict[str, Samples] = field(default_factory=dict)
+    bars: list[Measured] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
 
 

@@ -125,6 +125,20 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+def peak_mib() -> float:
+    """Peak of this process's memory since `measure` began its last call (proc(5), VmHWM)."""
+    return _status_kib("VmHWM") / 1024
+
+
+def sync_file(file: Path) -> None:
+    """Make what a file holds durable."""
+    descriptor = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_names(folder: Path) -> None:
     """Make the names in `folder`, and its own, durable: what no rival does by itself."""
     for directory in (folder if folder.is_dir() else folder.parent, folder.parent):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from dcpcpp.bench.bars import Measured
 from dcpcpp.bench.plan_programs import Section, run_program
 
 Progress = Callable[[str], None]
@@ -27,35 +24,6 @@ _RESOLUTION = 1e-3  # of the seconds that programs print
 _INDEX = re.compile(r"index of (\d+) chunks")
 _COORDINATOR = ("reads the messages", "global plan", "writes the answers")
 _LAYOUTS = ("FSDP, flat", "HSDP over TP", "FSDP over TP, in stages")
-
-
-@dataclass
-class Measured:
-    """A measure, with a value per repeat.
-
-    Attributes:
-        values: in `unit`.
-        bar: what is asked for of the median; None: nothing.
-        is_floor: whether it must be reached rather than not exceeded.
-    """
-
-    measure: str
-    unit: str
-    values: list[float]
-    bar: float | None = None
-    is_floor: bool = False
-
-    @property
-    def median(self) -> float:
-        """Of the repeats."""
-        return statistics.median(self.values)
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether the median is within the bar; None without one."""
-        if self.bar is None:
-            return None
-        return self.median >= self.bar if self.is_floor else self.median <= self.bar
 
 
 @dataclass(frozen=True)
@@ -170,17 +138,3 @@ def _metadata(ranks: int, runs: list[dict[str, Section]]) -> list[Measured]:
     (chunks,) = (int(of[1]) for of in map(_INDEX.fullmatch, items[0]) if of)
     found.append(Measured(f"finding a tensor's among {chunks:,} chunks", "us", lookups, bar=1.0))
     return found
-
-
-def print_measured(found: Sequence[Measured], console: Console) -> None:
-    """One table, with the bars."""
-    table = Table(title="planning a save of Llama 3 70B with AdamW's state, on one core")
-    table.add_column("measure")
-    for column in ("min", "median", "max", "", "bar", "held"):
-        table.add_column(column, justify="left" if column == "" else "right")
-    for one in found:
-        bar = "" if one.bar is None else f"{'≥' if one.is_floor else '≤'} {one.bar:g}"
-        held = "" if one.holds is None else ("yes" if one.holds else "NO")
-        spread = (min(one.values), one.median, max(one.values))
-        table.add_row(one.measure, *(f"{value:.3f}" for value in spread), one.unit, bar, held)
-    console.print(table)

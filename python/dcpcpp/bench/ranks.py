@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -22,9 +21,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 import dcpcpp
-from dcpcpp.bench.contestants import raw_write
 from dcpcpp.bench.measures import Outcome, in_turns, is_close
-from dcpcpp.bench.meter import Samples, drop_page_cache, measure, sync_names
+from dcpcpp.bench.meter import Samples, drop_page_cache, measure, sync_file, sync_names
+from dcpcpp.bench.raw import raw_write
 from dcpcpp.bench.states import llama_like, nbytes_of
 
 Save = Callable[[Path], float | None]
@@ -80,7 +79,7 @@ def _hf_savers(state: dict[str, Any], native: dict[str, Save]) -> dict[str, Save
         state_dict_saver.save(state, storage_writer=writer)
         if dist.get_rank() == 0:
             for file in path.glob("*.safetensors"):
-                _sync(file)
+                sync_file(file)
         sync_names(path)
 
     return {
@@ -89,14 +88,6 @@ def _hf_savers(state: dict[str, Any], native: dict[str, Save]) -> dict[str, Save
         "stock DCP, consolidated": stock,
         "raw device": native["raw device"],
     }
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _written_nbytes() -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dcpcpp._config import config
+from dcpcpp.bench.bars import print_measured
 from dcpcpp.bench.measures import Outcome
 
 SCHEMA = 1
@@ -47,6 +48,8 @@ def print_table(outcome: Outcome, console: Console) -> None:
             f"{max(samples.extra_rss_mib):.0f}" if samples.extra_rss_mib else "",
         )
     console.print(table)
+    if outcome.bars:
+        print_measured(outcome.bars, "what is asked for", console)
 
 
 def to_json(outcomes: Sequence[Any], parameters: dict[str, Any]) -> str:

@@ -22,26 +22,63 @@ _LAYER = (
 _WIDTH = 2048
 
 
+_VOCABULARY = 4  # in units of the width
+# As in TorchTitan's Llama 3 of 8B, whatever the width.
+HEADS, KV_HEADS = 32, 8
+
+
+def _width_for(nbytes: int) -> int:
+    """Of a model that has a whole layer in `nbytes` of float32, if there is one."""
+    width = _WIDTH
+    while width > 64 and 4 * sum(r * c for _, r, c in _LAYER) * width**2 > nbytes:
+        width //= 2
+    return width
+
+
+def _layer_shapes(width: int, layer: int) -> list[tuple[str, tuple[int, ...]]]:
+    return [
+        *(
+            (f"layers.{layer}.{name}", (int(rows * width), int(columns * width)))
+            for name, rows, columns in _LAYER
+        ),
+        (f"layers.{layer}.attention_norm.weight", (width,)),
+    ]
+
+
 def llama_like(nbytes: int) -> Tensors:
     """Parameters and AdamW moments of a Llama-like model, at least `nbytes` in float32."""
     torch.manual_seed(0)
-    width = _WIDTH
-    while width > 64 and 3 * 4 * sum(r * c for _, r, c in _LAYER) * width**2 > nbytes:
-        width //= 2
+    width = _width_for(nbytes // 3)
     state: Tensors = {}
     total = 0
     layer = 0
     while total < nbytes:
-        shapes: list[tuple[str, tuple[int, ...]]] = [
-            (name, (int(r * width), int(c * width))) for name, r, c in _LAYER
-        ]
-        shapes.append(("attention_norm.weight", (width,)))
-        for name, shape in shapes:
-            key = f"layers.{layer}.{name}"
+        for key, shape in _layer_shapes(width, layer):
             for prefix in ("model", "optim.exp_avg", "optim.exp_avg_sq"):
                 tensor = torch.randn(shape)
                 state[f"{prefix}.{key}"] = tensor
                 total += tensor.nbytes
+        layer += 1
+    return state
+
+
+def llama_model(nbytes: int) -> Tensors:
+    """Parameters of a Llama-like model as TorchTitan 0.2 names them, at least `nbytes` in float32.
+
+    It has HEADS heads of queries and KV_HEADS of keys.
+    """
+    torch.manual_seed(0)
+    width = _width_for(nbytes)
+    state: Tensors = {
+        "tok_embeddings.weight": torch.randn(_VOCABULARY * width, width),
+        "norm.weight": torch.randn(width),
+        "output.weight": torch.randn(_VOCABULARY * width, width),
+    }
+    layer = 0
+    while nbytes_of(state) < nbytes:
+        shapes = _layer_shapes(width, layer)
+        shapes.append((f"layers.{layer}.ffn_norm.weight", (width,)))
+        state.update({key: torch.randn(shape) for key, shape in shapes})
         layer += 1
     return state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from dcpcpp import _core
+from dcpcpp._text import is_url
 
 _registry = _core.StorageRegistry()
 
@@ -37,9 +38,7 @@ def load_plugin(path: str | os.PathLike[str]) -> list[str]:
 
 def serves(checkpoint_id: object) -> bool:
     """Whether a plug-in serves this URL."""
-    if not isinstance(checkpoint_id, str) or "://" not in checkpoint_id:
-        return False
-    return checkpoint_id.partition("://")[0] in _registry.schemes()
+    return is_url(checkpoint_id) and checkpoint_id.partition("://")[0] in _registry.schemes()
 
 
 def make_writer(options: _core.FileSystemWriterOptions) -> _core.StorageWriter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TypeGuard
 
 
 def is_unicode(text: str) -> bool:
@@ -14,7 +15,7 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def is_url(path: object) -> bool:
+def is_url(path: object) -> TypeGuard[str]:
     """Whether `path` is a URL, for fsspec or a plug-in, and no path of this machine."""
     return isinstance(path, str) and "://" in path
 

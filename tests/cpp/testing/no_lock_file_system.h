@@ -12,7 +12,7 @@
 namespace dcp::testing {
 
 /// Passes everything on to `base` but locks. Thread-safe.
-class NoLockFileSystem final : public ForwardingFileSystem {
+class NoLockFileSystem : public ForwardingFileSystem {
  public:
   using ForwardingFileSystem::ForwardingFileSystem;
 

@@ -7,15 +7,15 @@
 #include <optional>
 #include <string>
 
-#include "testing/forwarding_file_system.h"
+#include "testing/no_lock_file_system.h"
 
 namespace dcp::testing {
 
 /// Files in memory, as object stores have them: no rename and no locks, files
 /// grow at their end.
-class ObjectStore final : public ForwardingFileSystem {
+class ObjectStore final : public NoLockFileSystem {
  public:
-  ObjectStore() : ForwardingFileSystem(MakeMemoryFileSystem()) {}
+  ObjectStore() : NoLockFileSystem(MakeMemoryFileSystem()) {}
 
   const FileSystemTraits& traits() const override { return traits_; }
   StatusOr<std::unique_ptr<File>> Open(const std::string& path,
@@ -35,14 +35,6 @@ class ObjectStore final : public ForwardingFileSystem {
   }
   StatusOr<std::optional<SpaceInfo>> Space(const std::string&) override {
     return std::optional<SpaceInfo>();
-  }
-  StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path,
-                                           const std::string& owner) override {
-    return FileSystem::Lock(path, owner);
-  }
-  StatusOr<std::optional<std::string>> LockOwner(
-      const std::string& path) override {
-    return FileSystem::LockOwner(path);
   }
 
  private:

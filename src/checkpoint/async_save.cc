@@ -13,6 +13,7 @@
 #include "base/guarded.h"
 #include "base/mutex.h"
 #include "checkpoint/staged_state.h"
+#include "io/fork_guard.h"
 
 namespace dcp {
 namespace {
@@ -45,7 +46,11 @@ class AsyncSaveHandle::Operation {
         options_(options) {}
 
   ~Operation() {
-    if (thread_.joinable()) thread_.join();
+    if (in_child()) {
+      ForgetThread(thread_);
+    } else if (thread_.joinable()) {
+      thread_.join();
+    }
   }
 
   void Start() {

@@ -12,6 +12,7 @@
 
 #include "base/guarded.h"
 #include "base/host_memory.h"
+#include "io/fork_guard.h"
 
 namespace dcp {
 namespace {
@@ -138,7 +139,7 @@ void StagedEntries::Start() {
 
 StagedEntries::~StagedEntries() {
   if (in_child()) {
-    if (thread_.joinable()) thread_.detach();
+    ForgetThread(thread_);
     return;
   }
   snapshot_->Cancel();

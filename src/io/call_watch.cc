@@ -48,12 +48,25 @@ struct CallWatch::State {
   /// When the last of what is discarded after a stall is waited for no more.
   SteadyClock::time_point grace_end ABSL_GUARDED_BY(mutex);
   bool closed ABSL_GUARDED_BY(mutex) = false;
+
+  /// For a forked child, which has one thread.
+  std::span<const std::unique_ptr<Helper>> unlocked_helpers() const
+      ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return helpers;
+  }
 };
 
 CallWatch::CallWatch(Clock::Duration timeout)
     : timeout_(timeout), state_(std::make_shared<State>()) {}
 
 CallWatch::~CallWatch() {
+  if (fork_guard_.in_child()) {
+    // The threads stayed with the parent; one may have had the mutex then.
+    for (const auto& helper : state_->unlocked_helpers()) {
+      ForgetThread(helper->thread);
+    }
+    return;
+  }
   std::span<const std::unique_ptr<Helper>> helpers;
   {
     const MutexLock lock(state_->mutex);

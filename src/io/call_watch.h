@@ -12,6 +12,7 @@
 #include "base/guarded.h"
 #include "dcp/clock.h"
 #include "dcp/status.h"
+#include "io/fork_guard.h"
 
 namespace dcp {
 
@@ -74,6 +75,7 @@ class CallWatch {
 
   const Clock::Duration timeout_;
   const std::shared_ptr<State> state_;  // helpers hold it, too
+  const ForkGuard fork_guard_;
 };
 
 }  // namespace dcp

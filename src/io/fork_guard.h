@@ -6,7 +6,10 @@
 
 #include <unistd.h>
 
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "dcp/status.h"
 
@@ -29,6 +32,14 @@ class ForkGuard {
  private:
   const pid_t owner_ = ::getpid();
 };
+
+/// In a forked child: lets go of a thread that stayed with the parent. It can
+/// neither be joined nor detached, because the C library may have taken the
+/// memory that it keeps of it.
+inline void ForgetThread(std::thread& thread) {
+  [[maybe_unused]] std::thread* const never_destroyed =
+      std::make_unique<std::thread>(std::move(thread)).release();
+}
 
 }  // namespace dcp
 

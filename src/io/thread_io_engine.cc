@@ -45,7 +45,7 @@ ThreadIoEngine::~ThreadIoEngine() {
   if (fork_guard_.in_child()) {
     // The threads stayed with the parent. Their references did not: they keep
     // what the threads may have locked when the process forked.
-    for (std::thread& worker : workers_) worker.detach();
+    for (std::thread& worker : workers_) ForgetThread(worker);
     return;
   }
   {

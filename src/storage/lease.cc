@@ -75,6 +75,10 @@ StatusOr<std::unique_ptr<Lease>> Lease::Take(std::shared_ptr<FileSystem> fs,
 }
 
 Lease::~Lease() {
+  if (fork_guard_.in_child()) {
+    ForgetThread(thread_);
+    return;  // the file is the parent's
+  }
   if (!thread_.joinable()) return;  // never had it
   stops_ = true;
   thread_.join();

@@ -14,6 +14,7 @@
 #include "base/mutex.h"
 #include "dcp/clock.h"
 #include "dcp/file_system.h"
+#include "io/fork_guard.h"
 
 namespace dcp {
 
@@ -67,6 +68,7 @@ class Lease {
   std::atomic<int64_t> renewed_ns_{0};  // by the clock
   std::atomic<bool> stops_{false};
   std::thread thread_;
+  const ForkGuard fork_guard_;
 };
 
 }  // namespace dcp

@@ -13,7 +13,8 @@
 //    checkpoint since step 1. All ranks got the same failures, so all know that
 //    the coordinator now looks at the metadata again. If it is another one, all
 //    start again with it, once; what was written to destinations is written
-//    anew. If it is the same, the failures stand.
+//    anew. If it is the same, the failures stand. Where every rank has metadata
+//    of its own, each looks at these, and all start again if one finds others.
 
 #include <algorithm>
 #include <cerrno>
@@ -99,8 +100,10 @@ class LoadOperation {
   StatusOr<LoadResult> Run() {
     DCP_ASSIGN_OR_RETURN(const bool has_index, index_.Share());
     Status loaded = LoadFromIndex(has_index, "read");
-    if (has_index && MayBeReplacedCheckpoint(loaded)) {
-      DCP_ASSIGN_OR_RETURN(const bool replaced, index_.ShareAgain());
+    if (MayBeReplacedCheckpoint(loaded)) {
+      DCP_ASSIGN_OR_RETURN(
+          const bool replaced,
+          has_index ? index_.ShareAgain() : index_.IsAnyOwnReplaced());
       // Another name: who waits for the ranks to read again must not take their
       // first arrival for it.
       if (replaced) loaded = LoadFromIndex(has_index, "read again");

@@ -1,5 +1,6 @@
 #include "checkpoint/shared_index.h"
 
+#include <algorithm>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@ constexpr char kWhole = 'G';    // metadata of all ranks
 constexpr char kOutline = 'O';  // the same without items
 constexpr char kPerRank = 'R';  // every rank has its own
 constexpr char kSame = 'S';     // nothing has changed
+constexpr char kOther = 'N';    // a rank's own metadata have
 
 StatusOr<std::string> MessageOf(const CheckpointOutline& read) {
   DCP_ASSIGN_OR_RETURN(const std::string encoded, EncodeIndex(read.index));
@@ -94,6 +96,28 @@ StatusOr<bool> SharedIndex::IsSame(const CheckpointOutline& read) const {
 Status SharedIndex::ReadOwn() {
   DCP_ASSIGN_OR_RETURN(index_, reader_.ReadRankIndex(transport_.rank()));
   return absl::OkStatus();
+}
+
+StatusOr<bool> SharedIndex::IsAnyOwnReplaced() {
+  const auto look = [this]() -> StatusOr<std::string> {
+    auto now = reader_.ReadRankIndex(transport_.rank());
+    if (!now.ok()) return std::string(1, kSame);
+    DCP_ASSIGN_OR_RETURN(const bool is_same,
+                         IsSame({.index = *std::move(now)}));
+    return std::string(1, is_same ? kSame : kOther);
+  };
+  DCP_ASSIGN_OR_RETURN(const std::string message,
+                       AllReduce(transport_, "plan", Guarded(look),
+                                 [](const std::vector<std::string>& found) {
+                                   const bool any = std::any_of(
+                                       found.begin(), found.end(),
+                                       [](const std::string& of_rank) {
+                                         return of_rank[0] == kOther;
+                                       });
+                                   return StatusOr<std::string>(
+                                       std::string(1, any ? kOther : kSame));
+                                 }));
+  return message[0] == kOther;
 }
 
 Status SharedIndex::ReadItemsOf(std::span<const LoadEntry> entries) {

@@ -33,6 +33,9 @@ class SharedIndex {
   /// then has. A coordinator that cannot read them says no.
   StatusOr<bool> ShareAgain();
   Status ReadOwn();
+  /// All ranks, after ReadOwn: whether a rank finds others by now, which
+  /// ReadOwn is then to read. A rank that cannot read them says no.
+  StatusOr<bool> IsAnyOwnReplaced();
 
   /// Stays where it is.
   const CheckpointIndex& value() const { return index_; }

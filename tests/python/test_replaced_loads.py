@@ -244,3 +244,33 @@ def test_if_one_rank_loses_files_all_start_again(tmp_path: Path) -> None:
     assert loaded == [[2, 2], [2, 2]]
     loaded = run_on_ranks(2, load_natively_while_one_rank_sees_it_go, tmp_path / "native")
     assert loaded == [2, 2]
+
+
+class ReplacedByItself:
+    """Replaces what a rank saved for itself after its metadata was read, once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.weight = torch.zeros(1000)
+        self.save(1)
+
+    def save(self, step: int) -> None:
+        state = {"own": {"weight": torch.full((1000,), float(step))}}
+        dcpcpp.save(state, checkpoint_id=self._directory, no_dist=True, use_collectives=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        self.save(2)
+        return {"weight": self.weight}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.weight = state["weight"]
+
+
+def test_a_load_of_what_a_rank_saved_for_itself_starts_again_once(tmp_path: Path) -> None:
+    own = ReplacedByItself(tmp_path)
+    dcpcpp.load({"own": own}, checkpoint_id=tmp_path, no_dist=True)
+    assert own.weight.unique().tolist() == [2.0]
+    (data,) = tmp_path.glob("*.distcp")
+    data.unlink()  # and nobody has replaced it
+    with pytest.raises(dcpcpp.CheckpointException, match="No such file"):
+        dcpcpp.load({"own": {"weight": own.weight}}, checkpoint_id=tmp_path, no_dist=True)

@@ -145,6 +145,11 @@ void BindWriter(py::module_& m) {
           },
           py::arg("rank"), py::arg("is_coordinator"),
           py::arg("use_collectives"), py::call_guard<py::gil_scoped_release>())
+      .def(
+          "set_up_to_publish",
+          [](FileSystemWriter& self) { ThrowIfError(self.SetUpToPublish()); },
+          py::call_guard<py::gil_scoped_release>(),
+          "After write_plan: this rank publishes.")
       .def("write_plan", &WriteTorchPlan, py::arg("items"), py::arg("resolve"),
            "Write the items of a torch plan.")
       .def(

@@ -228,6 +228,10 @@ class FileSystemWriter(StorageWriter):
         """
     def set_up(self, rank: typing.SupportsInt | typing.SupportsIndex, is_coordinator: bool, use_collectives: bool) -> None:
         ...
+    def set_up_to_publish(self) -> None:
+        """
+        After write_plan: this rank publishes.
+        """
     def write_plan(self, items: list, resolve: collections.abc.Callable) -> tuple:
         """
         Write the items of a torch plan.

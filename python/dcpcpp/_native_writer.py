@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.planner import (
 )
 from torch.distributed.checkpoint.storage import WriteResult
 
-from dcpcpp import _core
+from dcpcpp import _core, _objects
 from dcpcpp._aside import kept, saves_aside
 from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._io_options import core_file_system, default_threads, has_plain_files, is_zstd
@@ -180,7 +180,7 @@ class NativeWriter:
             require_space(plan, path_text(self.path), self._export_dtype)
         self._core = self.make_core_writer()
         # A save under torch's protocol is not told whether this rank coordinates when
-        # it writes; finish() sets that up again.
+        # it writes; finish() says so.
         resolver = _PlanResolver(plan, planner, self.applies_ops)
         with _aborting(self._core):
             self._core.set_up(rank, False, getattr(self, "use_collectives", True))
@@ -216,11 +216,14 @@ class NativeWriter:
         self._record_export_dtype(metadata)
         metadata.storage_meta = self.storage_meta()
         metadata.version = _VERSION
-        rank = getattr(self, "rank", None) or 0
-        if self._core is None:
+        is_new = self._core is None
+        if is_new:
             self._core = self.make_core_writer()
         with _aborting(self._core):
-            self._core.set_up(rank, True, getattr(self, "use_collectives", True))
+            if is_new:
+                self._core.set_up(self._own_rank(), True, getattr(self, "use_collectives", True))
+            else:  # it knows what this rank has written, and removes it if it cannot publish
+                self._core.set_up_to_publish()
             self._core.publish(pickle.dumps(metadata, protocol=4), notes)
 
     def _record_export_dtype(self, metadata: Metadata) -> None:
@@ -268,7 +271,9 @@ class _PlanResolver:
         item = self._items[position]
         data = self._planner.resolve_data(item)
         if isinstance(data, io.BytesIO):
-            return data.getvalue()
+            pickled = data.getvalue()
+            _objects.warn_of_classes(pickled, item.index.fqn)
+            return pickled
         if self._saves_aside:  # the next one may be put into the same buffer
             data = kept(data, self._planner, item.index)
         maker = EntryMaker(applies_ops=self._applies_ops)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 import warnings
@@ -64,8 +65,20 @@ def warn_of_classes(data: bytes, key: str) -> None:
         f"the object {key!r} holds {classes[0]}, which is not known to be harmless: it will be "
         "loaded only with allow_pickle=True, or after its class was registered with "
         "torch.serialization.add_safe_globals",
-        stacklevel=7,
+        stacklevel=_level_of_caller(),
     )
+
+
+def _level_of_caller() -> int:
+    """The stacklevel, for whoever calls this, of the first frame neither ours nor torch's."""
+    level = 1
+    frame = inspect.currentframe()
+    frame = frame.f_back if frame is not None else None
+    while frame is not None and frame.f_back is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("dcpcpp", "torch"):
+            break
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _refusal(key: str, error: pickle.UnpicklingError) -> str:

@@ -66,7 +66,16 @@ Status FileSystemWriter::SetUp(const StorageRole& role) {
                                                      options_.io.stall_timeout);
   DCP_RETURN_IF_ERROR(
       MakeCheckpointDirectory(*file_system_, options_.path, sync_mode()));
-  if (!role_.is_coordinator && role_.use_collectives) return absl::OkStatus();
+  const bool publishes = role_.is_coordinator || !role_.use_collectives;
+  return publishes ? Claim() : absl::OkStatus();
+}
+
+Status FileSystemWriter::SetUpToPublish() {
+  role_.is_coordinator = true;
+  return keeper_ ? absl::OkStatus() : Claim();
+}
+
+Status FileSystemWriter::Claim() {
   DCP_RETURN_IF_ERROR(RequireReplaceable(*file_system_, options_.path, role_));
   DCP_ASSIGN_OR_RETURN(
       keeper_, DirectoryKeeper::Open(file_system_, clock_,
@@ -137,11 +146,8 @@ StatusOr<std::unique_ptr<DataFile>> FileSystemWriter::CreateFile() {
     const bool is_taken =
         file.status().code() == absl::StatusCode::kAlreadyExists;
     if (is_taken && i < kMaxTakenNames) continue;
-    if (file.ok()) {
-      created_.back() = std::move(name);
-    } else {
-      created_.pop_back();
-    }
+    if (!file.ok()) created_.pop_back();
+    if (file.ok()) created_.back() = std::move(name);
     return file;
   }
 }

@@ -37,6 +37,10 @@ class FileSystemWriter final : public StorageWriter {
                                    WriteSource& source) override;
   StatusOr<std::string> Finish(Metadata metadata,
                                std::vector<WriteOutcome> outcomes) override;
+  /// After WriteData, of a rank that learns only then that it publishes, as
+  /// under torch's protocol: what a coordinator's SetUp does more. Abort()
+  /// still removes what was written.
+  Status SetUpToPublish();
   /// The commit alone, with metadata that another planner made.
   /// `storage_data` holds that of every rank's outcome.
   Status Publish(std::string_view metadata_pickle,
@@ -56,6 +60,8 @@ class FileSystemWriter final : public StorageWriter {
 
  private:
   SyncMode sync_mode() const;
+  /// Claims the directory for role_, if what is there may be replaced.
+  Status Claim();
   /// `index`: indexed metadata, empty if there are none.
   Status PublishFiles(std::string_view metadata_pickle, std::string_view index,
                       std::span<const std::string> storage_data);

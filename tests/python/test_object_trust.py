@@ -21,7 +21,7 @@ import torch
 import torch.distributed.checkpoint as stock
 
 import dcpcpp
-from dcpcpp import _plain_unpickler
+from dcpcpp import _objects, _plain_unpickler
 
 
 class Config:
@@ -278,13 +278,17 @@ def test_trust_is_given_to_a_call_a_block_or_the_process(tmp_path: Path) -> None
         trusting_load(tmp_path)
 
 
-def test_a_save_warns_once_of_what_will_need_trust(tmp_path: Path) -> None:
+@pytest.mark.parametrize("save", [dcpcpp.save, stock.save])  # the latter: torch's protocol
+def test_a_save_warns_once_of_what_will_need_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any
+) -> None:
+    monkeypatch.setattr(_objects, "_warned", set())
     state = {"plain": (HARMLESS, collections.deque([1])), "rate": {"schedule": (Config(1.0),)}}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
-            dcpcpp.save(state, checkpoint_id=tmp_path)
-    said = [str(warning.message) for warning in caught if "harmless" in str(warning.message)]
+            save(state, storage_writer=dcpcpp.FileSystemWriter(tmp_path))
+    said = [warning for warning in caught if "harmless" in str(warning.message)]
     assert len(said) == 1
-    assert "'rate.schedule' holds" in said[0]
-    assert f"{Config.__module__}.Config" in said[0]
+    assert said[0].filename == __file__
+    assert f"'rate.schedule' holds {Config.__module__}.Config" in str(said[0].message)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as stock
@@ -167,3 +171,19 @@ def test_own_planners_of_several_ranks_plan_together(tmp_path: Path) -> None:
         assert {"set_up_planner", "create_local_plan", "finish_plan"} <= set(calls)
         assert {f"resolve rank-{rank}", "resolve shard"} <= set(calls)
     assert is_ours(tmp_path / "c")
+
+
+class OwnSavePlanner(stock.DefaultSavePlanner):
+    pass
+
+
+def test_a_planners_save_that_finds_another_at_work_leaves_no_files(tmp_path: Path) -> None:
+    state = {"w": torch.ones(100)}
+    dcpcpp.save(state, checkpoint_id=tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    whole_file = struct.pack("hh4xqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    with (tmp_path / ".dcpcpp.lock").open("w") as lock:
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, whole_file)
+        with pytest.raises(dcpcpp.CheckpointBusyError, match="is locked by"):
+            dcpcpp.save(state, checkpoint_id=tmp_path, planner=OwnSavePlanner())
+    assert {path.name for path in tmp_path.iterdir()} == before | {".dcpcpp.lock"}

@@ -176,8 +176,7 @@ def latest(root: str | os.PathLike[str], verify: bool = False) -> pathlib.Path |
 
     Args:
         root: directory of the run. If there is none, there is no step either.
-        verify: whether all data of the step must pass `dcpcpp.verify`, too; no step in
-            safetensors does.
+        verify: whether all data of the step must pass `dcpcpp.verify`, too.
 
     Example:
         >>> step = dcpcpp.latest("/ckpt")

@@ -98,6 +98,7 @@ Status PoolMember::JoinMembers(std::string_view message) {
   DCP_ASSIGN_OR_RETURN(Pool pool, ParsePool(message));
   number_ = pool.number;
   std::vector<PoolNeeds> needs;
+  needs.reserve(pool.members.size());
   for (PoolOffer& member : pool.members) {
     needs.push_back(std::move(member.needs));
   }

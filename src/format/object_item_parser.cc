@@ -179,7 +179,8 @@ StatusOr<ObjectValue> DecodeObjectItem(std::string_view item) {
   ItemReader reader(source, length);
   DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
                        ZipDirectory::Read(reader, length));
-  const TorchRecords records(reader, directory);
+  DCP_ASSIGN_OR_RETURN(const TorchRecords records,
+                       TorchRecords::Open(reader, directory));
   DCP_ASSIGN_OR_RETURN(const std::string pickle,
                        records.Read("data.pkl", length));
   DCP_ASSIGN_OR_RETURN(

@@ -137,7 +137,8 @@ class StatePickler {
     ItemReader reader(source, length);
     DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
                          ZipDirectory::Read(reader, length));
-    const TorchRecords archive(reader, directory);
+    DCP_ASSIGN_OR_RETURN(const TorchRecords archive,
+                         TorchRecords::Open(reader, directory));
     DCP_ASSIGN_OR_RETURN(const std::string pickle,
                          archive.Read("data.pkl", length));
     DCP_ASSIGN_OR_RETURN(const bool is_big_endian, archive.IsBigEndian());

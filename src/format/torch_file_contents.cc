@@ -32,7 +32,8 @@ class TorchFileParser {
         budget_(kMaxSharedNbytes + 4 * item.length()) {}
 
   StatusOr<TorchFileContents> Parse() && {
-    const TorchRecords records(item_, directory_);
+    DCP_ASSIGN_OR_RETURN(const TorchRecords records,
+                         TorchRecords::Open(item_, directory_));
     DCP_ASSIGN_OR_RETURN(const std::string pickle,
                          records.Read("data.pkl", kMaxPickleNbytes));
     DCP_ASSIGN_OR_RETURN(const bool is_big_endian, records.IsBigEndian());

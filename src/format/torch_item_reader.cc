@@ -54,7 +54,8 @@ StatusOr<TensorItemInfo> ParseTensorItem(ItemSource& source, int64_t length) {
   ItemReader item(source, length);
   DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
                        ReadDirectory(item, kMaxDirectoryNbytes));
-  const TorchRecords records(item, directory);
+  DCP_ASSIGN_OR_RETURN(const TorchRecords records,
+                       TorchRecords::Open(item, directory));
   DCP_ASSIGN_OR_RETURN(const std::string pickle,
                        records.Read("data.pkl", kMaxPickleNbytes));
   DCP_ASSIGN_OR_RETURN(const TensorPickle tensor, ParseTensorPickle(pickle));

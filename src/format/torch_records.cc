@@ -1,15 +1,50 @@
 #include "format/torch_records.h"
 
+#include <algorithm>
+#include <charconv>
+
 #include "base/checksum.h"
 #include "base/printable.h"
 
 namespace dcp {
+namespace {
+
+constexpr uint64_t kMaxVersion = 10;  // of archives, in torch 2.13
+
+/// As torch reads it, with std::stoull; 0 if it could not.
+uint64_t ParseVersion(std::string_view text) {
+  text.remove_prefix(
+      std::min(text.find_first_not_of(" \t\n\v\f\r"), text.size()));
+  if (text.starts_with('+')) text.remove_prefix(1);
+  uint64_t version = 0;
+  const auto parsed =
+      std::from_chars(text.data(), text.data() + text.size(), version);
+  return parsed.ec == std::errc() ? version : 0;
+}
+
+}  // namespace
 
 TorchRecords::TorchRecords(ItemReader& item, const ZipDirectory& directory)
     : item_(item), directory_(directory) {
   if (directory.entries().empty()) return;
   const std::string_view first = directory.entries()[0].name;
   folder_ = first.substr(0, first.find('/'));
+}
+
+StatusOr<TorchRecords> TorchRecords::Open(ItemReader& item,
+                                          const ZipDirectory& directory) {
+  const TorchRecords records(item, directory);
+  DCP_RETURN_IF_ERROR(records.CheckVersion());
+  return records;
+}
+
+Status TorchRecords::CheckVersion() const {
+  constexpr int64_t kMaxNbytes = 64;
+  DCP_ASSIGN_OR_RETURN(const std::string text, Read("version", kMaxNbytes));
+  const uint64_t version = ParseVersion(text);
+  if (version >= 1 && version <= kMaxVersion) return absl::OkStatus();
+  return DataLoss("version of the archive is " + Printable(text) +
+                  ", where torch reads 1 to " + std::to_string(kMaxVersion));
 }
 
 std::string TorchRecords::FullName(std::string_view name) const {

@@ -16,8 +16,11 @@ namespace dcp {
 /// the first record.
 class TorchRecords {
  public:
-  /// Both must outlive the object.
-  TorchRecords(ItemReader& item, const ZipDirectory& directory);
+  /// Both must outlive the records.
+  /// \error kDataLoss  the record "version" is not there, or names none that
+  ///                   torch reads
+  static StatusOr<TorchRecords> Open(ItemReader& item,
+                                     const ZipDirectory& directory);
 
   /// \error kDataLoss  there is no such record
   StatusOr<const ZipEntry*> Find(std::string_view name) const;
@@ -28,6 +31,9 @@ class TorchRecords {
   StatusOr<bool> IsBigEndian() const;
 
  private:
+  TorchRecords(ItemReader& item, const ZipDirectory& directory);
+
+  Status CheckVersion() const;
   std::string FullName(std::string_view name) const;
 
   ItemReader& item_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/printable.h"
+#include "format/utf8.h"
 #include "format/zip_format.h"
 
 namespace dcp {
@@ -198,6 +199,9 @@ Status ZipDirectory::ParseEntries(size_t count, int64_t directory_offset) {
     if (stored_nbytes != entry.nbytes || !IsPlain(rest, entry)) {
       return Damaged("record " + Printable(entry.name) +
                      " is compressed, encrypted, a directory or elsewhere");
+    }
+    if ((entry.flags & kZipFlagUtf8) != 0 && !IsValidUtf8(entry.name)) {
+      return Damaged("name " + Printable(entry.name) + " is not UTF-8");
     }
     entries_.push_back(entry);
     rest.remove_prefix(nbytes);

@@ -48,6 +48,7 @@ REASONS = {
     "place": r"is misplaced|overlaps others|beyond its end|has no zip64 end record",
     "end": r"no end record|too short|spans disks",
     "directory": r"directory is malformed|does not match the directory|another size than",
+    "name": r"is not UTF-8",
     "zip64": r"short zip64 field|zip64 end record",
 }
 
@@ -112,8 +113,6 @@ def zipfile_fault(archive: bytes, records: list[tuple[str, int, int, int]]) -> s
 def torch_fault(archive: bytes, records: list[tuple[str, int, int, int]]) -> str:
     """The same for torch, which decodes objects with its own reader of archives."""
     folder = records[0][0].partition("/")[0]  # of the first record, as in torch
-    if f"{folder}/version" not in (name for name, *_ in records):
-        return ""  # zipfile's own archives
     try:
         reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
         for name, offset, nbytes, _ in records:
@@ -162,6 +161,8 @@ def compare(archive: bytes, lister: Lister) -> Comparison:
         return Comparison("both read it", f"damage: {listed['damage']!r}")
     if is_damaged:
         return Comparison("both see the damage")
+    if listed["version"]:  # none in zipfile's own archives
+        return Comparison("only we refuse: version")
     if fault := torch_fault(archive, records):
         return Comparison("torch refuses, or differs", fault)
     return Comparison("both read it")

@@ -25,7 +25,11 @@ std::string SmallItem() {
 using Files = std::vector<std::pair<std::string, std::string>>;
 
 /// An archive of these records, as torch would write it.
-std::string Archive(const Files& files) {
+std::string Archive(Files files, const std::string& version = "3\n") {
+  if (!files.empty()) {
+    const std::string& first = files[0].first;
+    files.emplace_back(first.substr(0, first.find('/')) + "/version", version);
+  }
   std::vector<ZipRecord> records;
   for (const auto& [name, data] : files) {
     records.push_back({.name = name,
@@ -72,7 +76,7 @@ TEST_CASE("a big-endian item needs torch", "[item]") {
 
 TEST_CASE("archives that lack something are refused", "[item]") {
   const auto [files, why] = GENERATE(table<Files, std::string>({
-      {Files(), "no record /data.pkl"},
+      {Files(), "no record /version"},
       {{{"a/x", "y"}}, "no record a/data.pkl"},
       {{{"a/data.pkl", OneFloat()}}, "no record a/data/0"},
       {{{"a/data.pkl", OneFloat()}, {"a/data/0", "abc"}}, "3 bytes"},
@@ -89,6 +93,32 @@ TEST_CASE("archives that lack something are refused", "[item]") {
   const auto info = ParseItem(Archive(files));
   CHECK(info.status().code() == absl::StatusCode::kDataLoss);
   CHECK_THAT(std::string(Message(info.status())), Contains(why));
+}
+
+TEST_CASE("archives are of a version that torch reads", "[item]") {
+  const Files files{{"a/data.pkl", OneFloat()}, {"a/data/0", "abcd"}};
+  for (const char* version : {"1", "3\n", "10", " +3", "3x"}) {
+    INFO(version);
+    CHECK(ParseItem(Archive(files, version)).ok());
+  }
+  for (const char* version : {"", "x", "-3", "0", "11", "+", "\1", "++3",
+                              "99999999999999999999999"}) {
+    INFO(version);
+    const Status status = ParseItem(Archive(files, version)).status();
+    CHECK(status.code() == absl::StatusCode::kDataLoss);
+    CHECK_THAT(std::string(Message(status)), Contains("version"));
+  }
+}
+
+TEST_CASE("a name that is not UTF-8 is refused", "[item]") {
+  std::string item = SmallItem();
+  for (size_t at = item.find("archive/data.pkl"); at != std::string::npos;
+       at = item.find("archive/data.pkl", at)) {
+    item[at + 8] = '\xff';
+  }
+  const Status status = ParseItem(item).status();
+  CHECK(status.code() == absl::StatusCode::kDataLoss);
+  CHECK_THAT(std::string(Message(status)), Contains("is not UTF-8"));
 }
 
 TEST_CASE("every truncation of an item is refused", "[item]") {

@@ -3,8 +3,9 @@
 //
 // Standard input: for each archive its size, 8 bytes little-endian, and its
 // bytes. Standard output: for each a line of JSON, {"records": [[name, offset,
-// nbytes, crc32], ...], "damage": ""} or {"refusal": why}; damage tells of a
-// record that does not match its CRC.
+// nbytes, crc32], ...], "damage": "", "version": ""} or {"refusal": why};
+// damage tells of a record that does not match its CRC, version why items of
+// the archive's version are not read.
 
 #include <nlohmann/json.hpp>
 #include <span>
@@ -13,10 +14,17 @@
 #include "answer_each.h"
 #include "format/memory_item_source.h"
 #include "format/torch_item_reader.h"
+#include "format/torch_records.h"
 #include "format/zip_reader.h"
 
 namespace dcp {
 namespace {
+
+Status VersionOf(ItemReader& reader, int64_t length) {
+  DCP_ASSIGN_OR_RETURN(const ZipDirectory directory,
+                       ZipDirectory::Read(reader, length));
+  return TorchRecords::Open(reader, directory).status();
+}
 
 nlohmann::json Describe(const std::string& archive) {
   const auto item = std::as_bytes(std::span(archive));
@@ -32,7 +40,8 @@ nlohmann::json Describe(const std::string& archive) {
     listed.push_back({record.name, record.offset, record.nbytes, record.crc32});
   }
   return {{"records", listed},
-          {"damage", std::string(Message(VerifyItemCrcs(item)))}};
+          {"damage", std::string(Message(VerifyItemCrcs(item)))},
+          {"version", std::string(Message(VersionOf(reader, length)))}};
 }
 
 }  // namespace

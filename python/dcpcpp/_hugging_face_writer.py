@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 
 from dcpcpp import _core
 from dcpcpp._config import log_choices_once
-from dcpcpp._io_options import MIB, core_file_system, default_threads, make_io_options
+from dcpcpp._io_options import MIB, core_file_system, make_io_options, set_io
 from dcpcpp._model_mapping import ModelOptions
 from dcpcpp._native_writer import NativeWriter
 from dcpcpp._storage_errors import as_storage_error
@@ -186,8 +186,7 @@ class HuggingFaceStorageWriter(NativeWriter, _TorchsWriter):
         export_dtype = export_dtype or self._export_dtype
         if export_dtype is not None:
             options.export_dtype = code_of_dtype(export_dtype)
-        options.io = self._io_options
-        options.io.workers = options.io.workers or default_threads(beside_training=beside_training)
+        set_io(options, self._io_options, beside_training=beside_training)
         file_system = core_file_system(self.fs, 0)
         if self._maps:
             rules = self._models.make_mapping(options.path)

@@ -91,6 +91,19 @@ def default_threads(*, beside_training: bool = False) -> int:
     return min(max(cores, 1), 4)
 
 
+def set_io(
+    options: _core.FileSystemReaderOptions
+    | _core.FileSystemWriterOptions
+    | _core.HuggingFaceWriterOptions,
+    io: _core.IoOptions,
+    *,
+    beside_training: bool = False,
+) -> None:
+    """Give a storage `io`, with as many threads as fit where it asks for none."""
+    options.io = io
+    options.io.workers = io.workers or default_threads(beside_training=beside_training)
+
+
 def is_zstd(extensions: Sequence[Any]) -> bool:
     """Whether torch's `_extensions` are none, or exactly ZStandard.
 

@@ -25,7 +25,7 @@ from dcpcpp import _core, _metadata, _objects
 from dcpcpp._aside import address_of, loads_aside
 from dcpcpp._config import log_choices_once, log_direct_io_once
 from dcpcpp._decoded import narrow
-from dcpcpp._io_options import MIB, core_file_system, default_threads, has_plain_files
+from dcpcpp._io_options import MIB, core_file_system, has_plain_files, set_io
 from dcpcpp._load_bytes import load_bytes_of
 from dcpcpp._tensors import EntryMaker
 from dcpcpp._text import path_text
@@ -60,8 +60,7 @@ class NativeReader:
         options = _core.FileSystemReaderOptions()
         options.path = path_text(self.path)
         options.verify = self._verify
-        options.io = self._io_options
-        options.io.workers = options.io.workers or default_threads()
+        set_io(options, self._io_options)
         return self._open_core_reader(options)
 
     def log_direct_io(self) -> None:

@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from dcpcpp import _core, _objects
 from dcpcpp._aside import kept, saves_aside
 from dcpcpp._config import log_choices_once, log_direct_io_once
-from dcpcpp._io_options import core_file_system, default_threads, has_plain_files, is_zstd
+from dcpcpp._io_options import core_file_system, has_plain_files, is_zstd, set_io
 from dcpcpp._space import is_exported, require_space
 from dcpcpp._storage_errors import as_storage_error
 from dcpcpp._tensors import EntryMaker, code_of_dtype
@@ -127,8 +127,7 @@ class NativeWriter:
         export_dtype = export_dtype or self._export_dtype
         if export_dtype is not None:
             options.export_dtype = code_of_dtype(export_dtype)
-        options.io = self._io_options
-        options.io.workers = options.io.workers or default_threads(beside_training=beside_training)
+        set_io(options, self._io_options, beside_training=beside_training)
         return self._open_core_writer(options)
 
     def _compresses(self) -> bool:

@@ -146,8 +146,11 @@ StatusOr<std::unique_ptr<DataFile>> FileSystemWriter::CreateFile() {
     const bool is_taken =
         file.status().code() == absl::StatusCode::kAlreadyExists;
     if (is_taken && i < kMaxTakenNames) continue;
-    if (!file.ok()) created_.pop_back();
-    if (file.ok()) created_.back() = std::move(name);
+    if (file.ok()) {
+      created_.back() = std::move(name);
+    } else {
+      created_.pop_back();
+    }
     return file;
   }
 }

@@ -35,9 +35,7 @@ std::vector<std::string> FuzzSeeds() {
   return {IndexMessage(1), IndexMessage(4), SerializeVerdict("a pickle"),
           SerializeVerdict(std::string(kMinPackedNbytes, 'x'))};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

@@ -23,9 +23,7 @@ std::vector<std::string> FuzzSeeds() {
   return {SerializeMappedShare({}),
           SerializeMappedShare({.plan = {.items = {item}}, .pieces = {piece}})};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

@@ -70,9 +70,7 @@ std::vector<std::string> FuzzSeeds() {
                               .whole = {{.begin = 3, .end = 9}},
                               .pieces = {{.item = 12, .rows = 4}}})};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

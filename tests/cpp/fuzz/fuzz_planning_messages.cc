@@ -67,9 +67,7 @@ std::vector<std::string> FuzzSeeds() {
                                    .states = {state, state},
                                    .spec_of_rank = {0, 0, 1, 0}})};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

@@ -43,9 +43,7 @@ std::vector<std::string> FuzzSeeds() {
   seeds.insert(seeds.end(), offers.begin(), offers.end());
   return seeds;
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

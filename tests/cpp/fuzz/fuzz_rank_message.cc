@@ -17,9 +17,7 @@ std::vector<std::string> FuzzSeeds() {
   return {SealMessage(std::string("payload")), SealMessage(error),
           SealMessage(failures)};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

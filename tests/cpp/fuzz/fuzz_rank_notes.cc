@@ -14,9 +14,7 @@ std::vector<std::string> FuzzSeeds() {
       SerializeRankNotes({.next_file_index = 3, .published = {{}}}),
       SerializeRankNotes({.published = {{"__0_0.distcp", "__0_17.distcp"}}})};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

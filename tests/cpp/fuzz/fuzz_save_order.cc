@@ -43,9 +43,7 @@ std::vector<std::string> FuzzSeeds() {
   return {SerializeSaveOrder(order, {}, MemoryBytes()),
           SerializeSaveOrder(order, entries, MemoryBytes())};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

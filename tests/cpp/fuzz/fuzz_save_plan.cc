@@ -31,9 +31,7 @@ std::vector<std::string> FuzzSeeds() {
   return {SerializeSavePlan({}), SerializeSavePlan(plan),
           SerializeSavePlan(with_paths)};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

@@ -41,9 +41,7 @@ std::vector<std::string> FuzzSeeds() {
                                   {{.begin = 0, .nbytes = 1 << 20, .crc = 7},
                                    {.begin = 2 << 20, .nbytes = 5}}})};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

@@ -43,9 +43,7 @@ std::vector<std::string> FuzzSeeds() {
           EncodeSpace(std::nullopt),
           SerializeNotes({.space = space, .address = "here"})};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

@@ -20,6 +20,11 @@ std::vector<std::string> FuzzSeeds();
 /// Byte strings that mean something in the format.
 std::vector<std::string> FuzzDictionary();
 
+/// That of messages made by WireWriter: the varints 2^64 - 1 and 2^31.
+inline std::vector<std::string> WireDictionary() {
+  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
+}
+
 /// Ends the process when `held` is false: a promise of the parser is broken.
 inline void Require(bool held, const char* promise) {
   if (held) return;

@@ -20,9 +20,7 @@ std::vector<std::string> FuzzSeeds() {
       .storage_data = "notes"};
   return {SerializeWriteOutcome({}), SerializeWriteOutcome(outcome)};
 }
-std::vector<std::string> FuzzDictionary() {
-  return {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x80\x80\x80\x80\x08"};
-}
+std::vector<std::string> FuzzDictionary() { return WireDictionary(); }
 
 }  // namespace dcp
 

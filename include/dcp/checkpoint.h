@@ -249,6 +249,10 @@ struct InspectOptions {
 
 /// A checkpoint opened for inspection: no template, no other ranks.
 ///
+/// It keeps its data files open, if they are at most 64: a save that replaces
+/// the checkpoint changes nothing for it. Of more files, what was not open when
+/// they went is reported as kNotFound; open it again.
+///
 /// One thread at a time.
 class Checkpoint {
  public:
@@ -273,6 +277,9 @@ class Checkpoint {
  private:
   explicit Checkpoint(std::unique_ptr<StorageReader> reader)
       : reader_(std::move(reader)) {}
+
+  /// Whether the data files are there, and held open.
+  StatusOr<bool> TryOpen(const InspectOptions& options);
 
   std::unique_ptr<StorageReader> reader_;
   CheckpointIndex index_;

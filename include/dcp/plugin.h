@@ -123,7 +123,7 @@ struct PluginEntry {
 
 /// Raised when a class, an enumeration or a function of dcp/ changes in a way
 /// that a plug-in must be compiled again for.
-inline constexpr uint32_t kPluginAbiVersion = 6;
+inline constexpr uint32_t kPluginAbiVersion = 7;
 
 }  // namespace dcp
 

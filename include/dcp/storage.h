@@ -240,6 +240,11 @@ class StorageReader {
     return absl::OkStatus();
   }
 
+  /// After SetUp, instead of OpenData: opens all data files, unless they are
+  /// many, and keeps them for every ReadData until the next SetUp, so that a
+  /// save which replaces the checkpoint cannot take them away between two.
+  virtual Status HoldData() { return absl::OkStatus(); }
+
   /// All ranks: reads what `plan` names into `target`.
   /// \error kDataLoss  stored bytes fail a check; names key, file and offset
   virtual Status ReadData(const LoadPlan& plan, ReadTarget& target) = 0;

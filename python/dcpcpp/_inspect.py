@@ -191,6 +191,10 @@ def open(
 ) -> Checkpoint:
     """Open a checkpoint for reading, with no template and no process group.
 
+    The data files stay open as long as the result lives, if they are at most 64: a save that
+    replaces the checkpoint meanwhile changes nothing for it. Of more files, what it needs may
+    be gone then (`FileNotFoundError`): open it again.
+
     Args:
         checkpoint_id: directory or URL.
         storage_reader: where to read, instead of `checkpoint_id` alone: dcpcpp's, or torch's

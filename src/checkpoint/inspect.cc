@@ -18,13 +18,20 @@ StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
     std::unique_ptr<StorageReader> reader, const InspectOptions& options) {
   return Guarded([&]() -> StatusOr<std::unique_ptr<Checkpoint>> {
     std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(std::move(reader)));
-    StorageReader& from = *checkpoint->reader_;
-    DCP_ASSIGN_OR_RETURN(
-        checkpoint->index_,
-        options.rank ? from.ReadRankIndex(*options.rank) : from.ReadIndex());
-    DCP_RETURN_IF_ERROR(checkpoint->reader_->SetUp(checkpoint->index_, {}));
+    // A save may have replaced what the metadata told of. What is missing still
+    // is for the first read that needs it to report.
+    DCP_ASSIGN_OR_RETURN(const bool is_held, checkpoint->TryOpen(options));
+    if (!is_held) DCP_RETURN_IF_ERROR(checkpoint->TryOpen(options).status());
     return checkpoint;
   });
+}
+
+StatusOr<bool> Checkpoint::TryOpen(const InspectOptions& options) {
+  DCP_ASSIGN_OR_RETURN(index_, options.rank
+                                   ? reader_->ReadRankIndex(*options.rank)
+                                   : reader_->ReadIndex());
+  DCP_RETURN_IF_ERROR(reader_->SetUp(index_, {}));
+  return reader_->HoldData().ok();
 }
 
 Status Checkpoint::ReadTensor(std::string_view fqn, const Box& box,

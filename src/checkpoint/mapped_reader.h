@@ -41,6 +41,9 @@ class MappedReader final : public StorageReader {
   /// rule takes for one tensor.
   /// \error kInvalidArgument  the values differ; names the keys
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
+  /// Holds the source's: a plan here is read by several of the source.
+  Status OpenData(const LoadPlan&) override { return source_.HoldData(); }
+  Status HoldData() override { return source_.HoldData(); }
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
   void ExpectParts() override { source_.ExpectParts(); }
   int64_t nbytes_read() const override { return source_.nbytes_read(); }

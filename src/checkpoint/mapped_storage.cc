@@ -41,6 +41,10 @@ class MappedStorageReader final : public StorageReader {
     return reader_.SetUp(index, role);
   }
 
+  Status OpenData(const LoadPlan& plan) override {
+    return reader_.OpenData(plan);
+  }
+  Status HoldData() override { return reader_.HoldData(); }
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override {
     return reader_.ReadData(plan, target);
   }

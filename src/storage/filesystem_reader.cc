@@ -229,6 +229,8 @@ Status FileSystemReader::OpenData(const LoadPlan& plan) {
   return files_->Open(plan);
 }
 
+Status FileSystemReader::HoldData() { return files_->Hold(); }
+
 StatusOr<std::string> FileSystemReader::OfferPool(const LoadPlan& plan) {
   // Without checks a rank reads no more than it wants.
   if (!options_.verify) return std::string();

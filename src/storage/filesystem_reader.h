@@ -31,6 +31,7 @@ class FileSystemReader final : public StorageReader,
   StatusOr<CheckpointIndex> ReadRankIndex(int rank) override;
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
   Status OpenData(const LoadPlan& plan) override;
+  Status HoldData() override;
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
   void ExpectParts() override {
     if (options_.verify) parts_ = std::make_unique<PartialCrcs>();

@@ -234,6 +234,8 @@ Status HuggingFaceReader::OpenData(const LoadPlan& plan) {
   return files_->Open(plan);
 }
 
+Status HuggingFaceReader::HoldData() { return files_->Hold(); }
+
 Status HuggingFaceReader::ReadData(const LoadPlan& plan, ReadTarget& target) {
   DCP_RETURN_IF_ERROR(files_->Read(
       plan, [&](std::span<const StoredItem> items, OpenFiles& files) {

@@ -36,6 +36,7 @@ class HuggingFaceReader final : public StorageReader {
   StatusOr<CheckpointIndex> ReadRankIndex(int rank) override;
   Status SetUp(const CheckpointIndex& index, const StorageRole& role) override;
   Status OpenData(const LoadPlan& plan) override;
+  Status HoldData() override;
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override;
   int64_t nbytes_read() const override { return nbytes_read_; }
 

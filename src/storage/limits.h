@@ -27,6 +27,10 @@ inline constexpr size_t kMinIndexedItems = 65536;
 /// descriptors, and 1024 is what a process often gets.
 inline constexpr size_t kMaxOpenFiles = 128;
 
+/// Files that who opened a checkpoint has open for as long. He may open some
+/// checkpoints at once.
+inline constexpr size_t kMaxHeldFiles = 64;
+
 /// Metadata::version: torch 2.13 filesystem.py CURRENT_DCP_VERSION.
 inline constexpr std::string_view kMetadataVersion = "1.0.0";
 

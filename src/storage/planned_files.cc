@@ -59,6 +59,20 @@ Status PlannedFiles::Open(const LoadPlan& plan) {
   return absl::OkStatus();
 }
 
+Status PlannedFiles::Hold() {
+  std::map<std::string_view, const MetadataIndex*> names;
+  for (const auto& [index, place] : metadata_.storage_data) {
+    names.emplace(place.relative_path, &index);
+    if (names.size() > kMaxHeldFiles) return absl::OkStatus();
+  }
+  auto files = MakeOpenFiles();
+  for (const auto& [name, index] : names) {
+    DCP_RETURN_IF_ERROR(files->Open(std::string(name), *index).status());
+  }
+  held_ = std::move(files);
+  return absl::OkStatus();
+}
+
 std::optional<int64_t> PlannedFiles::NbytesOfOpen(
     const std::string& name) const {
   const OpenFile* const file = files_ ? files_->Find(name) : nullptr;
@@ -70,13 +84,14 @@ Status PlannedFiles::Read(const LoadPlan& plan, const ReadItems& read) {
                        LocateReads(plan, metadata_, directory_));
   for (std::span<const LocatedRead> rest(reads); !rest.empty();) {
     const auto in_files = ReadsOfFirstFiles(rest, kMaxOpenFiles);
-    const std::unique_ptr<OpenFiles> files =
+    const std::unique_ptr<OpenFiles> opened =
         files_ != nullptr ? std::move(files_) : MakeOpenFiles();
+    OpenFiles& files = held_ != nullptr ? *held_ : *opened;
     for (std::span<const LocatedRead> left(in_files); !left.empty();) {
       const auto some = ReadsOfFirstItems(left, kMaxItemsInJob);
       const std::vector<StoredItem> items =
           DescribeItems(some, metadata_, directory_);
-      DCP_RETURN_IF_ERROR(read(items, *files));
+      DCP_RETURN_IF_ERROR(read(items, files));
       left = left.subspan(some.size());
     }
     rest = rest.subspan(in_files.size());

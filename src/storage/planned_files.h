@@ -37,6 +37,9 @@ class PlannedFiles {
   /// Opens the first files of `plan`, as many as may be open. Items that the
   /// metadata does not place are for Read to report.
   Status Open(const LoadPlan& plan);
+  /// Opens all files for every Read from now on, if they are at most
+  /// kMaxHeldFiles.
+  Status Hold();
   /// Bytes of the file `name`, if Open has opened it. Until Read.
   std::optional<int64_t> NbytesOfOpen(const std::string& name) const;
 
@@ -54,6 +57,7 @@ class PlannedFiles {
   const Metadata& metadata_;
   const Sidecar& sidecar_;
   std::unique_ptr<OpenFiles> files_;  // from Open to Read
+  std::unique_ptr<OpenFiles> held_;
 };
 
 /// Tells `target` that all tensors of `plan` are there.

@@ -81,6 +81,8 @@ class ReaderByContent final : public StorageReader,
     return in_use_->OpenData(plan);
   }
 
+  Status HoldData() override { return in_use_->HoldData(); }
+
   Status ReadData(const LoadPlan& plan, ReadTarget& target) override {
     return in_use_->ReadData(plan, target);
   }

@@ -26,6 +26,13 @@ def replace(directory: Path, step: int) -> None:
     dcpcpp.save(state_of(step), checkpoint_id=directory, no_dist=True)
 
 
+def replace_many_files(directory: Path, step: int) -> None:
+    """A checkpoint of more files than an open one holds."""
+    state = {**state_of(step), **{f"filler{i}": torch.ones(2) for i in range(70)}}
+    writer = dcpcpp.FileSystemWriter(directory, single_file_per_rank=False)
+    dcpcpp.save(state, storage_writer=writer, no_dist=True)
+
+
 def replace_safetensors(directory: Path, step: int) -> None:
     tensors = {"w": torch.full((1000,), float(step)), "b": torch.full((1000,), float(step))}
     writer = dcpcpp.HuggingFaceStorageWriter(directory)
@@ -115,11 +122,11 @@ class Replacement:
 
 
 def test_load_full_starts_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace(tmp_path, 1)
-    Replacement(monkeypatch, tmp_path, times=1)
+    replace_many_files(tmp_path, 1)
+    Replacement(monkeypatch, tmp_path, 1, replace_many_files)
     assert step_of(dcpcpp.load_full(tmp_path)) == 2
 
-    replacement = Replacement(monkeypatch, tmp_path, times=100)
+    replacement = Replacement(monkeypatch, tmp_path, 100, replace_many_files)
     with pytest.raises(FileNotFoundError):
         dcpcpp.load_full(tmp_path)
     assert replacement.count == 2
@@ -136,9 +143,23 @@ def test_safetensors_of_the_same_tensors_are_told_apart(
     assert planner.replacements == 1
     assert {*state["w"].tolist(), *state["b"].tolist()} == {2.0}
 
-    Replacement(monkeypatch, tmp_path, 1, replace_safetensors)
+
+@pytest.mark.parametrize("replace_it", [replace, replace_safetensors])
+def test_what_was_opened_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace_it: Any
+) -> None:
+    replace_it(tmp_path, 1)
+    opened = dcpcpp.open(tmp_path)
+    (key,) = (key for key in opened if key.endswith("w"))
+    for step in (2, 3):
+        replace_it(tmp_path, step)
+        assert opened.get(key).unique().tolist() == [1.0]
+        assert dcpcpp.open(tmp_path).get(key).unique().tolist() == [float(step)]
+
+    # Opened before it is replaced, and read after: of one checkpoint all the same.
+    Replacement(monkeypatch, tmp_path, 1, replace_it)
     loaded = dcpcpp.load_full(tmp_path)
-    assert {*loaded["w"].tolist(), *loaded["b"].tolist()} == {2.0}
+    assert step_of({"model": {"step": 3, **loaded.get("model", loaded)}}) == 3
 
 
 def test_load_full_reports_a_file_that_no_save_took(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 #include <catch2/catch.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/rank_threads.h"
@@ -83,6 +85,69 @@ TEST_CASE("a wrong name, kind or shape is an error", "[checkpoint]") {
           absl::StatusCode::kInvalidArgument);
   }
   CHECK(memory == std::string(4096, '?'));
+}
+
+/// A reader whose checkpoint is replaced once, when the index has been read.
+class ReplacedReader final : public StorageReader {
+ public:
+  ReplacedReader(std::unique_ptr<StorageReader> base,
+                 std::function<void()> replace)
+      : base_(std::move(base)), replace_(std::move(replace)) {}
+
+  StatusOr<CheckpointIndex> ReadIndex() override {
+    auto index = base_->ReadIndex();
+    if (replace_) std::exchange(replace_, nullptr)();
+    return index;
+  }
+  StatusOr<CheckpointIndex> ReadRankIndex(int rank) override {
+    return base_->ReadRankIndex(rank);
+  }
+  Status SetUp(const CheckpointIndex& index, const StorageRole& role) override {
+    return base_->SetUp(index, role);
+  }
+  Status HoldData() override { return base_->HoldData(); }
+  Status ReadData(const LoadPlan& plan, ReadTarget& target) override {
+    return base_->ReadData(plan, target);
+  }
+
+ private:
+  const std::unique_ptr<StorageReader> base_;
+  std::function<void()> replace_;
+};
+
+TEST_CASE("opening looks again if the files have gone meanwhile",
+          "[checkpoint]") {
+  const NativePlace place{.fs = MakeMemoryFileSystem()};
+  const auto save = [&](int step) {
+    RequireAllSucceed(
+        SaveOnRanks(Sharded(SmallState(step), 1), NativeStorage(place), {}));
+  };
+  save(1);
+  const auto opened = Checkpoint::Open(std::make_unique<ReplacedReader>(
+      NativeStorage(place).make_reader(), [&] { save(2); }));
+  INFO(Message(opened.status()));
+  REQUIRE(opened.ok());
+  save(3);
+  const auto step = (*opened)->ReadObject("step");
+  INFO(Message(step.status()));
+  REQUIRE(step.ok());
+  CHECK(*step == SmallState(2).objects.at("step"));
+}
+
+TEST_CASE("a file that nobody has replaced is for reading to report",
+          "[checkpoint]") {
+  const NativePlace place{.fs = MakeMemoryFileSystem()};
+  RequireAllSucceed(
+      SaveOnRanks(Sharded(SmallState(1), 1), NativeStorage(place), {}));
+  const auto entries = place.fs->List(place.directory).value();
+  for (const DirectoryEntry& entry : entries) {
+    if (!entry.name.ends_with(".distcp")) continue;
+    DCP_CHECK_OK(place.fs->Remove(place.directory + "/" + entry.name));
+  }
+  const auto opened = Checkpoint::Open(NativeStorage(place).make_reader());
+  REQUIRE(opened.ok());
+  CHECK((*opened)->ReadObject("step").status().code() ==
+        absl::StatusCode::kNotFound);
 }
 
 TEST_CASE("an object of no bytes is read as such", "[checkpoint]") {

@@ -7,7 +7,7 @@ BUILD := build
 SANITIZED := build-sanitized
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo docs dist test test-cpp test-python test-torch test-titan test-trainers test-transformers test-deep sanitized lint format bench clean help
+.PHONY: all setup build demo docs dist test test-cpp test-python test-torch test-titan test-torchtune test-trainers test-transformers test-deep sanitized lint format bench clean help
 
 all: build
 
@@ -16,6 +16,7 @@ help:
 	@echo "make test    run all tests (C++ and Python)"
 	@echo "make test-torch   save and load with other versions of torch; TORCH=\"2.4.1 2.7.1\": which"
 	@echo "make test-titan   train with TorchTitan's own trainer, on CPUs, with stock DCP and with dcpcpp"
+	@echo "make test-torchtune   load what was saved with torchtune, and what it saved"
 	@echo "make test-transformers   load what was saved with transformers, and a published model"
 	@echo "make test-trainers   the examples with Lightning and with Hugging Face's Trainer"
 	@echo "make test-deep    the reliability scoreboard at its full counts; PART=name or ROW=name: some of it"
@@ -69,7 +70,7 @@ test-trainers: build
 	  accelerate==1.15.0 pytorch-lightning==2.6.6 transformers==5.23.0
 	$(BIN)/python -m pytest tests/python/test_trainer_examples.py
 
-test-deep: build sanitized test-transformers test-titan test-trainers dist
+test-deep: build sanitized test-transformers test-titan test-torchtune test-trainers dist
 	$(BIN)/python tests/scoreboard/run.py --build $(BUILD) $(addprefix --part ,$(PART)) $(addprefix --row ,$(ROW))
 
 # Other versions of torch than the one in requirements-dev.txt.
@@ -80,6 +81,10 @@ test-torch: build
 # TorchTitan's trainer, its code untouched.
 test-titan: build
 	tools/test_torchtitan.sh $(BUILD) $(BIN)/python
+
+# torchtune's checkpointers.
+test-torchtune: build
+	tools/test_torchtune.sh $(BUILD) $(BIN)/python
 
 # The fuzz programs with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitized: $(VENV)/.ready

@@ -9,41 +9,16 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 import dcpcpp
-from support.llama import CONFIG, hugging_face, native
+from support.llama import CONFIG, FLAVOR, hugging_face, native, save_as_hugging_face, shard
 from support.ranks import RankError, run_on_ranks
 from support.states import bits, blank, ramp, require_equal
-
-FLAVOR = {"model": "llama3", "model_flavor": "8B"}
 
 
 def whole_file(tensors: dict[str, torch.Tensor]) -> bytes:
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
-
-
-def shard(whole: dict[str, torch.Tensor], layout: str) -> dict[str, Any]:
-    """By rows; or as tensor parallelism does, some by columns; or not at all."""
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-
-    def placement(key: str, value: torch.Tensor) -> Any:
-        if layout == "same" or (layout == "tp" and value.dim() == 1):
-            return Replicate()
-        by_columns = layout == "tp" and key.endswith(("wo.weight", "w2.weight"))
-        return Shard(1 if by_columns else 0)
-
-    return {
-        key: distribute_tensor(value, mesh, [placement(key, value)]) for key, value in whole.items()
-    }
-
-
-def save(folder: pathlib.Path, layout: str, options: dict[str, Any]) -> None:
-    writer = dcpcpp.HuggingFaceStorageWriter(folder, **options)
-    dcpcpp.save(shard(native(), layout), storage_writer=writer)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +27,7 @@ def save(folder: pathlib.Path, layout: str, options: dict[str, Any]) -> None:
 def test_a_trainers_shards_become_hugging_faces_file(
     world_size: int, layout: str, tmp_path: pathlib.Path
 ) -> None:
-    run_on_ranks(world_size, save, tmp_path, layout, FLAVOR)
+    run_on_ranks(world_size, save_as_hugging_face, tmp_path, layout, FLAVOR)
     assert (tmp_path / "model.safetensors").read_bytes() == whole_file(hugging_face())
 
 
@@ -77,14 +52,14 @@ def test_shards_are_loaded_from_hugging_faces_file(
 
 def test_what_was_saved_by_a_mapping_comes_back(tmp_path: pathlib.Path) -> None:
     options = {**FLAVOR, "max_shard_size": "40KB"}
-    run_on_ranks(2, save, tmp_path, "fsdp", options)
+    run_on_ranks(2, save_as_hugging_face, tmp_path, "fsdp", options)
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     run_on_ranks(3, load, tmp_path, "fsdp", FLAVOR)
 
 
 def test_a_conversion_makes_the_same_file(tmp_path: pathlib.Path) -> None:
     options = {**FLAVOR, "export_dtype": torch.bfloat16}
-    run_on_ranks(2, save, tmp_path / "direct", "tp", options)
+    run_on_ranks(2, save_as_hugging_face, tmp_path / "direct", "tp", options)
     dcpcpp.save(native(), checkpoint_id=tmp_path / "native")
     dcpcpp.convert(tmp_path / "native", tmp_path / "converted", dtype="bfloat16", **FLAVOR)
     files = [tmp_path / name / "model.safetensors" for name in ("direct", "converted")]

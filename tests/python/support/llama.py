@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import torch
+import pathlib
+from typing import Any
 
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+import dcpcpp
 from support.states import ramp
 
 HEADS, KV_HEADS, DIM = 32, 8, 64
 CONFIG = {"num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS}
+FLAVOR = {"model": "llama3", "model_flavor": "8B"}
 LAYER, QKV = "layers.0.", "layers.0.attention.qkv_linear."
 
 
@@ -49,3 +57,24 @@ def hugging_face() -> dict[str, torch.Tensor]:
         "model.norm.weight": state["norm.weight"],
         "lm_head.weight": state["lm_head.weight"],
     }
+
+
+def shard(whole: dict[str, torch.Tensor], layout: str) -> dict[str, Any]:
+    """By rows; or as tensor parallelism does, some by columns; or not at all."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+
+    def placement(key: str, value: torch.Tensor) -> Any:
+        if layout == "same" or (layout == "tp" and value.dim() == 1):
+            return Replicate()
+        by_columns = layout == "tp" and key.endswith(("wo.weight", "w2.weight"))
+        return Shard(1 if by_columns else 0)
+
+    return {
+        key: distribute_tensor(value, mesh, [placement(key, value)]) for key, value in whole.items()
+    }
+
+
+def save_as_hugging_face(folder: pathlib.Path, layout: str, options: dict[str, Any]) -> None:
+    """Save `native()`, on the ranks of `layout`, by our mapping."""
+    writer = dcpcpp.HuggingFaceStorageWriter(folder, **options)
+    dcpcpp.save(shard(native(), layout), storage_writer=writer)

@@ -55,13 +55,19 @@ def test_async_saves_are_measured_beside_stock(
 
 
 @pytest.mark.timeout(120)
-def test_a_contestant_that_is_killed_is_named(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "advice"),
+    [(signal.SIGKILL, "it was killed, .*smaller --gib"), (signal.SIGTERM, "what it printed")],
+)
+def test_a_contestant_that_ends_is_named(
+    tmp_path: pathlib.Path, end: signal.Signals, advice: str
+) -> None:
     with async_suite._processes(["dcpcpp"], 1 << 20) as workers:
         worker = workers["dcpcpp"]
-        os.kill(worker._process.pid, signal.SIGKILL)
+        os.kill(worker._process.pid, end)
         worker._process.wait()
         with pytest.raises(
-            RuntimeError, match=r"contestant dcpcpp ended \(killed, .*smaller --gib"
+            RuntimeError, match=f"contestant dcpcpp ended with status -{end:d}; {advice}"
         ):
             worker.ask(do="save", path=str(tmp_path / "c"))
 

@@ -108,10 +108,14 @@ class _Process:
         line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
-            why = "killed, probably for want of memory: " if status == -signal.SIGKILL else ""
+            what_next = "what it printed tells why"
+            if status == -signal.SIGKILL:
+                what_next = (
+                    "it was killed, probably for want of memory: all of them together hold "
+                    "20 times the state, so take a smaller --gib"
+                )
             raise RuntimeError(
-                f"the contestant {self._name} ended ({why}status {status}); all of them together "
-                "hold 20 times the state in memory, so take a smaller --gib"
+                f"the contestant {self._name} ended with status {status}; {what_next}"
             )
         answer: dict[str, Any] = json.loads(line)
         return answer

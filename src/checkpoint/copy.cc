@@ -268,11 +268,11 @@ Status CopyOperation::PublishNative() {
 
 Status CopyOperation::PublishIndex() {
   DCP_RETURN_IF_ERROR(keeper_->CheckBeforeCommit({}));
-  commit_.attempted = true;
   const std::string file = PathOf(TemporaryMetadataName(save_id_));
-  DCP_RETURN_IF_ERROR(source_.has_index()
-                          ? fs_.Rename(file, PathOf(source_.commit_name))
-                          : fs_.Remove(file));
+  DCP_RETURN_IF_ERROR(commit_.Attempt([&] {
+    return source_.has_index() ? fs_.Rename(file, PathOf(source_.commit_name))
+                               : fs_.Remove(file);
+  }));
   return SyncNames();
 }
 

@@ -1,5 +1,6 @@
 #include "storage/commit.h"
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 
@@ -48,6 +49,15 @@ Status CheckReadable(const CommitRequest& request) {
 
 }  // namespace
 
+Status CommitProgress::Attempt(absl::FunctionRef<Status()> publish) {
+  attempted = true;
+  Status published = publish();
+  const auto detail = GetErrorDetail(published);
+  const int error = detail ? detail->error_number : 0;
+  attempted = error != EACCES && error != EPERM && error != EROFS;
+  return published;
+}
+
 Status Commit(FileSystem& fs, const CommitRequest& request,
               CommitProgress* progress) {
   DCP_RETURN_IF_ERROR(CheckReadable(request));
@@ -71,16 +81,19 @@ Status Commit(FileSystem& fs, const CommitRequest& request,
       WriteBeside(fs, request, temporary_name, request.metadata, progress));
   // Everything that the metadata names is durable before it can be seen.
   DCP_RETURN_IF_ERROR(SyncNames(fs, request));
-  progress->attempted = true;
-  DCP_RETURN_IF_ERROR(fs.Rename(temporary, target));
+  DCP_RETURN_IF_ERROR(
+      progress->Attempt([&] { return fs.Rename(temporary, target); }));
   return SyncNames(fs, request);
 }
 
-void RemoveFiles(FileSystem& fs, const std::string& directory,
-                 const std::vector<std::string>& names) {
+Status RemoveFiles(FileSystem& fs, const std::string& directory,
+                   const std::vector<std::string>& names) {
+  Status status;
   for (const std::string& name : names) {
-    fs.Remove(JoinPath(directory, name)).IgnoreError();
+    const Status removed = fs.Remove(JoinPath(directory, name));
+    if (removed.code() != absl::StatusCode::kNotFound) status.Update(removed);
   }
+  return status;
 }
 
 }  // namespace dcp

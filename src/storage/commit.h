@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "dcp/file_system.h"
 #include "dcp/status.h"
 
@@ -27,11 +28,15 @@ struct CommitRequest {
 
 /// How far a commit got.
 struct CommitProgress {
-  /// Set before the step that may publish: from then on the data files belong
-  /// to what a reader may see, whatever is returned.
+  /// From the step that may publish on the data files belong to what a reader
+  /// may see, whatever that step has returned; unless the system has refused it
+  /// before it did anything (EACCES, EPERM, EROFS).
   bool attempted = false;
   /// Names of the files that the commit made in the directory.
   std::vector<std::string> created;
+
+  /// Takes the step that may publish: one call of the file system.
+  Status Attempt(absl::FunctionRef<Status()> publish);
 };
 
 /// Publishes a checkpoint whose data files are complete (and synced): writes
@@ -45,9 +50,10 @@ struct CommitProgress {
 Status Commit(FileSystem& file_system, const CommitRequest& request,
               CommitProgress* progress);
 
-/// Best effort: removes files of `names` in `directory`. What remains belongs
-/// to no metadata, and later saves choose other names.
-void RemoveFiles(FileSystem& file_system, const std::string& directory,
+/// Removes files of `names` in `directory`, as far as that goes. What remains
+/// belongs to no metadata, and later saves choose other names.
+/// \error of the first that is still there
+Status RemoveFiles(FileSystem& file_system, const std::string& directory,
                  const std::vector<std::string>& names);
 
 }  // namespace dcp

@@ -75,7 +75,7 @@ Status DirectoryKeeper::RemoveSharedCheckpoint(
       names.push_back(name);
     }
   }
-  RemoveFiles(fs, directory, names);
+  RemoveFiles(fs, directory, names).IgnoreError();
   return absl::OkStatus();
 }
 
@@ -163,7 +163,7 @@ void DirectoryKeeper::RemoveReplaced(const Sidecar& sidecar) {
   for (const SidecarFile& file : sidecar.files) kept.insert(file.name);
   std::erase_if(replaced_,
                 [&](const std::string& name) { return kept.contains(name); });
-  RemoveFiles(*file_system_, request_.directory, replaced_);
+  RemoveFiles(*file_system_, request_.directory, replaced_).IgnoreError();
 }
 
 }  // namespace dcp

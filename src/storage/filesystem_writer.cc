@@ -128,7 +128,8 @@ Status FileSystemWriter::ActOnNotes(std::string_view serialized) {
   next_file_index_ = std::max(next_file_index_, notes.next_file_index);
   if (notes.published) {
     RemoveFiles(*file_system_, options_.path,
-                OtherFilesOfRank(own_names_, role_.rank, *notes.published));
+                OtherFilesOfRank(own_names_, role_.rank, *notes.published))
+        .IgnoreError();
   }
   return absl::OkStatus();
 }
@@ -278,8 +279,8 @@ void FileSystemWriter::Abort() {
   files_.clear();
   if (!commit_.attempted) {
     std::erase(created_, std::string());
-    RemoveFiles(*file_system_, options_.path, created_);
-    RemoveFiles(*file_system_, options_.path, commit_.created);
+    RemoveFiles(*file_system_, options_.path, created_).IgnoreError();
+    RemoveFiles(*file_system_, options_.path, commit_.created).IgnoreError();
   }
   created_.clear();
   keeper_.reset();

@@ -20,8 +20,8 @@ Status HuggingFacePublisher::PublishByExchange(const PublishRequest& request) {
   DCP_RETURN_IF_ERROR(CarryFiles());
   DCP_RETURN_IF_ERROR(SyncNames(sibling_));
   DCP_RETURN_IF_ERROR(claim_->Check());
-  progress_.attempted = true;
-  DCP_RETURN_IF_ERROR(file_system_->Exchange(options_.directory, sibling_));
+  DCP_RETURN_IF_ERROR(progress_.Attempt(
+      [&] { return file_system_->Exchange(options_.directory, sibling_); }));
   DCP_RETURN_IF_ERROR(SyncNames(ParentPath(options_.directory)));
   RemoveSibling(*file_system_, options_.directory, sibling_, options_.sync);
   return absl::OkStatus();

@@ -26,9 +26,10 @@ Status HuggingFacePublisher::PublishInPlace(const PublishRequest& request) {
   DCP_RETURN_IF_ERROR(SyncNames(directory));
   if (!request.index.empty()) {
     DCP_RETURN_IF_ERROR(claim_->Check());
-    progress_.attempted = true;
-    DCP_RETURN_IF_ERROR(file_system_->Rename(JoinPath(directory, index_name),
-                                             JoinPath(directory, IndexName())));
+    DCP_RETURN_IF_ERROR(progress_.Attempt([&] {
+      return file_system_->Rename(JoinPath(directory, index_name),
+                                  JoinPath(directory, IndexName()));
+    }));
     DCP_RETURN_IF_ERROR(SyncNames(directory));
   }
   if (options_.file_per_rank) DCP_RETURN_IF_ERROR(RemoveMark());
@@ -56,11 +57,12 @@ Status HuggingFacePublisher::NameShards(const PublishRequest& request) {
                             " was made by another program while this save "
                             "was at work");
     }
-    // A single file without an index is the checkpoint.
-    progress_.attempted = request.index.empty() && !options_.file_per_rank;
     // Before it: it may be done although it returns an error.
     progress_.created.push_back(shard.name);
-    DCP_RETURN_IF_ERROR(file_system_->Rename(shard.path, path));
+    const auto rename = [&] { return file_system_->Rename(shard.path, path); };
+    // A single file without an index is the checkpoint.
+    const bool publishes = request.index.empty() && !options_.file_per_rank;
+    DCP_RETURN_IF_ERROR(publishes ? progress_.Attempt(rename) : rename());
   }
   return absl::OkStatus();
 }
@@ -85,7 +87,8 @@ Status HuggingFacePublisher::RemoveReplaced() {
   }
   if (!all_gone || !synced.ok()) return status;
   RemoveFiles(*file_system_, options_.directory,
-              {ReplacedListName(options_.save_id)});
+              {ReplacedListName(options_.save_id)})
+      .IgnoreError();
   return absl::OkStatus();
 }
 

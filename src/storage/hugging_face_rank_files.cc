@@ -44,9 +44,10 @@ Status HuggingFacePublisher::MarkUnpublished() {
 
 Status HuggingFacePublisher::RemoveMark() {
   DCP_RETURN_IF_ERROR(claim_->Check());
-  progress_.attempted = true;
-  DCP_RETURN_IF_ERROR(file_system_->Remove(
-      JoinPath(options_.directory, TemporaryMetadataName(options_.save_id))));
+  const std::string mark =
+      JoinPath(options_.directory, TemporaryMetadataName(options_.save_id));
+  DCP_RETURN_IF_ERROR(
+      progress_.Attempt([&] { return file_system_->Remove(mark); }));
   return SyncNames(options_.directory);
 }
 

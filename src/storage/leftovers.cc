@@ -23,18 +23,6 @@ StatusOr<std::string> NameInDirectory(const std::string& path) {
   return std::move(parts[0]);
 }
 
-/// Removes `names` as far as that goes.
-/// \error of the first that is still there
-Status RemoveAll(FileSystem& file_system, const std::string& directory,
-                 const std::vector<std::string>& names) {
-  Status status;
-  for (const std::string& name : names) {
-    const Status removed = file_system.Remove(JoinPath(directory, name));
-    if (removed.code() != absl::StatusCode::kNotFound) status.Update(removed);
-  }
-  return status;
-}
-
 }  // namespace
 
 StatusOr<std::unordered_set<std::string>> PublishedBy(FileSystem& file_system,
@@ -115,11 +103,11 @@ Status RemoveLeftoverFiles(FileSystem& file_system,
       });
   const std::vector<std::string> last(rest, names.end());
   names.erase(rest, names.end());
-  DCP_RETURN_IF_ERROR(RemoveAll(file_system, directory, names));
+  DCP_RETURN_IF_ERROR(RemoveFiles(file_system, directory, names));
   if (!names.empty() && !last.empty() && file_system.traits().directory_sync) {
     DCP_RETURN_IF_ERROR(file_system.SyncDirectory(directory));
   }
-  return RemoveAll(file_system, directory, last);
+  return RemoveFiles(file_system, directory, last);
 }
 
 std::vector<std::string> OtherFilesOfRank(

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "checkpoint/any_format.h"
+#include "checkpoint/old_or_new.h"
 #include "dcp/async_save.h"
 #include "dcp/saver.h"
 #include "testing/fault_injection_file_system.h"
@@ -66,6 +67,22 @@ TEST_CASE("a save whose commit fails lets the next one in at once",
   CHECK(GetErrorDetail(status).value().error_number == EIO);
   DCP_CHECK_OK(SaveOnce(On(memory), SmallState(2), WholeState(SmallState(2))));
   CheckHolds(On(memory), SmallState(2));
+}
+
+TEST_CASE("a save whose commit is not permitted leaves nothing",
+          "[checkpoint]") {
+  const auto memory = MakeMemoryFileSystem();
+  RequireAllSucceed(SaveOnRanks(Sharded(SmallState(1), 2), On(memory)));
+  const auto before = memory->List("/ckpt").value();
+  // As in a sticky directory, where the old metadata is another user's.
+  const auto faulty = std::make_shared<FaultInjectionFileSystem>(
+      memory, testing::FaultScript{
+                  .faults = {{.op = FsOp::kRename, .error_number = EPERM}}});
+  const auto results = SaveOnRanks(Sharded(SmallState(2), 2), On(faulty));
+  RequireSameFailures(results);
+  CHECK_FALSE(IsInDoubt(results[0].status()));
+  CHECK(memory->List("/ckpt").value().size() == before.size());
+  CheckHolds(On(memory), SmallState(1));
 }
 
 TEST_CASE("data that another writer removed is not published", "[checkpoint]") {

@@ -25,12 +25,6 @@
 #include "storage/write_items.h"
 
 namespace dcp {
-namespace {
-
-/// Names that are taken although no list had them, before we give up.
-constexpr int kMaxTakenNames = 1000;
-
-}  // namespace
 
 FileSystemWriter::FileSystemWriter(FileSystemWriterOptions options,
                                    StorageEnvironment environment,
@@ -135,6 +129,8 @@ Status FileSystemWriter::ActOnNotes(std::string_view serialized) {
 }
 
 StatusOr<std::unique_ptr<DataFile>> FileSystemWriter::CreateFile() {
+  // Names that are taken although no list had them, before we give up.
+  constexpr int kMaxTakenNames = 1000;
   const DirectIo direct = options_.compression == Compression::kNone
                               ? options_.io.direct_io
                               : DirectIo::kOff;

@@ -79,6 +79,8 @@ class Flips:
             self.unharmed.add(name)
         elif self._judge.subject == "dcpcpp" and name in self._checkpoint.data_files:
             require_named(self._judge.error, self._checkpoint, name, bit)
+        elif self._judge.subject == "dcpcpp":
+            assert str(self._checkpoint.directory) in str(self._judge.error), self._judge.error
 
     def _load(self) -> trials.Outcome:
         return self._judge.judge(self._checkpoint.directory, self._expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from support import lost_ranks
 from support.forked_ranks import start_job
+from support.gates import LOAD_PLACES, SAVE_PLACES
 from support.saving import SUFFIX
 from support.scoreboard import IS_DEEP, ONE_SECOND, report, trials
 
@@ -85,7 +87,10 @@ def stop_a_rank(directory: Path, verb: str, place: str, stopped: int, world_size
         ending, _ = told[rank]
         assert ending.at - stopped_at < DEADLINE + ONE_SECOND, case
         assert list(ending.failures) == [stopped], case
-        assert f"process {job.pids[stopped]}" in ending.failures[stopped], case
+        where = f"rank {stopped} (host {socket.gethostname()}, process {job.pids[stopped]})"
+        assert where in ending.failures[stopped], case
+        phase = ending.failures[stopped].partition("; phase: ")[2]
+        assert phase in (LOAD_PLACES if verb == "load" else SAVE_PLACES)[place], case
         assert ending.kind == "LostRankException", case
     ending, _ = told[stopped]
     # The others' word may still lie before the Store that this rank serves. If it is about

@@ -16,29 +16,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from support import lost_ranks
 from support.forked_ranks import start_job
+from support.gates import LOAD_PLACES, SAVE_PLACES
 from support.saving import SUFFIX
 from support.scoreboard import ONE_SECOND, SUBJECTS, Subject, report, trials
 
-# Place of the killed rank, and what the others call the time in which they missed it, which
-# is what they are at themselves.
-SAVE_PLACES = {
-    "arrival": {"arrival", "plan"},
-    "state": {"arrival", "plan"},
-    "plan sent": {"arrival", "plan", "write"},
-    "states sent": {"plan"},
-    "write": {"plan", "write"},
-    "written": {"plan", "write"},
-    "met": {"write", "commit"},
-    "commit": {"write", "commit"},
-}
-LOAD_PLACES = {
-    "arrival": {"arrival", "plan"},
-    "index": {"arrival", "plan"},
-    "state": {"arrival", "plan"},
-    "reading": {"plan", "read"},
-    "read": {"plan", "read"},
-    "met": {"read"},
-}
 COORDINATORS = {"commit", "index"}  # places that only rank 0 comes to
 
 
@@ -123,12 +104,21 @@ def kill_a_rank(directory: Path, case: Case, subject: Subject) -> set[str]:
                 found.add("not named")
             if subject == "dcpcpp":
                 found |= faults_of_our_error(ending, case)
+                found |= files_left_behind(directory, rank, case)
     try:
         if lost_ranks.value_in(directory, case.world_size, subject) != lost_ranks.OLD:
             found.add("not the old checkpoint")
     except (Exception, CheckpointException):
         found.add("unreadable")
     return found
+
+
+def files_left_behind(directory: Path, rank: int, case: Case) -> set[str]:
+    """Data files of a survivor beside that of the old checkpoint."""
+    names = sorted(path.name for path in directory.glob(f"__{rank}_*"))
+    # Its word is given, and it cannot know whether rank 0 has published.
+    is_in_doubt = case.place in ("met", "commit")
+    return set() if is_in_doubt or names == [f"__{rank}_0.distcp"] else {f"files {names}"}
 
 
 def faults_of_our_error(ending: lost_ranks.Ending, case: Case) -> set[str]:

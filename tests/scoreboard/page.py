@@ -30,6 +30,10 @@ def render(rows: Sequence[Row], results: dict[str, Any]) -> str:
     for row in rows:
         if (result := results.get(row.name)) is not None:
             verdict = "" if not result["failures"] else " **FAILED**"
+            if any("skipped" in line for line in result["lines"]):
+                verdict += " **SKIPPED** in part"
+            if result["target"] != row.target:
+                verdict += f" (TO BE RUN AGAIN; asked for now: {row.target})"
             text += (
                 f"| {row.name} | {result['target']}{verdict} | `make test-deep ROW={row.name}` | "
                 f"{result['commit']} | {result['date']} | {result['seconds']:.0f} |\n"

@@ -40,7 +40,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "R2",
-        "kills",
+        "random-kills",
         "kill -9 at a random moment",
         "kills in flight, 10,000 of native saves, 8,000 of async ones, 10,000 of safetensors: "
         "old or new",
@@ -63,7 +63,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "R5",
-        "power",
+        "power-cuts",
         "power cut of a real ext4",
         "200 after and 200 during a save, of each format: nothing that was reported is lost",
         programs=("dcp_reliability_test",),
@@ -122,14 +122,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "R13",
-        "ranks",
+        "lost-ranks",
         "a rank dies",
         "200 in all phases: the others raise within 1 s and name rank, host and phase; old kept",
         python=("tests/python/test_killed_ranks.py", "tests/python/test_lost_savers.py"),
     ),
     Row(
         "R14",
-        "ranks",
+        "lost-ranks",
         "a rank hangs",
         "60 in all phases: all raise at the deadline + 1 s and name it; then the next save works",
         python=("tests/python/test_hung_ranks.py", "tests/python/test_lost_savers.py"),
@@ -167,9 +167,10 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "R19",
-        "hostile",
+        "fuzz",
         "parsers on mutated inputs, with ASan and UBSan",
-        "1,000,000 each: no fault, at most 1 s and 64 MiB + 8 times the input",
+        "1,000,000 each, 200,000 of whole checkpoints: no fault, at most 1 s and 64 MiB + 8 times "
+        "the input",
         fuzzers=(
             ("fuzz_checkpoint", 200_000),
             ("fuzz_file_names", 1_000_000),
@@ -269,7 +270,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "R28",
-        "ranks",
+        "simulated",
         "simulated ranks and network",
         "100,000 seeds: a save that returned OK is there, and the next save works",
         programs=("dcp_reliability_test",),

@@ -56,8 +56,11 @@ def run(
             if not _succeeds(command, environment, left):
                 failures.append(" ".join(command))
             lines += [json.loads(line) for line in report]
+    lines = [line for line in lines if line["row"] == row.name]
+    if not lines:
+        failures.append("nothing was reported")
     return {
-        "lines": [line for line in lines if line["row"] == row.name],
+        "lines": lines,
         "failures": failures,
         "target": row.target,
         "seconds": round(time.monotonic() - start, 1),

@@ -33,6 +33,27 @@ _CALLS = {
 # Before the first access to a file whose name has this in it.
 _FILES = {"write": ".distcp", "commit": ".metadata", "reading": ".distcp"}
 
+# Place of a rank that is killed or stopped there, and what the others call the time in which
+# they missed it, which is what they are at themselves.
+SAVE_PLACES = {
+    "arrival": {"arrival", "plan"},
+    "state": {"arrival", "plan"},
+    "plan sent": {"arrival", "plan", "write"},
+    "states sent": {"plan"},
+    "write": {"plan", "write"},
+    "written": {"plan", "write"},
+    "met": {"write", "commit"},
+    "commit": {"write", "commit"},
+}
+LOAD_PLACES = {
+    "arrival": {"arrival", "plan"},
+    "index": {"arrival", "plan"},
+    "state": {"arrival", "plan"},
+    "reading": {"plan", "read"},
+    "read": {"plan", "read"},
+    "met": {"read"},
+}
+
 
 class Gate:
     """Of this process. `place`: of _CALLS or _FILES, or "state": in a state_dict()."""

@@ -196,6 +196,33 @@ def test_models_optimizers_and_schedulers_resume_where_they_were(tmp_path: pathl
             require_equal(value.state_dict(), saved[key], f"{path}.{key}")
 
 
+def test_a_trainers_other_states_need_no_pickle(tmp_path: pathlib.Path) -> None:
+    """As TorchTitan and torchdata make them, saved by stock torch."""
+    state = {
+        "train_state": {
+            "step": torch.tensor(7, dtype=torch.int32),
+            "ntokens_seen": torch.tensor(2**40, dtype=torch.int64),
+            "global_avg_losses": [2.5, 2.25],
+        },
+        "dataloader": {
+            "world_size": 2,
+            "dp_rank_0": pickle.dumps({"_sample_idx": 3, "_token_buffer": [1, 2, 3]}),
+            "_snapshot": {
+                "_snapshot_step": 4,
+                "_main_snapshot": {"_sampler_iter_state": None, "_num_workers": 2},
+                "_worker_snapshots": {"worker_0": {"fetcher_state": None, "worker_id": 0}},
+            },
+        },
+        "rng": {"python": random.Random(3).getstate()},
+    }
+    stock.save(state, checkpoint_id=tmp_path)
+    loaded = dcpcpp.load_full(tmp_path)
+    require_equal(loaded, state)
+    loaded["train_state"]["step"].zero_()
+    dcpcpp.load(loaded, checkpoint_id=tmp_path)
+    require_equal(loaded, state)
+
+
 def test_state_dicts_by_name_resume_in_a_fresh_optimizer(tmp_path: pathlib.Path) -> None:
     """get_optimizer_state_dict makes the state that a new optimizer lacks."""
     model, optimizer, scheduler = training()

@@ -24,7 +24,7 @@ bool IsPrecise(const Status& status) {
 SaveExit ExitOf(const Status& status) {
   if (status.ok()) return kSaved;
   const auto failures = GetRankFailures(status);
-  if (!failures) return kFailedVaguely;
+  if (!failures || failures->phase.empty()) return kFailedVaguely;
   for (const auto& [rank, cause] : failures->by_rank) {
     if (!IsPrecise(cause)) {
       std::cerr << "vague: " << Message(cause) << "\n";

@@ -49,7 +49,7 @@ struct TraceResult {
   bool hung = false;             ///< it was killed after kHangSeconds
 };
 
-inline constexpr int kHangSeconds = 20;
+inline constexpr int kHangSeconds = 10;
 
 /// Runs `body`, whose value is the exit code, in a forked child, and asks
 /// `decide` about each of its calls. Call it while no other thread of this

@@ -13,25 +13,16 @@ from typing import Any
 import pytest
 
 from support import faults
+from support.forbidden import FORBID
 from support.scoreboard import report
 
-RESTRICTED = """
+RESTRICTED = (
+    FORBID
+    + """
 import ctypes, hashlib, json, logging, pathlib, resource, struct, sys, warnings
 warnings.simplefilter("ignore")
 import torch, dcpcpp
 from dcpcpp import _config
-
-def forbid(number, error):
-    "A seccomp filter as in containers: the system call fails."
-    load, jump, give = 0x20, 0x15, 0x06
-    fails = 0x50000 | error
-    code = [(load, 0, 0, 0), (jump, 0, 1, number), (give, 0, 0, fails), (give, 0, 0, 0x7FFF0000)]
-    filters = b"".join(struct.pack("HBBI", *line) for line in code)
-    buffer = ctypes.create_string_buffer(filters)
-    program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0
-    assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
 
 def lock_little():
     "64 KiB, and nobody may lock more, not even root."
@@ -40,12 +31,11 @@ def lock_little():
     header, nothing = struct.pack("Ii", 0x20080522, 0), bytes(24)
     assert libc.syscall(126, ctypes.c_char_p(header), ctypes.c_char_p(nothing)) == 0  # capset
 
-IO_URING_SETUP = 425
 path, restriction = pathlib.Path(sys.argv[1]), sys.argv[2]
 if restriction == "EPERM":
-    forbid(IO_URING_SETUP, 1)
+    forbid(IO_URING_SETUP, fails_with(1))
 elif restriction == "ENOSYS":
-    forbid(IO_URING_SETUP, 38)
+    forbid(IO_URING_SETUP, fails_with(38))
 elif restriction == "memlock":
     lock_little()
 
@@ -71,6 +61,7 @@ except dcpcpp.CheckpointException as error:
 told |= {"same": same, "files": files, "engine": _config.config()["I/O engine"]}
 print(json.dumps(told))
 """
+)
 
 
 @pytest.mark.row("R25")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from support import faults
+from support.forbidden import FORBID
 from support.malicious import Attack, corpus
 from support.planting import KEYS, Planter, make_template
 from support.scoreboard import SUBJECTS, Subject, report
 
 # Reads each of argv[3:] in every way there is; a line for each tells whether something
 # was run, and whether the load was refused. Python itself reports what is run: audit
-# hooks cannot be taken away.
-READ = """
+# hooks cannot be taken away; and in our turn the kernel ends who starts a program.
+READ = (
+    FORBID
+    + """
 import contextlib, json, os, shutil, sys, warnings
 warnings.simplefilter("ignore")
 import torch
@@ -45,6 +49,9 @@ def look(directory):
 lines = sys.stdout
 sys.stdout = sys.stderr  # attacks print, too
 sys.addaudithook(hook)
+if subject == "dcpcpp":  # also by what Python does not see
+    for number in EXEC:
+        forbid(number, KILL)
 for directory in directories:
     refused = False
     try:
@@ -66,6 +73,7 @@ for directory in directories:
     seen.clear()
     print(json.dumps([directory, executed, refused]), file=lines, flush=True)
 """
+)
 
 
 def plant(attacks: list[Attack], template: Path, directory: Path) -> dict[str, Attack]:
@@ -111,6 +119,11 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, subject: Subject) -> Non
     assert len(results) == len(attacks), done.stderr[-2000:]
     assert executed == {}
     assert [attack.name for attack in loaded if attack.must_be_refused] == []
+
+
+def test_starting_a_program_ends_the_process_that_reads() -> None:
+    attempt = 'forbid(EXEC[0], KILL)\nos.execv("/bin/true", ["true"])\n'
+    assert faults.run_python(FORBID + attempt).returncode == -signal.SIGSYS
 
 
 @pytest.mark.row("R21")

@@ -54,7 +54,7 @@ Status Commit(FileSystem& file_system, const CommitRequest& request,
 /// belongs to no metadata, and later saves choose other names.
 /// \error of the first that is still there
 Status RemoveFiles(FileSystem& file_system, const std::string& directory,
-                 const std::vector<std::string>& names);
+                   const std::vector<std::string>& names);
 
 }  // namespace dcp
 

@@ -1,9 +1,13 @@
 #include "storage/lease.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "conformance/check_files.h"
 #include "storage/directory_claim.h"
@@ -65,6 +69,56 @@ TEST_CASE_METHOD(LeaseFixture, "a lease that stands still is taken over",
   REQUIRE(lease.ok());
   CHECK((*lease)->was_abandoned());
   CHECK((*lease)->held());
+}
+
+/// Time that passes when somebody sleeps; `look` sees it before it does.
+class SleepersClock final : public Clock {
+ public:
+  explicit SleepersClock(std::function<void(Duration)> look)
+      : look_(std::move(look)) {}
+
+  TimePoint Now() const override { return TimePoint(Duration(passed_)); }
+  void SleepFor(Duration duration) override {
+    look_(Duration(passed_));
+    passed_ += duration.count();
+  }
+
+ private:
+  const std::function<void(Duration)> look_;
+  std::atomic<Duration::rep> passed_{0};
+};
+
+TEST_CASE("a holder is dead after three beats of the taker's clock",
+          "[lease]") {
+  const std::shared_ptr<FileSystem> fs = MakeMemoryFileSystem();
+  const std::string dead = "of one who is dead";
+  REQUIRE(WriteFile(*fs, "/lease", dead, SyncMode::kNone).ok());
+  std::optional<Clock::Duration> replaced;
+  const auto clock =
+      std::make_shared<SleepersClock>([&](Clock::Duration passed) {
+        // The lease that was taken has a thread that sleeps, too.
+        if (replaced || MustReadFile(*fs, "/lease") == dead) return;
+        replaced = passed;
+      });
+  const auto lease = Lease::Take(fs, clock, "/lease", "dcpcpp-b");
+  REQUIRE(lease.ok());
+  CHECK(replaced == 3 * kLeaseBeat);
+}
+
+TEST_CASE("a holder that beats late, but within three beats, is alive",
+          "[lease]") {
+  const std::shared_ptr<FileSystem> fs = MakeMemoryFileSystem();
+  REQUIRE(WriteFile(*fs, "/lease", "count 1", SyncMode::kNone).ok());
+  const auto clock =
+      std::make_shared<SleepersClock>([&](Clock::Duration passed) {
+        if (passed < 3 * kLeaseBeat - std::chrono::milliseconds(100)) return;
+        REQUIRE(fs->Remove("/lease").ok());
+        REQUIRE(WriteFile(*fs, "/lease", "count 2", SyncMode::kNone).ok());
+      });
+  const auto lease = Lease::Take(fs, clock, "/lease", "dcpcpp-b");
+  CHECK(lease.status().code() == absl::StatusCode::kAborted);
+  CHECK(MustReadFile(*fs, "/lease") == "count 2");
+  CHECK(clock->Now().time_since_epoch() == 3 * kLeaseBeat);
 }
 
 TEST_CASE_METHOD(LeaseFixture, "who lost the lease learns it and leaves it",

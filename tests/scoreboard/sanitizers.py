@@ -71,7 +71,7 @@ def hiding_places() -> list[str]:
     for folder in ("bindings", "cmake", "examples", "include", "src", "tests/cpp"):
         files += sorted((REPOSITORY / folder).rglob("*.*"))
     for source in files:
-        for number, line in enumerate(source.read_text().splitlines(), 1):
+        for number, line in enumerate(source.read_text(errors="replace").splitlines(), 1):
             if re.search(HIDING, line):
                 found.append(f"{source.relative_to(REPOSITORY)}:{number}")
     return found

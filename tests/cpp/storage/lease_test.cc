@@ -1,6 +1,5 @@
 #include "storage/lease.h"
 
-#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <functional>
@@ -11,6 +10,7 @@
 
 #include "conformance/check_files.h"
 #include "storage/directory_claim.h"
+#include "testing/manual_clock.h"
 #include "testing/no_lock_file_system.h"
 #include "testing/temp_directory.h"
 
@@ -77,15 +77,15 @@ class SleepersClock final : public Clock {
   explicit SleepersClock(std::function<void(Duration)> look)
       : look_(std::move(look)) {}
 
-  TimePoint Now() const override { return TimePoint(Duration(passed_)); }
+  TimePoint Now() const override { return base_.Now(); }
   void SleepFor(Duration duration) override {
-    look_(Duration(passed_));
-    passed_ += duration.count();
+    look_(Now().time_since_epoch());
+    base_.SleepFor(duration);
   }
 
  private:
   const std::function<void(Duration)> look_;
-  std::atomic<Duration::rep> passed_{0};
+  testing::ManualClock base_{testing::SleepMode::kAdvances};
 };
 
 TEST_CASE("a holder is dead after three beats of the taker's clock",
